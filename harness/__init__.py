@@ -1,0 +1,1 @@
+"""A consistency and regression harness for vision-language models."""

@@ -1,0 +1,1 @@
+"""Engines: what scores a case. Modules here run inside workers, in an engine's own environment."""

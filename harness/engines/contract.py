@@ -1,0 +1,162 @@
+"""What every engine is given and what it gives back.
+
+An engine module offers ``load(settings) -> Engine``. It runs in a worker, in the interpreter its profile
+names, so this module needs the standard library and numpy only.
+
+Shapes: T generated tokens, L letters on offer, V columns of the model's logits, k entries of a top-k list.
+Logarithms are natural.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import ErrorKind
+
+__all__ = [
+    "Answer",
+    "Engine",
+    "EngineSettings",
+    "Entry",
+    "Failure",
+    "Json",
+    "Outcome",
+    "Reading",
+    "Request",
+    "Row",
+]
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Row = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """How an engine is to be built; everything here is part of a recording's key.
+
+    ``model`` is a local folder. ``dtype`` is ``float32``, ``float16``, ``bfloat16`` or ``auto``; ``device`` is
+    ``cpu`` or ``cuda``. ``paths`` names the ways to the logits, the first of which gives the answer:
+    ``forward`` and ``generate`` for torch, ``two-stage`` and ``captured`` for lmdeploy. ``top_k`` is the number
+    of log-probabilities asked of an engine that reports them (0: none) and kept of every full row.
+    ``batch_size`` is the most cases scored together. ``options`` are those of one kind of engine only.
+    """
+
+    kind: str
+    model: str
+    dtype: str
+    device: str
+    paths: tuple[str, ...]
+    top_k: int
+    batch_size: int
+    options: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A case as an engine sees it: without the expected letter.
+
+    ``case`` identifies it in answers. ``image`` is an absolute path, or None for text only. ``system`` is
+    the text of a system message, None to send none. ``answer_prefix`` is what the model writes before the
+    letter. ``max_new_tokens`` None means: up to and including the letter.
+    """
+
+    case: str
+    prompt: str
+    letters: tuple[str, ...]
+    image: str | None = None
+    system: str | None = None
+    answer_prefix: str = ""
+    max_new_tokens: int | None = None
+
+
+class Entry(NamedTuple):
+    """One token of a top-k list with its log-probability."""
+
+    id: int
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What one path to the full logits saw.
+
+    ``argmax`` [T] and ``logprobs`` [T]: per generated token, the row's most probable id (the lowest of equals)
+    and the log-probability of the token really generated. The rest describes the answer's row, the one that
+    the letter is drawn from, and is empty or None when the model never got there:
+    ``letter_logits`` [L] raw, ``log_z`` the log of the softmax denominator over all V,
+    ``top`` [k] the most probable entries in descending order, and
+    ``other_spellings`` [L] the probability on other single-token spellings of each letter (' A', 'a').
+    """
+
+    path: str
+    argmax: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    letter_logits: tuple[float, ...] = ()
+    log_z: float | None = None
+    top: tuple[Entry, ...] = ()
+    other_spellings: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What one engine answered for one case.
+
+    ``prompt_ids`` are the ids that entered the model, image placeholders included. ``generated_ids`` [T] under
+    greedy decoding. ``letter_ids`` [L]. ``answer_step`` is the index of the letter's row among the T, None if
+    the model did not write ``answer_prefix`` first. ``readings`` has one entry per path, in the settings'
+    order; the first is the engine's answer. ``reported_top`` [k] and ``reported_logprobs`` [T] are
+    log-probabilities as the engine's own interface reports them (at the answer's row; of the generated
+    tokens), empty when it reports none. ``seconds`` maps parts of the work to wall time.
+    ``rows`` maps each path to the raw float32 logits [V] of the answer's row; a worker stores them apart from
+    the journal.
+    """
+
+    prompt_ids: tuple[int, ...]
+    generated_ids: tuple[int, ...]
+    text: str
+    letter_ids: tuple[int, ...]
+    answer_step: int | None
+    readings: tuple[Reading, ...]
+    reported_top: tuple[Entry, ...] = ()
+    reported_logprobs: tuple[float, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    rows: Mapping[str, Row] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why one case got no answer, where the engine itself lived on."""
+
+    kind: ErrorKind
+    message: str
+
+
+class Outcome(NamedTuple):
+    """The answer to the request named ``case``, or why there is none."""
+
+    case: str
+    result: Answer | Failure
+
+
+class Engine(Protocol):
+    """A loaded model. Built by the ``load(settings)`` of an engine module."""
+
+    def fingerprint(self) -> dict[str, Json]:
+        """What the answers may depend on and only the loaded engine knows: device, real dtype, attention."""
+        ...
+
+    def score(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+        """Yield exactly one outcome per request, each as soon as it is known, in any order.
+
+        A request that is wrong on its own becomes a `Failure`; what concerns the whole batch is raised.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the engine holds."""
+        ...
