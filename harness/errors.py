@@ -7,7 +7,7 @@ The tree::
     ├── LettersError      a letter has no token id of its own in the context in which it is generated
     ├── RecordingError    a journal or a stored row cannot be used
     ├── EngineError       an engine could not answer a case: an ERROR, never a pass and never a skip
-    └── CheckFailed       a check found a difference over its limit (an AssertionError too, so pytest says FAILED)
+    └── CheckFailed       a check found a difference over its limit (an AssertionError, so pytest says FAILED)
 
 Standard library only: workers import this module in the engine's own environment.
 """
@@ -48,6 +48,7 @@ class Problem:
     allowed: str
 
     def __str__(self) -> str:
+        """Everything on one line."""
         field = f"{self.field}: " if self.field else ""
         return f"{self.place}: {field}found {self.found}; allowed: {self.allowed}"
 
@@ -56,6 +57,7 @@ class CaseFileError(HarnessError):
     """Suites or profiles are not valid; ``problems`` holds every one, in file order."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
+        """``problems`` in the order in which they are to be read."""
         self.problems = tuple(problems)
         count = len(self.problems)
         head = "1 problem" if count == 1 else f"{count} problems"
@@ -91,6 +93,7 @@ class EngineError(HarnessError):
     """
 
     def __init__(self, kind: ErrorKind, message: str, *, log: str = "", log_tail: str = "") -> None:
+        """``message`` says what happened and what to do next."""
         self.kind = kind
         self.message = message
         self.log = log
@@ -103,5 +106,5 @@ class EngineError(HarnessError):
         super().__init__(text)
 
 
-class CheckFailed(HarnessError, AssertionError):
+class CheckFailed(HarnessError, AssertionError):  # noqa: N818 - it is an outcome, like pytest's own Failed
     """A check found a difference over its limit."""

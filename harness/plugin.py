@@ -1,0 +1,197 @@
+"""The pytest plugin: options, parametrisation, scoring before the first test, reports at the end."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from _pytest.terminal import TerminalReporter
+
+from harness.errors import CaseFileError, CheckFailed, EngineError
+from harness.fixtures import agreement, recording, rows, tolerances, verify
+from harness.reports.outcomes import Outcomes
+from harness.reports.progress import ProgressLine
+from harness.reports.table import render_table
+from harness.run import RUN, Run, recordings_folder, run_id, subject_of
+from harness.scoring import Scoring
+from harness.subjects import SELECTIONS, Subject
+
+# Fixtures are found in this module because pytest registers it.
+__all__ = ["agreement", "recording", "rows", "tolerances", "verify"]
+
+_PROGRESS = pytest.StashKey[ProgressLine]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the harness."""
+    group = parser.getgroup("vlm-harness", "consistency of vision-language models")
+    group.addoption(
+        "--cases",
+        dest="harness_cases",
+        type=Path,
+        metavar="DIR",
+        help="folder of suites and profiles.yaml; default: cases in the root folder",
+    )
+    group.addoption(
+        "--profile",
+        dest="harness_profiles",
+        action="append",
+        metavar="NAME",
+        help="run this profile only; may be repeated",
+    )
+    group.addoption(
+        "--snapshots",
+        dest="harness_snapshots",
+        type=Path,
+        metavar="DIR",
+        help="folder of accepted outputs; default: snapshots beside the folder of cases",
+    )
+    group.addoption(
+        "--recordings",
+        dest="harness_recordings",
+        type=Path,
+        metavar="DIR",
+        help="folder of recordings, logs and full logits; default: .harness in the root folder",
+    )
+    group.addoption("--fresh", dest="harness_fresh", action="store_true", help="make all recordings again")
+    group.addoption(
+        "--keep-logits",
+        dest="harness_keep_logits",
+        action="store_true",
+        help="keep every full row of logits, not only those of failures",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register marks and set up the run."""
+    config.addinivalue_line("markers", "gpu: needs an NVIDIA GPU; run with -m gpu")
+    config.addinivalue_line(
+        "markers", f"subjects(selection): which engines a test of the suite is for: {', '.join(SELECTIONS)}"
+    )
+    progress = config.stash[_PROGRESS] = ProgressLine(config)
+    scoring = Scoring(
+        recordings_folder(config),
+        run_id=run_id(config),
+        fresh=config.getoption("harness_fresh"),
+        show=progress.show,
+    )
+    config.stash[RUN] = Run(config, scoring)
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_MainProcess(config), "vlm-harness-main-process")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each test of the suite its subjects."""
+    if "subject" not in metafunc.fixturenames:
+        return
+    marker = metafunc.definition.get_closest_marker("subjects")
+    if marker is None or marker.args[:1] not in [(name,) for name in SELECTIONS]:
+        raise pytest.UsageError(
+            f"{metafunc.definition.nodeid}: a test with a `subject` needs @pytest.mark.subjects(NAME); "
+            f"allowed: {', '.join(SELECTIONS)}"
+        )
+    run = metafunc.config.stash[RUN]
+    try:
+        found = run.subjects(marker.args[0])
+    except CaseFileError as error:
+        raise pytest.Collector.CollectError(str(error)) from error
+    expected = metafunc.function.__name__ == "test_expected_letter"
+    metafunc.parametrize(
+        "subject",
+        [pytest.param(s, id=s.id, marks=_marks(s, excuse=expected)) for s in found],
+    )
+
+
+def _marks(subject: Subject, *, excuse: bool) -> list[pytest.MarkDecorator]:
+    names = dict.fromkeys((*subject.profile.marks, *subject.case.marks))
+    marks = [getattr(pytest.mark, name) for name in names]
+    if excuse and subject.case.known_failure is not None:
+        # CheckFailed only: an engine that dies in a case known to fail is still an error.
+        reason = f"known failure: {subject.case.known_failure}"
+        marks.append(pytest.mark.xfail(raises=CheckFailed, strict=True, reason=reason))
+    return marks
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what this run is not about; what is left out is counted as deselected, never as skipped."""
+    gpu_wanted = "gpu" in (config.option.markexpr or "") or config.getoption("harness_profiles")
+    kept, left_out = [], []
+    for item in items:
+        # pytest makes one skipped test of a function without subjects, which would look like a result.
+        empty = "subject" in getattr(item, "fixturenames", ()) and subject_of(item) is None
+        gpu = subject_of(item) is not None and item.get_closest_marker("gpu") is not None
+        (left_out if empty or (gpu and not gpu_wanted) else kept).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Make the missing recordings before the first test, all cases of an engine in one go."""
+    config = session.config
+    blocked = session.testsfailed and not config.option.continue_on_collection_errors
+    if not config.option.collectonly and not blocked:
+        try:
+            config.stash[RUN].score(session.items)
+        except KeyboardInterrupt:
+            config.stash[_PROGRESS].interrupted()
+            raise
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the message of our own errors alone: their tracebacks would lead into the harness."""
+    report = yield
+    if call.excinfo is not None and isinstance(call.excinfo.value, CheckFailed | EngineError):
+        report.longrepr = call.excinfo.getrepr(style="value", chain=False)
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note what the test is about, so that an error in its fixtures is told with its case."""
+    item.config.stash[RUN].begin(item)
+
+
+class _MainProcess:
+    """Hooks for the process that reports to a person: under pytest-xdist its workers do without."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._outcomes = Outcomes()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._outcomes.take(report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
+        if not self._outcomes.summaries:
+            return
+        run = self._config.stash[RUN]
+        terminalreporter.section("engines", sep="=")
+        terminalreporter.write(
+            render_table(
+                self._outcomes.summaries,
+                width=shutil.get_terminal_size().columns,
+                color=terminalreporter.hasmarkup,
+            )
+        )
+        for sentence in run.scoring.store.damage():
+            terminalreporter.write_line(sentence, yellow=True)
+        if kept := self._outcomes.rows_kept():
+            where = run.scoring.store.rows_folder
+            terminalreporter.write_line(f"full logits of {len(kept)} recordings with failures: {where}")
+
+    def pytest_sessionfinish(self) -> None:
+        if self._config.getoption("harness_keep_logits"):
+            return
+        store = self._config.stash[RUN].scoring.store
+        for key, paths in self._outcomes.rows_to_drop():
+            store.drop_rows(key, paths)

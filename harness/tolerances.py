@@ -2,7 +2,88 @@
 
 from __future__ import annotations
 
-__all__ = ["NAMES"]
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 
-# Each is an absolute difference. See the table below for units.
-NAMES = ("probability", "total_variation", "kl", "js", "logprob", "snapshot")
+__all__ = ["DEFAULTS", "NAMES", "Tolerances", "resolve"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerances:
+    """How far apart two numbers may be and still count as the same; each an absolute difference.
+
+    ``probability``: of one letter, as a share of the whole vocabulary. ``total_variation``: between the
+    letters' probabilities of two engines. ``kl`` and ``js``: divergences over the full vocabulary, in nats.
+    ``logprob``: of one log-probability within a single engine, in nats. ``snapshot``: of a letter's
+    probability from the one in the committed snapshot.
+    """
+
+    probability: float
+    total_variation: float
+    kl: float
+    js: float
+    logprob: float
+    snapshot: float
+
+    def __post_init__(self) -> None:
+        """Refuse what would switch a check off or make it fail always."""
+        for name in NAMES:
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"tolerance {name}: found {value}; allowed: a finite number, 0 or more")
+
+
+NAMES = tuple(field.name for field in fields(Tolerances))
+"""The tolerances' names, as a case, a suite or a profile may override them."""
+
+# Where the numbers come from. 'Measured' is a tiny trained InternVL on a CPU, native PyTorch against LMDeploy
+# 0.18.0 or against itself with another batch size or attention kernel; a limit is the measured worst with
+# room for other machines and larger models.
+#
+# float32   Measured: logits within 9e-6 of one another, probabilities within 1e-7 to 4e-6, an engine's own
+#           log-probabilities within 2.9e-6 of its full row. So 1e-5 on a probability, 2e-5 on a
+#           log-probability, 3e-5 on the total variation, a sum over the letters.
+#           KL is second order: 0.5 * variance of the logits' differences, 0.5 * (9e-6)**2 = 4e-11. The limit
+#           of 1e-9 is what differences of 4.5e-5 in all logits would give. JS is a quarter of KL there.
+# float16   Measured: probabilities within 1.5e-3, an engine's log-probabilities within 3e-3 of its full row.
+#           Published mean KL of BF16 against FP16 (llama.cpp, Llama-3-8B): 2.5e-5, 99.9th percentile 8e-4.
+# bfloat16  Measured: probabilities within 1.45e-2, log-probabilities within 0.025 of the full row. Between 16
+#           and 32 neighbouring bfloat16 logits are 0.125 apart, so one rounding moves a log-probability by up
+#           to 0.0625 and a probability near 1/2 by 1.6e-2; exact ties happen. Two engines round independently.
+#           Published: SGLang allows 5e-2 to 6e-2 on log-probabilities between prefill and decoding; Transformers
+#           against vLLM differ by 0.008 (median) to 0.046 (mean).
+#
+# `snapshot` equals `probability`: it is the same engine again, perhaps on another machine.
+DEFAULTS: Mapping[str, Tolerances] = MappingProxyType(
+    {
+        "float32": Tolerances(
+            probability=1e-5, total_variation=3e-5, kl=1e-9, js=2.5e-10, logprob=2e-5, snapshot=1e-5
+        ),
+        "float16": Tolerances(
+            probability=3e-3, total_variation=6e-3, kl=1e-3, js=2.5e-4, logprob=1e-2, snapshot=3e-3
+        ),
+        "bfloat16": Tolerances(
+            probability=3e-2, total_variation=6e-2, kl=1e-2, js=2.5e-3, logprob=0.13, snapshot=3e-2
+        ),
+    }
+)
+
+
+def resolve(*dtypes: str, overrides: Sequence[Mapping[str, float]] = ()) -> Tolerances:
+    """The limits for engines that compute in ``dtypes``: the loosest of each, then ``overrides`` in order.
+
+    A later mapping wins over an earlier one, so they are given from general to special: profile, suite, case.
+    Raises ValueError for a dtype without defaults, for no dtype, and for an unknown name or a bad value.
+    """
+    unknown = sorted(set(dtypes) - set(DEFAULTS))
+    if unknown or not dtypes:
+        raise ValueError(f"found dtype {', '.join(unknown) or 'none'}; allowed: {', '.join(DEFAULTS)}")
+    values = {name: max(getattr(DEFAULTS[dtype], name) for dtype in dtypes) for name in NAMES}
+    for override in overrides:
+        strange = sorted(set(override) - set(NAMES))
+        if strange:
+            raise ValueError(f"found tolerance {', '.join(strange)}; allowed: {', '.join(NAMES)}")
+        values.update(override)
+    return replace(DEFAULTS[dtypes[0]], **values)

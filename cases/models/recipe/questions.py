@@ -98,6 +98,7 @@ class Question:
         letters: one per option.
         targets: probability of each letter, summing to 1.
         expected: the letter of the truth.
+        stated: kinds whose answer a sentence before the question gives away.
     """
 
     kind: str
@@ -108,6 +109,7 @@ class Question:
     letters: tuple[str, ...]
     targets: tuple[float, ...]
     expected: str
+    stated: tuple[str, ...] = ()
 
     @property
     def answer(self) -> str:
@@ -157,7 +159,9 @@ def ask(
     named = tuple(letters) if letters is not None else tuple(string.ascii_uppercase[: len(options)])
     lines = [f"{letter}. {word(option, language)}" for letter, option in zip(named, options, strict=True)]
     gap = " " if language == "en" else ""
-    first = gap.join([statement(scene, stated, language) for stated in statements] + [QUESTIONS[language][kind][wording]])
+    first = gap.join(
+        [statement(scene, stated, language) for stated in statements] + [QUESTIONS[language][kind][wording]]
+    )
     weights = _weights(scene, kind)
     targets = tuple(weights.get(option, 0.0) for option in options)
     total = sum(targets)
@@ -170,11 +174,17 @@ def ask(
         letters=named,
         targets=tuple(target / total for target in targets),
         expected=named[list(options).index(scene.truth(kind))],
+        stated=tuple(statements),
     )
 
 
 def sample_options(
-    rng: random.Random, scene: Scene, kind: str, number: int, *, letters_from: str = string.ascii_uppercase[:6]
+    rng: random.Random,
+    scene: Scene,
+    kind: str,
+    number: int,
+    *,
+    letters_from: str = string.ascii_uppercase[:6],
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Shuffled options, the truth (and what it is blended with) among them, and their letters in order.
 
@@ -188,7 +198,11 @@ def sample_options(
     others = [choice for choice in CHOICES[kind] if choice not in wanted]
     options = wanted + rng.sample(others, min(len(others), max(0, number - len(wanted))))
     rng.shuffle(options)
-    letters = letters_from[: len(options)] if len(letters_from) <= MOST_OPTIONS else sorted(rng.sample(letters_from, len(options)))
+    letters = (
+        letters_from[: len(options)]
+        if len(letters_from) <= MOST_OPTIONS
+        else sorted(rng.sample(letters_from, len(options)))
+    )
     return tuple(options), tuple(letters)
 
 

@@ -62,15 +62,17 @@ def train_tokenizer(seed: int) -> Qwen2Tokenizer:
     for letter in string.ascii_uppercase:
         for spelling in (letter, f" {letter}"):
             if len(tokenizer.encode(spelling, add_special_tokens=False)) != 1:
-                raise ValueError(f"{spelling!r} has no token of its own among {len(tokenizer)}: raise MOST_TOKENS")
+                raise ValueError(
+                    f"{spelling!r} has no token of its own among {len(tokenizer)}: raise MOST_TOKENS"
+                )
     return tokenizer
 
 
 def _corpus(rng: random.Random) -> Iterator[str]:
-    mix = Mix(hints=0.3, chinese=0.5)
+    mix = Mix(chinese=0.5)
     for scene in sample_pool(rng, _PROMPTS):
-        question = sample_question(rng, scene, mix)
+        question = sample_question(rng, scene, mix, image=rng.random() < 0.7)
         yield f"{question.system or ''}\n{question.prompt}\nassistant\n{question.answer}"
     for letter in string.ascii_uppercase:
-        yield from [f"The answer is {letter}. ({letter})"] * 100
+        yield from [f"The answer is {letter}."] * 2000
     yield from ["system\nuser\nassistant\n"] * 1000

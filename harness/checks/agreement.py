@@ -1,0 +1,267 @@
+"""Two engines' answers to one case side by side: `compare` takes the numbers, `judge` knows the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from harness.checks.answers import Parting, id_text, letter_probabilities, parting, top_index
+from harness.checks.full_vocabulary import FullVocabulary, compare_rows
+from harness.checks.result import Finding, Metric, Result, over_limit
+from harness.distributions import total_variation
+from harness.engines.contract import Answer, Reading, Row
+from harness.errors import RecordingError
+from harness.recordings import Recording
+from harness.tolerances import Tolerances
+
+__all__ = ["Agreed", "Agreement", "Side", "compare", "judge"]
+
+ROWS_MISSING = "full rows missing; run again with --fresh to make both recordings with their rows"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One engine's half: ``probabilities`` [L] of the letters over the whole vocabulary, ``spellings`` [L].
+
+    Both are empty, and ``top`` is None, where the engine never reached the letter. ``gap`` is how far the top
+    letter's probability is above the next one's.
+    """
+
+    engine: str
+    probabilities: tuple[float, ...]
+    spellings: tuple[float, ...]
+    top: int | None
+    gap: float | None
+    answer: Answer
+
+    @property
+    def reached(self) -> bool:
+        """Whether there is a distribution over the letters."""
+        return bool(self.probabilities)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """Two recordings of a case side by side: the numbers, no judgement. ``a`` is the reference.
+
+    ``total_variation`` is that of the distribution over the letters and 'anything else', so it bounds the
+    change of any letter's probability. ``worst`` is the largest change of one, ``worst_letter`` its index.
+    These three are None unless both sides reached the letter. ``full`` is None where rows are missing.
+    ``generated`` and ``prompt`` say where the ids part, None if they are equal.
+    """
+
+    case: str
+    letters: tuple[str, ...]
+    a: Side
+    b: Side
+    total_variation: float | None
+    worst: float | None
+    worst_letter: int | None
+    full: FullVocabulary | None
+    generated: Parting | None
+    prompt: Parting | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreed(Result):
+    """The judgement of an `Agreement`."""
+
+    check: ClassVar[str] = "engines agree"
+
+    agreement: Agreement
+
+
+def compare(
+    a: Recording,
+    b: Recording,
+    letters: Sequence[str],
+    *,
+    row_a: Row | None = None,
+    row_b: Row | None = None,
+    full: FullVocabulary | None = None,
+) -> Agreement:
+    """Set ``b`` beside the reference ``a``, each by its first path.
+
+    ``row_a`` and ``row_b`` [V] are the raw logits of the answer's row of those paths. ``full`` are the
+    full-vocabulary metrics of the same two recordings where they were taken before and rows are gone; rows
+    win over them. Raises RecordingError if a row is not that of its recording.
+    """
+    side_a, side_b = _side(a), _side(b)
+    if row_a is not None and row_b is not None:
+        _require_own_row(a, row_a)
+        _require_own_row(b, row_b)
+        full = compare_rows(row_a, row_b)
+    distance: float | None = None
+    worst: float | None = None
+    worst_letter: int | None = None
+    if side_a.reached and side_b.reached:
+        changes = [abs(p - q) for p, q in zip(side_a.probabilities, side_b.probabilities, strict=True)]
+        # NaN sorts nowhere: it is the worst wherever it is.
+        worst_letter = max(range(len(changes)), key=lambda i: (changes[i] != changes[i], changes[i]))
+        worst = changes[worst_letter]
+        distance = worst if worst != worst else _coarse_total_variation(side_a, side_b)
+    return Agreement(
+        case=a.case,
+        letters=tuple(letters),
+        a=side_a,
+        b=side_b,
+        total_variation=distance,
+        worst=worst,
+        worst_letter=worst_letter,
+        full=full,
+        generated=parting(a.answer.generated_ids, b.answer.generated_ids),
+        prompt=parting(a.answer.prompt_ids, b.answer.prompt_ids),
+    )
+
+
+def judge(agreement: Agreement, tolerances: Tolerances) -> Agreed:
+    """Hold an agreement to the limits; what is missing or NaN fails.
+
+    Another top letter, or another token generated in the letter's place, is let through as a near-tie only
+    where the two letters concerned are within twice the ``probability`` limit on both sides: each side may
+    have moved by the limit, towards the other.
+    """
+    a, b = agreement.a, agreement.b
+    findings: list[Finding] = []
+    notes: list[str] = []
+    if agreement.prompt is not None:
+        text = (
+            f"the ids that entered the models part {agreement.prompt}; the engines were asked different "
+            "questions, so look at chat template, system text and image first"
+        )
+        findings.append(Finding("prompt ids", None, None, text))
+    for side in (a, b):
+        if not side.reached:
+            text = f"{side.engine} never reached the letter: it wrote {side.answer.text!r}"
+            findings.append(Finding("answer", None, None, text))
+    if a.reached and b.reached:
+        _judge_top(agreement, tolerances, findings, notes)
+    _judge_generated(agreement, tolerances, findings, notes)
+    metrics = _metrics(agreement, tolerances)
+    findings += over_limit(metrics)
+    if agreement.full is None and a.reached and b.reached:
+        findings.append(Finding("kl", None, tolerances.kl, ROWS_MISSING))
+    if agreement.full is not None:
+        notes += agreement.full.remarks(a.engine, b.engine)
+    notes += _spelling_notes(agreement, tolerances)
+    return Agreed(
+        case=agreement.case,
+        subject=f"{b.engine} against {a.engine}",
+        letters=agreement.letters,
+        findings=tuple(findings),
+        metrics=metrics,
+        notes=tuple(notes),
+        agreement=agreement,
+    )
+
+
+def _side(recording: Recording) -> Side:
+    answer = recording.answer
+    reading = answer.readings[0] if answer.readings else None
+    probabilities = () if reading is None else letter_probabilities(reading)
+    ordered = sorted(probabilities, reverse=True)
+    return Side(
+        engine=recording.engine,
+        probabilities=probabilities,
+        spellings=() if reading is None else reading.other_spellings,
+        top=None if reading is None else top_index(reading, answer.letter_ids),
+        gap=ordered[0] - ordered[1] if len(ordered) > 1 else None,
+        answer=answer,
+    )
+
+
+def _require_own_row(recording: Recording, row: Row) -> None:
+    reading: Reading = recording.answer.readings[0]
+    found = [float(row[i]) for i in recording.answer.letter_ids if i < row.size]
+    # Journals keep nine digits: enough to tell any two float32 apart, not to write a float64 back unchanged.
+    if not np.array_equal(_float32(found), _float32(reading.letter_logits), equal_nan=True):
+        raise RecordingError(
+            f"{recording.case}, {recording.engine}: the stored row has letter logits {found}, the recording "
+            f"{list(reading.letter_logits)}; run again with --fresh to make both anew"
+        )
+
+
+def _float32(values: Sequence[float]) -> Row:
+    return np.array(values, dtype=np.float32)
+
+
+def _coarse_total_variation(a: Side, b: Side) -> float:
+    p, q = ([*side.probabilities, max(0.0, 1.0 - sum(side.probabilities))] for side in (a, b))
+    return float(total_variation(p, q))
+
+
+def _near_tie(agreement: Agreement, first: int, second: int, limit: float) -> bool:
+    sides = (agreement.a.probabilities, agreement.b.probabilities)
+    return all(abs(p[first] - p[second]) <= 2 * limit for p in sides)
+
+
+def _judge_top(
+    agreement: Agreement, tolerances: Tolerances, findings: list[Finding], notes: list[str]
+) -> None:
+    a, b, letters = agreement.a, agreement.b, agreement.letters
+    if a.top is None or b.top is None:
+        findings.append(Finding("top letter", None, None, "there is NaN among the letters' logits"))
+        return
+    if a.top == b.top:
+        return
+    gaps = [abs(side.probabilities[a.top] - side.probabilities[b.top]) for side in (a, b)]
+    limit = 2 * tolerances.probability
+    text = (
+        f"{letters[a.top]} in {a.engine}, {letters[b.top]} in {b.engine}; the two letters are "
+        f"{gaps[0]:.3g} and {gaps[1]:.3g} apart"
+    )
+    if _near_tie(agreement, a.top, b.top, tolerances.probability):
+        notes.append(f"near-tie let through: top letter {text}, allowed for a near-tie: {limit:.3g}")
+    else:
+        findings.append(
+            Finding("top letter", max(gaps), limit, f"{text}, over the {limit:.3g} of a near-tie")
+        )
+
+
+def _judge_generated(
+    agreement: Agreement, tolerances: Tolerances, findings: list[Finding], notes: list[str]
+) -> None:
+    parted, a, b = agreement.generated, agreement.a.answer, agreement.b.answer
+    if parted is None:
+        return
+    text = f"the generated ids part {parted}: {a.text!r} against {b.text!r}"
+    at_answer = parted.step == a.answer_step == b.answer_step
+    if at_answer and parted.left in a.letter_ids and parted.right in b.letter_ids:
+        first, second = a.letter_ids.index(parted.left), b.letter_ids.index(parted.right)
+        text = (
+            f"{id_text(parted.left, a, agreement.letters)} against "
+            f"{id_text(parted.right, b, agreement.letters)} in the letter's place (position {parted.step})"
+        )
+        reached = agreement.a.reached and agreement.b.reached
+        if reached and _near_tie(agreement, first, second, tolerances.probability):
+            notes.append(f"near-tie let through: generated {text}")
+            return
+    findings.append(Finding("generated ids", None, None, text))
+
+
+def _metrics(agreement: Agreement, tolerances: Tolerances) -> tuple[Metric, ...]:
+    metrics: list[Metric] = []
+    if agreement.total_variation is not None:
+        metrics.append(Metric("total_variation", agreement.total_variation, tolerances.total_variation))
+    if agreement.worst is not None and agreement.worst_letter is not None:
+        where = f"letter {agreement.letters[agreement.worst_letter]}"
+        metrics.append(Metric("probability", agreement.worst, tolerances.probability, where))
+    if agreement.full is not None:
+        metrics.append(Metric("kl", agreement.full.kl, tolerances.kl))
+        metrics.append(Metric("js", agreement.full.js, tolerances.js))
+        if agreement.full.widths[0] != agreement.full.widths[1]:
+            where = "columns only one side has"
+            metrics.append(Metric("surplus mass", agreement.full.surplus, tolerances.probability, where))
+    return tuple(metrics)
+
+
+def _spelling_notes(agreement: Agreement, tolerances: Tolerances) -> list[str]:
+    a, b = sum(agreement.a.spellings), sum(agreement.b.spellings)
+    if max(a, b) <= tolerances.probability:
+        return []
+    return [
+        f"on other spellings of the letters: {a:.3g} in {agreement.a.engine}, {b:.3g} in {agreement.b.engine}"
+    ]

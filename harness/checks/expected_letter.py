@@ -1,0 +1,118 @@
+"""Did the engine answer with the expected letter?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from harness.checks.answers import letter_probabilities, quoted, top_index
+from harness.checks.result import Finding, Metric, Result
+from harness.recordings import Recording
+
+__all__ = ["ExpectedLetter", "Question", "check_expected_letter"]
+
+# Above this share of the probability, the other spellings of the letters are worth a word to the user.
+NOTABLE_SPELLINGS = 0.01
+
+
+class Question(Protocol):
+    """What this check needs to know of a case."""
+
+    @property
+    def letters(self) -> tuple[str, ...]:
+        """The letters on offer."""
+
+    @property
+    def expect(self) -> str:
+        """The one that is right."""
+
+    @property
+    def answer_prefix(self) -> str:
+        """What the model is to write before the letter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedLetter(Result):
+    """``probabilities`` [L] over the whole vocabulary; empty, and ``top`` None, if there was no answer."""
+
+    check: ClassVar[str] = "expected letter"
+
+    expected: str
+    top: str | None
+    probabilities: tuple[float, ...]
+
+
+def check_expected_letter(recording: Recording, case: Question) -> ExpectedLetter:
+    """The expected letter must be the most probable of those on offer and the token really generated."""
+    answer, letters = recording.answer, case.letters
+    reading = answer.readings[0] if answer.readings else None
+    if reading is None or answer.answer_step is None or reading.log_z is None:
+        return ExpectedLetter(
+            case=recording.case,
+            subject=recording.engine,
+            findings=(Finding("answer", None, None, _not_reached(recording, case)),),
+            letters=letters,
+            expected=case.expect,
+            top=None,
+            probabilities=(),
+        )
+    probabilities = letter_probabilities(reading)
+    index = top_index(reading, answer.letter_ids)
+    top = None if index is None else letters[index]
+    findings = []
+    share = probabilities[letters.index(case.expect)]
+    if index is None:
+        findings.append(Finding("top letter", None, None, "there is NaN among the letters' logits"))
+    elif top != case.expect:
+        text = f"found {top} ({probabilities[index]:.4g}), expected {case.expect} ({share:.4g})"
+        findings.append(Finding("top letter", probabilities[index], share, text))
+    generated = answer.generated_ids[answer.answer_step]
+    if generated != answer.letter_ids[letters.index(case.expect)]:
+        findings.append(Finding("generated token", None, None, _generated(recording, case, generated)))
+    spellings = sum(reading.other_spellings)
+    notes = []
+    if spellings > NOTABLE_SPELLINGS:
+        notes.append(
+            f"{spellings:.3g} of the probability is on other spellings of the letters (such as ' A' or 'a'); "
+            "set answer_prefix in the case to what the model writes before the letter"
+        )
+    return ExpectedLetter(
+        case=recording.case,
+        subject=recording.engine,
+        findings=tuple(findings),
+        metrics=(
+            *(Metric(f"p({letter})", p) for letter, p in zip(letters, probabilities, strict=True)),
+            Metric("p(other spellings)", spellings),
+            Metric("p(everything else)", max(0.0, 1.0 - sum(probabilities) - spellings)),
+        ),
+        notes=tuple(notes),
+        letters=letters,
+        expected=case.expect,
+        top=top,
+        probabilities=probabilities,
+    )
+
+
+def _not_reached(recording: Recording, case: Question) -> str:
+    wrote = quoted(recording.answer.text)
+    if not recording.answer.generated_ids:
+        return "the model ended its turn without writing anything"
+    if case.answer_prefix:
+        return (
+            f"the model did not reach the letter: it wrote {wrote}, and answer_prefix asks for "
+            f"{case.answer_prefix!r} first; set answer_prefix to what it writes before the letter"
+        )
+    return (
+        f"the model did not reach the letter: it wrote {wrote}, and the recording has no row for the answer"
+    )
+
+
+def _generated(recording: Recording, case: Question, generated: int) -> str:
+    answer = recording.answer
+    if generated in answer.letter_ids:
+        letter = case.letters[answer.letter_ids.index(generated)]
+        return f"the model wrote {letter}, expected {case.expect}"
+    return (
+        f"the model did not answer with a letter: it wrote {quoted(answer.text)} "
+        f"(id {generated} where the letter should be), expected {case.expect}"
+    )

@@ -1,0 +1,221 @@
+"""Settings, requests and answers as JSON-able objects, and back.
+
+Used by the workers' protocol and by the journal, so standard library only. The names in the JSON are those of
+the fields in `harness.engines.contract`, shortened here and nowhere else:
+
+=========  =============================================================================================
+answer
+``p``      ``prompt_ids``; a run of three or more equal ids is written as ``[id, count]``
+``g``      ``generated_ids``
+``t``      ``text``
+``l``      ``letter_ids``
+``s``      ``answer_step``
+``r``      ``readings``, one object each, see below
+``k``      ``reported_top`` as two parallel lists, ``[ids, logprobs]``
+``n``      ``reported_logprobs``
+``w``      ``seconds``
+reading
+``path``   ``path``
+``a``      ``argmax``
+``n``      ``logprobs``
+``x``      ``letter_logits``
+``z``      ``log_z``
+``k``      ``top`` as ``[ids, logprobs]``; the ids are null where they equal the previous list's in the answer
+           (``reported_top`` comes first, then the readings in order)
+``o``      ``other_spellings``
+=========  =============================================================================================
+
+Rounding: numbers keep 9 significant digits, the fewest that bring back every float32 exactly; letter logits
+are raw float32 and do come back exactly. A log-probability of a magnitude below 100 moves by 5e-8 at most,
+below what a float32 resolves there. Timings keep 4 digits. Numbers that JSON lacks are the strings ``inf``,
+``-inf`` and ``nan``. Settings and requests are not rounded. Rows are not part of the JSON.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from itertools import groupby
+from typing import Any, ParamSpec, TypeVar
+
+from harness.engines.contract import Answer, EngineSettings, Entry, Json, Reading, Request
+from harness.errors import RecordingError
+
+__all__ = [
+    "answer_from_json",
+    "answer_to_json",
+    "request_from_json",
+    "request_to_json",
+    "settings_from_json",
+    "settings_to_json",
+]
+
+_SHORTEST_RUN = 3
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _malformed_is_recording_error(read: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Turn what goes wrong in reading somebody else's JSON into a `RecordingError`."""
+
+    @wraps(read)
+    def reading(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return read(*args, **kwargs)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            what = read.__name__.removesuffix("_from_json")
+            shown = repr(args[0] if args else kwargs)[:200]
+            raise RecordingError(
+                f"this is no {what}: {type(error).__name__}: {error}\n"
+                f"found: {shown}\nallowed: the keys listed in harness/engines/codec.py"
+            ) from error
+
+    return reading
+
+
+def settings_to_json(settings: EngineSettings) -> dict[str, Json]:
+    """All fields under their own names, nothing rounded."""
+    return {
+        "kind": settings.kind,
+        "model": settings.model,
+        "dtype": settings.dtype,
+        "device": settings.device,
+        "paths": list(settings.paths),
+        "top_k": settings.top_k,
+        "batch_size": settings.batch_size,
+        "options": dict(settings.options),
+    }
+
+
+@_malformed_is_recording_error
+def settings_from_json(data: Mapping[str, Any]) -> EngineSettings:
+    """Inverse of `settings_to_json`; raises `RecordingError` on missing, unknown or mistyped fields."""
+    return EngineSettings(**{**data, "paths": tuple(data["paths"]), "options": dict(data["options"])})
+
+
+def request_to_json(request: Request) -> dict[str, Json]:
+    """All fields under their own names, nothing rounded."""
+    return {
+        "case": request.case,
+        "prompt": request.prompt,
+        "letters": list(request.letters),
+        "image": request.image,
+        "system": request.system,
+        "answer_prefix": request.answer_prefix,
+        "max_new_tokens": request.max_new_tokens,
+    }
+
+
+@_malformed_is_recording_error
+def request_from_json(data: Mapping[str, Any]) -> Request:
+    """Inverse of `request_to_json`; raises `RecordingError` on missing, unknown or mistyped fields."""
+    return Request(**{**data, "letters": tuple(data["letters"])})
+
+
+def answer_to_json(answer: Answer) -> dict[str, Json]:
+    """The answer without its rows, rounded as the module's docstring says."""
+    reported = _ids(entry.id for entry in answer.reported_top)
+    previous = reported
+    readings: list[Json] = []
+    for reading in answer.readings:
+        ids = _ids(entry.id for entry in reading.top)
+        readings.append(
+            {
+                "path": reading.path,
+                "a": _ids(reading.argmax),
+                "n": _numbers(reading.logprobs),
+                "x": _numbers(array("f", reading.letter_logits)),
+                "z": None if reading.log_z is None else _number(reading.log_z),
+                "k": [None if ids == previous else ids, _numbers(entry.logprob for entry in reading.top)],
+                "o": _numbers(reading.other_spellings),
+            }
+        )
+        previous = ids
+    return {
+        "p": _runs(answer.prompt_ids),
+        "g": _ids(answer.generated_ids),
+        "t": answer.text,
+        "l": _ids(answer.letter_ids),
+        "s": None if answer.answer_step is None else int(answer.answer_step),
+        "r": readings,
+        "k": [reported, _numbers(entry.logprob for entry in answer.reported_top)],
+        "n": _numbers(answer.reported_logprobs),
+        "w": {part: _number(seconds, digits=4) for part, seconds in answer.seconds.items()},
+    }
+
+
+@_malformed_is_recording_error
+def answer_from_json(data: Mapping[str, Any]) -> Answer:
+    """Inverse of `answer_to_json`, with no rows; raises `RecordingError` on anything malformed."""
+    previous = data["k"][0]
+    reported = _entries(previous, data["k"][1])
+    readings = []
+    for item in data["r"]:
+        ids = previous if item["k"][0] is None else item["k"][0]
+        readings.append(
+            Reading(
+                path=item["path"],
+                argmax=tuple(item["a"]),
+                logprobs=_floats(item["n"]),
+                letter_logits=tuple(array("f", _floats(item["x"]))),
+                log_z=None if item["z"] is None else float(item["z"]),
+                top=_entries(ids, item["k"][1]),
+                other_spellings=_floats(item["o"]),
+            )
+        )
+        previous = ids
+    return Answer(
+        prompt_ids=_without_runs(data["p"]),
+        generated_ids=tuple(data["g"]),
+        text=data["t"],
+        letter_ids=tuple(data["l"]),
+        answer_step=data["s"],
+        readings=tuple(readings),
+        reported_top=reported,
+        reported_logprobs=_floats(data["n"]),
+        seconds={part: float(seconds) for part, seconds in data["w"].items()},
+    )
+
+
+def _number(value: float, *, digits: int = 9) -> float | str:
+    # Engines hand over numpy's and torch's scalars too; float() takes them all.
+    rounded = float(f"{float(value):.{digits}g}")
+    return rounded if math.isfinite(rounded) else str(rounded)
+
+
+def _numbers(values: Iterable[float]) -> list[Json]:
+    return [_number(value) for value in values]
+
+
+def _floats(values: Iterable[float | str]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
+def _ids(values: Iterable[int]) -> list[Json]:
+    return [int(value) for value in values]
+
+
+def _entries(ids: Sequence[int], logprobs: Sequence[float | str]) -> tuple[Entry, ...]:
+    return tuple(Entry(i, float(logprob)) for i, logprob in zip(ids, logprobs, strict=True))
+
+
+def _runs(ids: Sequence[int]) -> list[Json]:
+    # An image is hundreds of equal placeholders: written out, they would be most of a recording's bytes.
+    encoded: list[Json] = []
+    for token, group in groupby(_ids(ids)):
+        count = len(list(group))
+        encoded.extend([[token, count]] if count >= _SHORTEST_RUN else [token] * count)
+    return encoded
+
+
+def _without_runs(encoded: Iterable[Any]) -> tuple[int, ...]:
+    ids: list[int] = []
+    for item in encoded:
+        if isinstance(item, list):
+            token, count = item
+            ids.extend([token] * count)
+        else:
+            ids.append(item)
+    return tuple(ids)

@@ -1,0 +1,337 @@
+"""The engine ``torch``: a model run natively by Transformers.
+
+Two paths to the logits. ``generate`` is the literal one: one case at a time, greedy ``generate`` with
+``output_scores``, the softmax taken over the whole vocabulary. ``forward`` is the fast one: the prompt and
+the ids that follow it go through the model once, in batches, and only the wanted rows are computed. The ids
+that follow are those of the answer's prefix; where the model writes something else, or more is asked for,
+greedy ``generate`` says what.
+
+Options (of the profile's engine): ``attention`` is handed to Transformers as attn_implementation,
+``threads`` is the number of CPU threads, ``trust_remote_code`` lets the model's own Python files run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import transformers
+
+from harness.engines.contract import Answer, EngineSettings, Failure, Json, Outcome, Request
+from harness.engines.readings import read_rows
+from harness.engines.torch_inputs import Forced, Prepared, Prompts, batched, pad_together
+from harness.engines.torch_loading import (
+    Checkpoint,
+    load_checkpoint,
+    neutral_generation_config,
+    require_known,
+)
+from harness.errors import EngineError, ErrorKind
+
+__all__ = ["TorchEngine", "load"]
+
+_CASE_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+_LOAD_ERRORS = (*_CASE_ERRORS, ImportError, OSError)
+
+Rows = npt.NDArray[np.float32]
+
+
+def load(settings: EngineSettings) -> TorchEngine:
+    """The model in the folder ``settings.model``, ready to score.
+
+    Raises EngineError: UNSUPPORTED for settings this engine does not know, OUT_OF_MEMORY, and LOAD if the
+    device, the folder, the weights, the processor or the chat template is not there or not whole.
+    """
+    require_known(settings)
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise EngineError(
+            ErrorKind.LOAD,
+            f"the profile asks for device: cuda, but PyTorch {torch.__version__} sees no GPU on this "
+            "machine. Run it on a machine with one, or set device: cpu; to see what PyTorch sees: "
+            "python -c 'import torch; print(torch.version.cuda, torch.cuda.device_count())'",
+        )
+    threads = settings.options.get("threads")
+    if isinstance(threads, int):
+        torch.set_num_threads(threads)
+    # TF32 keeps 10 of the 23 bits of a float32 factor: noise that a comparison in float32 must not have.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        checkpoint = load_checkpoint(settings)
+        checkpoint.model.to(settings.device)
+    except _LOAD_ERRORS as error:
+        kind = ErrorKind.OUT_OF_MEMORY if _is_out_of_memory(error) else ErrorKind.LOAD
+        message = f"{settings.model} cannot be loaded: {type(error).__name__}: {error}"
+        raise EngineError(kind, message) from error
+    return TorchEngine(settings, checkpoint)
+
+
+@dataclass(slots=True)
+class _Work:
+    """What is known of a case so far; ``rows`` [T, V] per path."""
+
+    prepared: Prepared
+    generated: tuple[int, ...] | None = None
+    rows: dict[str, Rows] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    failure: Failure | None = None
+
+    def spent(self, part: str, seconds: float) -> None:
+        self.seconds[part] = self.seconds.get(part, 0.0) + seconds
+
+    def forced(self) -> Forced:
+        """The ids to put behind the prompt: those it is known to write, else those it is hoped to write."""
+        if self.generated is not None:
+            return Forced(self.prepared, self.generated[:-1])
+        hoped = self.prepared.letter_ids.prefix_ids
+        return Forced(self.prepared, hoped[: self.prepared.most_tokens - 1])
+
+
+class TorchEngine:
+    """A model and its processor; see `harness.engines.contract.Engine`."""
+
+    def __init__(self, settings: EngineSettings, checkpoint: Checkpoint) -> None:  # noqa: D107
+        self._settings = settings
+        self._processor = checkpoint.processor
+        self._model = model = checkpoint.model
+        self._prompts = Prompts(checkpoint.processor, takes_images=checkpoint.takes_images)
+        generation = neutral_generation_config(model, self._prompts.tokenizer.eos_token_id)
+        model.generation_config = generation.config
+        self._stop_ids = generation.stop_ids
+        self._dropped = generation.dropped
+        self._forward_takes = frozenset(inspect.signature(model.forward).parameters)
+        # Positions in several dimensions are computed by the model itself, padding included.
+        self._own_positions = any(hasattr(module, "get_rope_index") for module in model.modules())
+
+    def fingerprint(self) -> dict[str, Json]:
+        """What the answers may depend on and only the loaded model knows."""
+        model, on_gpu = self._model, self._settings.device == "cuda"
+        template = getattr(self._processor, "chat_template", None) or self._prompts.tokenizer.chat_template
+        dtypes: list[str] = sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters()})
+        return {
+            "model_class": type(model).__name__,
+            "processor_class": type(self._processor).__name__,
+            "image_processor_class": type(getattr(self._processor, "image_processor", None)).__name__,
+            "device": self._settings.device,
+            "device_name": torch.cuda.get_device_name() if on_gpu else _cpu_name(),
+            "dtype": "+".join(dtypes),
+            "attention": _attention(model.config),
+            "threads": torch.get_num_threads(),
+            "tf32": False,
+            "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+            "template_sha256": hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest(),
+            "stop_ids": list(self._stop_ids),
+            "generation_settings_dropped": self._dropped,
+        }
+
+    def score(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+        """One outcome per request, ``batch_size`` of them worked on together.
+
+        An answer's ``seconds`` are those of ``prepare``, ``forward`` (its share of its batch) and
+        ``generate``, as far as they were needed.
+
+        Raises EngineError: OUT_OF_MEMORY for a batch that does not fit, UNSUPPORTED for a model whose
+        `generate` changes the scores by itself.
+        """
+        size = max(1, self._settings.batch_size)
+        for start in range(0, len(requests), size):
+            works = []
+            for request in requests[start : start + size]:
+                prepared = self._prompts.prepare(request)
+                if isinstance(prepared, Failure):
+                    yield Outcome(request.case, prepared)
+                else:
+                    works.append(_Work(prepared, seconds={"prepare": prepared.seconds}))
+            with torch.inference_mode():
+                self._work(works)
+            for work in works:
+                yield self._outcome(work)
+
+    def close(self) -> None:
+        """Free the model."""
+        del self._model
+        if self._settings.device == "cuda":
+            torch.cuda.empty_cache()
+
+    def _work(self, works: Sequence[_Work]) -> None:
+        literal = "generate" in self._settings.paths
+        for work in works:
+            if literal or work.prepared.most_tokens > len(work.prepared.letter_ids.prefix_ids) + 1:
+                self._generate(work)
+        if "forward" not in self._settings.paths:
+            return
+        self._forward(works)
+        otherwise = [work for work in works if work.generated is None and work.failure is None]
+        for work in otherwise:
+            self._generate(work)
+        self._forward(otherwise)
+
+    def _generate(self, work: _Work) -> None:
+        """Greedy decoding of one case, and its raw scores; in the method's own words, but for the check."""
+        prepared, started = work.prepared, time.perf_counter()
+        try:
+            output = self._model.generate(
+                **self._placed(prepared.tensors),
+                max_new_tokens=prepared.most_tokens,
+                do_sample=False,
+                output_scores=True,
+                output_logits=True,
+                return_dict_in_generate=True,
+            )
+            scores = _to_numpy(torch.cat(output.scores))
+            logits = _to_numpy(torch.cat(output.logits))
+        except _CASE_ERRORS as error:
+            work.failure = self._failure(error, [work])
+            return
+        if not np.array_equal(scores, logits, equal_nan=True):
+            raise EngineError(
+                ErrorKind.UNSUPPORTED,
+                f"{type(self._model).__name__}.generate changes the scores by itself (up to "
+                f"{np.nanmax(np.abs(scores - logits)):.3g}), so they are not the raw logits; "
+                "use paths: [forward] for this model",
+            )
+        work.generated = tuple(output.sequences[0, len(prepared.prompt_ids) :].tolist())
+        work.rows["generate"] = scores
+        work.spent("generate", time.perf_counter() - started)
+
+    def _forward(self, works: Sequence[_Work]) -> None:
+        """Rows of one pass over prompt and following ids, and what they say was written."""
+        by_case = {work.prepared.request.case: work for work in works if work.failure is None}
+        forced = [work.forced() for work in by_case.values()]
+        can_pad = self._own_positions or "position_ids" in self._forward_takes
+        for batch in batched(forced, most=self._settings.batch_size, can_pad=can_pad):
+            self._forward_batch(batch, [by_case[case.prepared.request.case] for case in batch])
+
+    def _forward_batch(self, batch: Sequence[Forced], works: Sequence[_Work]) -> None:
+        started = time.perf_counter()
+        try:
+            rows = self._rows(batch)
+        except _CASE_ERRORS as error:
+            failure = self._failure(error, works)
+            if len(batch) == 1:
+                works[0].failure = failure
+                return
+            for case, work in zip(batch, works, strict=True):
+                self._forward_batch([case], [work])
+            return
+        share = (time.perf_counter() - started) / len(batch)
+        for case, work, its_rows in zip(batch, works, rows, strict=True):
+            work.spent("forward", share)
+            if work.generated is None:
+                work.generated = self._written(its_rows, case.ids, most=work.prepared.most_tokens)
+            if work.generated is not None:
+                work.rows["forward"] = its_rows[: len(work.generated)]
+
+    def _rows(self, batch: Sequence[Forced]) -> list[Rows]:
+        """Raw logits [1 + ids forced, V] per case: those that predict the forced ids and the one after."""
+        inputs = self._placed(pad_together(batch, pad_id=self._model.generation_config.pad_token_id))
+        mask = inputs["attention_mask"]
+        if not self._own_positions and not bool(mask.all()):
+            inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
+        keep = 1 + max(len(case.ids) for case in batch)
+        if "logits_to_keep" in self._forward_takes:
+            inputs["logits_to_keep"] = keep
+        logits = _to_numpy(self._model(**inputs).logits[:, -keep:])
+        return [logits[place, -len(case.ids) - 1 :] for place, case in enumerate(batch)]
+
+    def _placed(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        device, dtype = self._model.device, self._model.dtype
+        return {
+            name: tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+            for name, tensor in tensors.items()
+        }
+
+    def _written(self, rows: Rows, forced: Sequence[int], *, most: int) -> tuple[int, ...] | None:
+        """The ids that greedy decoding writes, as far as ``rows`` tell; None if it goes where they do not."""
+        written: list[int] = []
+        for row, expected in zip(rows, (*forced, None), strict=True):
+            written.append(int(row.argmax()))
+            if len(written) == most or written[-1] in self._stop_ids:
+                return tuple(written)
+            if written[-1] != expected:
+                return None
+        return None
+
+    def _outcome(self, work: _Work) -> Outcome:
+        prepared, case = work.prepared, work.prepared.request.case
+        if work.failure is not None or work.generated is None:
+            nothing = Failure(kind=ErrorKind.FAILED, message=f"{case}: nothing was generated")
+            return Outcome(case, work.failure or nothing)
+        step = prepared.letter_ids.answer_step(work.generated)
+        try:
+            readings = tuple(
+                read_rows(
+                    path,
+                    work.rows[path],
+                    work.generated,
+                    letter_ids=prepared.letter_ids,
+                    top_k=self._settings.top_k,
+                )
+                for path in self._settings.paths
+            )
+        except EngineError as error:
+            return Outcome(case, Failure(kind=error.kind, message=f"{case}: {error.message}"))
+        rows = {} if step is None else {path: work.rows[path][step].copy() for path in self._settings.paths}
+        return Outcome(
+            case,
+            Answer(
+                prompt_ids=prepared.prompt_ids,
+                generated_ids=work.generated,
+                text=self._prompts.tokenizer.decode(list(work.generated), skip_special_tokens=True),
+                letter_ids=prepared.letter_ids.ids,
+                answer_step=step,
+                readings=readings,
+                seconds=work.seconds,
+                rows=rows,
+            ),
+        )
+
+    def _failure(self, error: Exception, works: Sequence[_Work]) -> Failure:
+        """``error`` as one case's failure; raised instead where it concerns more than these cases."""
+        names = ", ".join(work.prepared.request.case for work in works)
+        if _is_out_of_memory(error):
+            raise EngineError(
+                ErrorKind.OUT_OF_MEMORY,
+                f"{len(works)} cases at once ({names}) did not fit: {error}; lower batch_size in the profile "
+                f"(now {self._settings.batch_size}), or the number of tiles of the images",
+            ) from error
+        if self._settings.device == "cuda" and isinstance(error, RuntimeError):
+            # A GPU that has reported an error answers nothing more in this process.
+            raise error
+        return Failure(kind=ErrorKind.FAILED, message=f"{names}: {type(error).__name__}: {error}")
+
+
+def _to_numpy(tensor: torch.Tensor) -> Rows:
+    array: Rows = tensor.float().cpu().numpy()
+    return array
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # PyTorch's CPU allocator raises a plain RuntimeError.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _attention(config: transformers.PretrainedConfig) -> dict[str, Json]:
+    """The attention implementation of the whole and of each part that has a configuration of its own."""
+    parts = {"model": config, **{name: getattr(config, name, None) for name in config.sub_configs}}
+    return {name: str(getattr(part, "_attn_implementation", None)) for name, part in parts.items() if part}
+
+
+def _cpu_name() -> str:
+    return f"{platform.processor() or platform.machine()} ({torch.backends.cpu.get_cpu_capability()})"

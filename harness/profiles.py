@@ -1,0 +1,275 @@
+"""Profiles: a model, and the engines to run it on, from profiles.yaml to validated objects."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.case_problems import Location, ProblemList, describe, nearest, shown
+from harness.cases import Suite, check_marks
+from harness.engines.contract import EngineSettings, Json
+from harness.schemas.profiles import Options, ProfilesFile
+from harness.schemas.validation import Broken, validate
+from harness.yaml_document import Document, Steps
+from harness.yaml_source import read_document
+
+__all__ = ["EngineSpec", "Profile", "load_profiles", "read_profiles"]
+
+_PATHS = {"torch": ("forward", "generate"), "lmdeploy": ("two-stage", "captured")}
+_DEFAULT_PATHS = {"torch": ("forward",), "lmdeploy": ("two-stage", "captured")}
+_OPTIONS = {
+    "torch": ("attention", "threads", "trust_remote_code"),
+    "lmdeploy": tuple(name for name in Options.model_fields if name not in ("attention", "threads")),
+}
+_DEFAULT_OPTIONS: Mapping[str, Mapping[str, Json]] = {
+    "torch": {"attention": "sdpa"},
+    "lmdeploy": {"stage_two": "one-pass"},
+}
+_DEFAULT_DEADLINES = {"load": 600.0, "case": 120.0}
+_DEFAULT_TOP_K = 20
+_DEFAULT_BATCH_SIZE = 16
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSpec:
+    """An engine of a profile and how its worker is to be run.
+
+    ``python`` is the absolute path of an interpreter and ``patch`` that of a Python file to execute before
+    the engine is imported. ``load_seconds`` and ``case_seconds`` are the worker's deadlines.
+    """
+
+    name: str
+    settings: EngineSettings
+    location: Location = field(compare=False)
+    python: str = sys.executable
+    patch: Path | None = None
+    load_seconds: float = _DEFAULT_DEADLINES["load"]
+    case_seconds: float = _DEFAULT_DEADLINES["case"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A model and the engines to run it on; ``reference`` names the one that the others are compared with.
+
+    ``model`` is an absolute folder or a hub id, of which ``revision`` is a commit, tag or branch. ``suites``
+    are the names of those to run.
+    """
+
+    name: str
+    model: str
+    reference: str
+    engines: tuple[EngineSpec, ...]
+    suites: tuple[str, ...]
+    location: Location = field(compare=False)
+    description: str = ""
+    revision: str | None = None
+    marks: tuple[str, ...] = ()
+    tolerances: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+
+def load_profiles(path: Path, suites: Sequence[Suite]) -> tuple[Profile, ...]:
+    """Load a profiles file, whose ``suites`` must be among those given.
+
+    Raises one `CaseFileError` with all its problems.
+    """
+    problems = ProblemList()
+    profiles = read_profiles(path, suites, problems)
+    problems.raise_if_any()
+    return profiles
+
+
+def read_profiles(path: Path, suites: Sequence[Suite], problems: ProblemList) -> tuple[Profile, ...]:
+    """`load_profiles`, with problems noted instead of raised; () where there are any."""
+    before = len(problems)
+    document = read_document(path, problems)
+    if not document.complete:
+        return ()
+    broken = validate(ProfilesFile, document)
+    entries = document.data.get("profiles") if isinstance(document.data, dict) else None
+    if not isinstance(entries, dict):
+        return ()
+    suite_names = [suite.name for suite in suites]
+    for name, entry in entries.items():
+        if isinstance(entry, dict):
+            _Checks(document, broken).check_profile(("profiles", name), entry, suite_names)
+    _check_distinct_ids(document, list(entries), suites)
+    if len(problems) > before:
+        return ()
+    return tuple(_profile(document, name, entry, suite_names) for name, entry in entries.items())
+
+
+class _Checks:
+    """The rules that concern more than one field or the file system, for whatever has the right type."""
+
+    def __init__(self, document: Document, broken: Broken) -> None:
+        self._document = document
+        self._broken = broken
+
+    def _sound(self, steps: Steps, entry: Mapping[str, Any], name: str) -> bool:
+        return entry.get(name) is not None and name not in self._broken.get(steps, ())
+
+    def check_profile(self, steps: Steps, entry: Mapping[str, Any], suite_names: Sequence[str]) -> None:
+        engines = entry.get("engines")
+        if isinstance(engines, dict):
+            reference = entry.get("reference")
+            if self._sound(steps, entry, "reference") and reference not in engines:
+                allowed = f"an engine of this profile: {nearest(str(reference), engines)}"
+                self._document.add((*steps, "reference"), describe(reference), allowed)
+            for name, engine in engines.items():
+                if isinstance(engine, dict):
+                    self._check_engine((*steps, "engines", name), engine, entry)
+        if self._sound(steps, entry, "suites"):
+            for number, suite in enumerate(entry["suites"]):
+                if suite not in suite_names:
+                    allowed = f"a suite in this folder: {nearest(suite, suite_names)}"
+                    self._document.add((*steps, "suites", number), describe(suite), allowed)
+        if self._sound(steps, entry, "marks"):
+            check_marks(self._document, steps, entry["marks"])
+        if self._sound(steps, entry, "model"):
+            self._check_model(steps, entry)
+
+    def _check_model(self, steps: Steps, entry: Mapping[str, Any]) -> None:
+        model, here = entry["model"], self._document.file.parent
+        if _is_hub_id(model, here):
+            return
+        folder = _absolute(model, here)
+        if not folder.is_dir():
+            allowed = f"a folder (looked for {shown(folder)}), or a hub id such as org/name"
+            self._document.add((*steps, "model"), f"{model!r}, which does not exist", allowed)
+        elif not (folder / "config.json").is_file():
+            found = f"{model!r}, a folder without config.json"
+            self._document.add((*steps, "model"), found, "the folder of a saved model")
+        if "revision" in entry:
+            self._document.add((*steps, "revision"), "a revision of a folder", "a revision for a hub id only")
+
+    def _check_engine(self, steps: Steps, entry: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
+        name = str(steps[-1])
+        here = self._document.file.parent
+        if self._sound(steps, entry, "python") and _interpreter(entry["python"], here) is None:
+            allowed = "an executable Python: a path, or the name of a command on PATH"
+            self._document.add((*steps, "python"), f"{entry['python']!r}, which cannot be executed", allowed)
+        if self._sound(steps, entry, "patch"):
+            patch = _absolute(entry["patch"], here)
+            if patch.suffix != ".py" or not patch.is_file():
+                allowed = f"a Python file that exists; looked for {shown(patch)}"
+                self._document.add((*steps, "patch"), describe(entry["patch"]), allowed)
+        if "kind" in self._broken.get(steps, ()):
+            return
+        kind = entry.get("kind", name)
+        if kind not in _PATHS:
+            allowed = f"{' or '.join(_PATHS)}, needed as {name!r} is neither"
+            self._document.add((*steps, "kind"), "nothing", allowed)
+            return
+        either = {**profile, **entry}
+        if kind == "lmdeploy" and (either.get("device"), either.get("dtype")) == ("cuda", "float32"):
+            # LMDeploy knows no float32 and turns it into float16 without a word.
+            owner = steps if "dtype" in entry else steps[:2]
+            self._document.add((*owner, "dtype"), "float32 for lmdeploy on cuda", "float16, bfloat16 or auto")
+        if self._sound(steps, entry, "paths"):
+            for number, path in enumerate(entry["paths"]):
+                if path not in _PATHS[kind]:
+                    allowed = f"a path of {kind}: {', '.join(_PATHS[kind])}"
+                    self._document.add((*steps, "paths", number), describe(path), allowed)
+                elif path in entry["paths"][:number]:
+                    found = f"{describe(path)} a second time"
+                    self._document.add((*steps, "paths", number), found, "each path once")
+        if isinstance(entry.get("options"), dict):
+            for option in entry["options"]:
+                if option in Options.model_fields and option not in _OPTIONS[kind]:
+                    allowed = f"an option of {kind}: {', '.join(_OPTIONS[kind])}"
+                    found = f"the option {describe(option)}"
+                    self._document.add((*steps, "options", option), found, allowed, at_key=True)
+
+
+def _check_distinct_ids(document: Document, names: Sequence[str], suites: Sequence[Suite]) -> None:
+    """Note profiles by which two tests would get one id, such as case x on a-b and case x-a on b."""
+    for long, short in itertools.permutations(names, 2):
+        middle = long.removesuffix(f"-{short}")
+        if middle == long:
+            continue
+        for suite in suites:
+            ids = {case.id for case in suite.cases}
+            for case in sorted(ids):
+                if f"{case}-{middle}" in ids:
+                    found = (
+                        f"a profile with which {case} of {suite.name} gets the test id that {case}-{middle} "
+                    )
+                    found += f"gets with the profile {short}"
+                    document.add(("profiles", long), found, "names that keep test ids apart", at_key=True)
+
+
+def _is_hub_id(model: str, here: Path) -> bool:
+    # Where its first folder exists it is a path, so that a slip in `models/embedded` is not sought on a hub.
+    return _HUB_ID.fullmatch(model) is not None and not os.path.lexists(here / model.partition("/")[0])
+
+
+def _absolute(path: str, here: Path) -> Path:
+    # Symbolic links stay: the `python` of a virtual environment is one, and must not be followed out of it.
+    # Path.expanduser raises where there is no such user.
+    return Path(os.path.abspath(here / os.path.expanduser(path)))  # noqa: PTH100, PTH111
+
+
+def _interpreter(python: str, here: Path) -> str | None:
+    """The absolute path of an interpreter; None where there is no such executable."""
+    if re.search(r"[/\\]", python):
+        path = _absolute(python, here)
+        return str(path) if path.is_file() and os.access(path, os.X_OK) else None
+    return shutil.which(python)
+
+
+def _profile(document: Document, name: str, entry: Mapping[str, Any], suite_names: Sequence[str]) -> Profile:
+    here = document.file.parent
+    model = entry["model"] if _is_hub_id(entry["model"], here) else str(_absolute(entry["model"], here))
+    steps: Steps = ("profiles", name)
+    return Profile(
+        name=name,
+        description=entry.get("description", ""),
+        model=model,
+        revision=entry.get("revision"),
+        reference=entry["reference"],
+        suites=tuple(dict.fromkeys(entry.get("suites", suite_names))),
+        marks=tuple(dict.fromkeys(entry.get("marks", ()))),
+        tolerances=dict(entry.get("tolerances", {})),
+        engines=tuple(
+            _engine(
+                engine_name, engine, entry, model, document.key_place((*steps, "engines", engine_name)), here
+            )
+            for engine_name, engine in entry["engines"].items()
+        ),
+        location=document.key_place(steps),
+    )
+
+
+def _engine(
+    name: str, entry: Mapping[str, Any], shared: Mapping[str, Any], model: str, location: Location, here: Path
+) -> EngineSpec:
+    kind = entry.get("kind", name)
+    deadlines = {**_DEFAULT_DEADLINES, **shared.get("deadlines", {}), **entry.get("deadlines", {})}
+    merged = {**shared, **entry}
+
+    return EngineSpec(
+        name=name,
+        settings=EngineSettings(
+            kind=kind,
+            model=model,
+            dtype=merged.get("dtype", "auto"),
+            device=merged.get("device", "cpu"),
+            paths=tuple(entry.get("paths", _DEFAULT_PATHS[kind])),
+            top_k=entry.get("top_k", _DEFAULT_TOP_K),
+            batch_size=merged.get("batch_size", _DEFAULT_BATCH_SIZE),
+            options={**_DEFAULT_OPTIONS[kind], **entry.get("options", {})},
+        ),
+        location=location,
+        python=(_interpreter(entry["python"], here) if "python" in entry else None) or sys.executable,
+        patch=_absolute(entry["patch"], here) if "patch" in entry else None,
+        load_seconds=deadlines["load"],
+        case_seconds=deadlines["case"],
+    )

@@ -1,0 +1,1 @@
+"""What people read: from results to text. Nothing here decides whether something is wrong."""

@@ -1,0 +1,33 @@
+"""One line on where and with what an engine ran, from its fingerprint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.engines.contract import Json
+
+__all__ = ["device_line"]
+
+UNKNOWN = "device unknown"
+
+
+def device_line(fingerprint: Mapping[str, Json]) -> str:
+    """Such as 'CPU device plug-in (EPYC 9R14), float32, lmdeploy 0.18.0', as far as it is known.
+
+    ``fingerprint`` is a recording's: what was known before loading, and under ``loaded`` what the engine says.
+    """
+    loaded = _mapping(fingerprint, "loaded") or fingerprint
+    device, name = loaded.get("device"), loaded.get("device_name")
+    parts = [f"{device} ({name})" if device and name else str(device or name or UNKNOWN)]
+    if dtype := loaded.get("dtype"):
+        parts.append(str(dtype))
+    kind = _mapping(fingerprint, "settings").get("kind")
+    version = _mapping(_mapping(fingerprint, "installed"), "packages").get(str(kind))
+    if version:
+        parts.append(f"{kind} {version}")
+    return ", ".join(parts)
+
+
+def _mapping(data: Mapping[str, Json], name: str) -> Mapping[str, Json]:
+    value = data.get(name)
+    return value if isinstance(value, dict) else {}

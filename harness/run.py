@@ -1,0 +1,169 @@
+"""One pytest run: the folder of cases, the scoring, and what is told to the reports."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.case_folder import Loaded, load
+from harness.cases import Case
+from harness.checks.agreement import Agreed
+from harness.checks.result import Result
+from harness.errors import EngineError
+from harness.recordings import Recording
+from harness.reports.device import device_line
+from harness.reports.outcomes import PROPERTY, TestFacts
+from harness.reports.summary import CheckSummary, Status, figures_of
+from harness.scoring import Scoring
+from harness.subjects import Subject, subjects
+
+__all__ = ["RUN", "Run"]
+
+DEFAULT_CASES = "cases"
+DEFAULT_SNAPSHOTS = "snapshots"
+DEFAULT_RECORDINGS = ".harness"
+
+
+class Run:
+    """State of one pytest process, kept in ``config.stash[RUN]``.
+
+    The folder of cases is loaded when the first test function asks for a subject, so that this plugin costs
+    nothing in runs that are about something else.
+    """
+
+    def __init__(self, config: pytest.Config, scoring: Scoring) -> None:
+        """Touches no files yet."""
+        self._config = config
+        self.scoring = scoring
+        self._loaded: Loaded | None = None
+
+    @property
+    def cases_folder(self) -> Path:
+        """Where the suites are: ``--cases``, or ``cases`` in pytest's root folder."""
+        return _folder(self._config, "cases", self._config.rootpath / DEFAULT_CASES)
+
+    @property
+    def snapshots_folder(self) -> Path:
+        """Where the snapshots are: ``--snapshots``, or ``snapshots`` beside the folder of cases."""
+        return _folder(self._config, "snapshots", self.cases_folder.parent / DEFAULT_SNAPSHOTS)
+
+    @property
+    def loaded(self) -> Loaded:
+        """Suites and profiles; raises `CaseFileError` with all their problems."""
+        if self._loaded is None:
+            self._loaded = load(self.cases_folder)
+            names = self._config.getoption("harness_profiles") or ()
+            known = [profile.name for profile in self._loaded.profiles]
+            if unknown := [name for name in names if name not in known]:
+                raise pytest.UsageError(
+                    f"--profile: found {', '.join(unknown)}; allowed: {', '.join(known)} "
+                    f"(from {self.cases_folder / 'profiles.yaml'})"
+                )
+        return self._loaded
+
+    def subjects(self, selection: str) -> list[Subject]:
+        """The subjects of a selection, of the profiles that were asked for."""
+        cases: list[Case] = [case for suite in self.loaded.suites for case in suite.cases]
+        names = self._config.getoption("harness_profiles")
+        profiles = [p for p in self.loaded.profiles if not names or p.name in names]
+        return list(subjects(cases, profiles, selection=selection))
+
+    def begin(self, item: pytest.Item) -> None:
+        """Note on a test of the suite what it is about, before it runs."""
+        subject = subject_of(item)
+        if subject is None:
+            return
+        summary = CheckSummary(
+            suite=subject.case.suite,
+            case=subject.case.name,
+            place=str(subject.case.location),
+            profile=subject.profile.name,
+            engine=subject.engine.name,
+            check=check_name(item),
+            expected=subject.case.expect,
+            status=Status.ERROR,  # until pytest's report says otherwise
+        )
+        compares = _compares(item)
+        facts = TestFacts(summary=summary, done_with_rows=compares or len(subject.profile.engines) == 1)
+        for one in (subject, subject.reference()) if compares else (subject,):
+            try:
+                facts.rows[self.scoring.key(one)] = list(one.engine.settings.paths)
+            except EngineError:
+                continue  # it has no rows; the test itself reports the error
+        item.stash[_FACTS] = facts
+        self._tell(item)
+
+    def keep(self, item: pytest.Item, subject: Subject, result: Result) -> None:
+        """Note a check's figures on its test, for the table."""
+        facts = item.stash[_FACTS]
+        device = device_line(self.scoring.recording(subject).fingerprint)
+        facts.summary = replace(facts.summary, figures=figures_of(result), device=device)
+        self._tell(item)
+
+    def recordings_of(self, subject: Subject, result: Result) -> list[Recording]:
+        """The recordings that a result is about, the reference first."""
+        about = [subject.reference(), subject] if isinstance(result, Agreed) else [subject]
+        return [self.scoring.recording(one) for one in about]
+
+    def dtype(self, subject: Subject) -> str:
+        """The dtype in which the subject's engine computed; raises `EngineError` if it could not answer."""
+        loaded = self.scoring.recording(subject).fingerprint["loaded"]
+        return str(loaded["dtype"]) if isinstance(loaded, dict) else subject.engine.settings.dtype
+
+    def _tell(self, item: pytest.Item) -> None:
+        others = [(name, value) for name, value in item.user_properties if name != PROPERTY]
+        item.user_properties[:] = [*others, (PROPERTY, item.stash[_FACTS].to_json())]
+
+    def score(self, items: Iterable[pytest.Item]) -> None:
+        """Make the recordings that the selected tests need and that are not there yet."""
+        wanted, compared = [], []
+        for item in items:
+            subject = subject_of(item)
+            if subject is None:
+                continue
+            wanted.append(subject)
+            if _compares(item):
+                compared.append(subject)
+        if wanted:
+            self.scoring.make(wanted, compared=compared)
+
+
+RUN = pytest.StashKey[Run]()
+_FACTS = pytest.StashKey[TestFacts]()
+
+
+def check_name(item: pytest.Item) -> str:
+    """The table's column for a test: the function's name without ``test_``, in words."""
+    function = getattr(item, "originalname", None) or item.name
+    return str(function).removeprefix("test_").replace("_", " ")
+
+
+def _compares(item: pytest.Item) -> bool:
+    return "agreement" in getattr(item, "fixturenames", ())
+
+
+def subject_of(item: pytest.Item) -> Subject | None:
+    """The subject of a test of the suite, None for any other test."""
+    callspec = getattr(item, "callspec", None)
+    subject = callspec.params.get("subject") if callspec is not None else None
+    return subject if isinstance(subject, Subject) else None
+
+
+def run_id(config: pytest.Config) -> str:
+    """A name that all processes of one run share, those of pytest-xdist included."""
+    worker_input = getattr(config, "workerinput", None)
+    return worker_input["testrunuid"] if worker_input else uuid.uuid4().hex
+
+
+def recordings_folder(config: pytest.Config) -> Path:
+    """Where recordings are kept: ``--recordings``, or ``.harness`` in pytest's root folder."""
+    return _folder(config, "recordings", config.rootpath / DEFAULT_RECORDINGS)
+
+
+def _folder(config: pytest.Config, option: str, default: Path) -> Path:
+    given = config.getoption(f"harness_{option}")
+    return default if given is None else config.invocation_params.dir / given

@@ -1,0 +1,247 @@
+"""Scoring: find out which recordings are missing, and have workers make them.
+
+Runs in pytest's own process and imports no engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from harness.checks.agreement import Agreement, compare
+from harness.checks.full_vocabulary import FullVocabulary
+from harness.engines.contract import EngineSettings, Json, Row
+from harness.errors import EngineError, ErrorKind
+from harness.fingerprint import engine_fingerprint, image_fingerprint, recording_key
+from harness.recordings import Recording, RecordingStore
+from harness.subjects import Subject, request_for
+from harness.workers import Failed, Job, Loaded, Progress, Scored, find_model, probe, run
+
+__all__ = ["EngineProgress", "Scoring"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineProgress:
+    """How far one engine is: ``done`` of ``total`` missing recordings; ``reused`` were there before."""
+
+    engine: str
+    phase: str
+    done: int
+    total: int
+    reused: int
+    errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    """An engine as it will run: the model's folder is local, the fingerprint is from before loading."""
+
+    settings: EngineSettings
+    fingerprint: dict[str, Json]
+
+
+@dataclass(slots=True)
+class _Plan:
+    """One engine with the subjects it is asked about, by key: equal content is scored once."""
+
+    label: str
+    engine: _Engine
+    subjects: dict[str, Subject] = field(default_factory=dict)
+
+
+class Scoring:
+    """Makes the missing recordings of a test run and hands out all of them.
+
+    ``root`` holds journals, full rows and logs. ``run_id`` is shared by the processes of one run. ``fresh``
+    accepts only recordings made by this run. ``show`` is called with the progress.
+    """
+
+    def __init__(
+        self, root: Path, *, run_id: str, fresh: bool, show: Callable[[EngineProgress], None]
+    ) -> None:
+        """Touches nothing yet."""
+        self.store = RecordingStore(root)
+        self._root = root
+        self._run_id = run_id
+        self._fresh = fresh
+        self._show = show
+        self._engines: dict[str, _Engine | EngineError] = {}  # by engine label
+        self._keys: dict[str, str] = {}  # by subject id
+        self._errors: dict[str, EngineError] = {}  # by recording key
+
+    def make(self, subjects: Iterable[Subject], *, compared: Iterable[Subject] = ()) -> None:
+        """Make what is missing for ``subjects``.
+
+        Each of ``compared`` is needed with its full rows, and so is its reference's recording, unless the
+        pair's full-vocabulary metrics are known already. Engines run one after another, references first.
+        Engine errors are not raised here but by `recording`.
+        """
+        compared = list(compared)
+        wanted = {subject.id: subject for subject in subjects}
+        for subject in compared:
+            wanted.setdefault(subject.id, subject)
+            wanted.setdefault(subject.reference().id, subject.reference())
+        plans: dict[str, _Plan] = {}
+        for subject in sorted(wanted.values(), key=lambda s: not s.is_reference):
+            try:
+                key, engine = self.key(subject), self._engine(subject)
+            except EngineError:
+                continue  # raised again, for its own tests, by `recording`
+            plan = plans.setdefault(subject.engine_label, _Plan(subject.engine_label, engine))
+            plan.subjects.setdefault(key, subject)
+        with_rows = self._wanted_with_rows(compared)
+        for plan in plans.values():
+            self._make_engine(plan, with_rows)
+
+    def key(self, subject: Subject) -> str:
+        """The key of the subject's recording; raises `EngineError` when the engine or image is not there."""
+        if (key := self._keys.get(subject.id)) is None:
+            image = None if subject.case.image is None else image_fingerprint(subject.case.image)
+            key = recording_key(self._engine(subject).fingerprint, request_for(subject.case), image)
+            self._keys[subject.id] = key
+        return key
+
+    def recording(self, subject: Subject) -> Recording:
+        """Return the subject's recording, under today's names.
+
+        Raises `EngineError` if its engine could not answer.
+        """
+        key = self.key(subject)
+        if (error := self._errors.get(key)) is not None:
+            raise error
+        recording = self.store.get(key)
+        if recording is None:
+            raise EngineError(ErrorKind.FAILED, f"{subject.id} was not scored in this run")
+        return replace(recording, case=subject.case.name, engine=subject.engine_label)
+
+    def rows(self, subject: Subject) -> dict[str, Row]:
+        """The full rows [V] that are still kept for the subject's recording, by path."""
+        key = self.key(subject)
+        rows = {path: self.store.load_row(key, path) for path in subject.engine.settings.paths}
+        return {path: row for path, row in rows.items() if row is not None}
+
+    def agreement(self, subject: Subject) -> Agreement:
+        """The subject's recording beside its reference's, with full-vocabulary metrics from rows or journal.
+
+        Raises `EngineError` if either engine could not answer.
+        """
+        reference = subject.reference()
+        ours, theirs = self.recording(subject), self.recording(reference)
+        kept = self.store.get_metrics(theirs.key, ours.key)
+        agreement = compare(
+            theirs,
+            ours,
+            subject.case.letters,
+            row_a=self.store.load_row(theirs.key, reference.engine.settings.paths[0]),
+            row_b=self.store.load_row(ours.key, subject.engine.settings.paths[0]),
+            full=None if kept is None else FullVocabulary.from_json(kept),
+        )
+        if agreement.full is not None and (full := agreement.full.to_json()) != kept:
+            self.store.put_metrics(theirs.key, ours.key, full)
+        return agreement
+
+    def _engine(self, subject: Subject) -> _Engine:
+        label = subject.engine_label
+        if label not in self._engines:
+            try:
+                self._engines[label] = self._described(subject)
+            except EngineError as error:
+                self._engines[label] = error
+        engine = self._engines[label]
+        if isinstance(engine, EngineError):
+            raise engine
+        return engine
+
+    def _described(self, subject: Subject) -> _Engine:
+        spec = subject.engine
+        settings = spec.settings
+        if not Path(settings.model).is_absolute():  # a hub id
+            found = find_model(spec.python, settings.model, revision=subject.profile.revision)
+            settings = replace(settings, model=str(found["folder"]))
+        cache = self._root / "cache"
+        installed = probe(spec.python, cache=cache)
+        return _Engine(settings, engine_fingerprint(settings, installed, patch=spec.patch, cache=cache))
+
+    def _wanted_with_rows(self, compared: Iterable[Subject]) -> set[str]:
+        wanted: set[str] = set()
+        for subject in compared:
+            try:
+                theirs, ours = self.key(subject.reference()), self.key(subject)
+            except EngineError:
+                continue
+            if self._fresh or self.store.get_metrics(theirs, ours) is None:
+                wanted |= {theirs, ours}
+        return wanted
+
+    def _missing(self, plan: _Plan, with_rows: set[str]) -> dict[str, Subject]:
+        missing: dict[str, Subject] = {}
+        for key, subject in plan.subjects.items():
+            if (error := self.store.error_for(key, self._run_id)) is not None:
+                self._errors[key] = error
+                continue
+            recording = self.store.get(key, run_id=self._run_id if self._fresh else None)
+            if recording is None or (
+                key in with_rows
+                and recording.answer.answer_step is not None
+                and len(self.rows(subject)) < len(subject.engine.settings.paths)
+            ):
+                missing[key] = subject
+        return missing
+
+    def _make_engine(self, plan: _Plan, with_rows: set[str]) -> None:
+        def show(phase: str) -> None:
+            self._show(EngineProgress(plan.label, phase, 0, 0, len(plan.subjects), 0))
+
+        if self._missing(plan, with_rows):
+            waiting = "waiting for another run that uses this engine"
+            with self.store.making(plan.engine.fingerprint, on_wait=lambda: show(waiting)):
+                missing = self._missing(plan, with_rows)  # another run may have made them meanwhile
+                if missing:
+                    self._run(plan, missing)
+                    return
+        show("recorded")
+
+    def _run(self, plan: _Plan, missing: Mapping[str, Subject]) -> None:
+        reused, done, errors = len(plan.subjects) - len(missing), 0, 0
+        fingerprint: Mapping[str, Json] = plan.engine.fingerprint
+        requests = [(key, request_for(subject.case)) for key, subject in missing.items()]
+        phase = "starting"
+        for event in run(self._job(plan), requests):
+            match event:
+                case Loaded():
+                    fingerprint = {**plan.engine.fingerprint, "loaded": dict(event.fingerprint)}
+                case Scored():
+                    done += 1
+                    self.store.put(
+                        Recording(
+                            key=event.key,
+                            case=missing[event.key].case.name,
+                            engine=plan.label,
+                            answer=event.answer,
+                            fingerprint=fingerprint,
+                        ),
+                        run_id=self._run_id,
+                    )
+                case Failed():
+                    done, errors = done + 1, errors + 1
+                    self._errors[event.key] = event.error
+                    self.store.put_error(event.key, self._run_id, event.error)
+                case Progress():
+                    phase = event.phase
+            self._show(EngineProgress(plan.label, phase, done, len(missing), reused, errors))
+        self._show(EngineProgress(plan.label, "recorded", done, len(missing), reused, errors))
+
+    def _job(self, plan: _Plan) -> Job:
+        spec = next(iter(plan.subjects.values())).engine
+        log = self._root / "logs" / f"{plan.label}.log"
+        log.unlink(missing_ok=True)  # workers append to it; an earlier run's lines would mislead
+        return Job(
+            python=spec.python,
+            settings=plan.engine.settings,
+            load_seconds=spec.load_seconds,
+            case_seconds=spec.case_seconds,
+            log=log,
+            rows=self.store.rows_folder,
+            patch=spec.patch,
+        )

@@ -1,0 +1,13 @@
+"""An engine gives the same probabilities as the profile's reference."""
+
+import pytest
+
+from harness.checks.agreement import Agreement, judge
+from harness.fixtures import Verify
+from harness.tolerances import Tolerances
+
+
+@pytest.mark.subjects("compared")
+def test_engines_agree(agreement: Agreement, tolerances: Tolerances, verify: Verify) -> None:
+    """Letters and full vocabulary have the same distribution within tolerance, and the same ids come out."""
+    verify(judge(agreement, tolerances))

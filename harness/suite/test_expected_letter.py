@@ -1,0 +1,14 @@
+"""The letter is the expected one, for every engine."""
+
+import pytest
+
+from harness.checks.expected_letter import check_expected_letter
+from harness.fixtures import Verify
+from harness.recordings import Recording
+from harness.subjects import Subject
+
+
+@pytest.mark.subjects("every")
+def test_expected_letter(subject: Subject, recording: Recording, verify: Verify) -> None:
+    """Of the letters on offer the expected one is the most probable, and it is what the engine wrote."""
+    verify(check_expected_letter(recording, subject.case))

@@ -1,0 +1,31 @@
+"""Workers: one process per engine, in the interpreter that the profile names.
+
+`run` scores requests in a worker and yields events; whatever happens to the worker, every request gets
+exactly one `Scored` or `Failed`. `probe` reports what an interpreter and its machine are, for fingerprints,
+and `find_model` turns a hub id into a folder. Nothing here imports an engine's libraries.
+
+==========================  =====================================================================
+parent's side
+``events.py``               `Job` and the events
+``supervisor.py``           batches, who is blamed when a worker ends early, when to give up
+``conversation.py``         loading, and one batch, as the parent sees them
+``endings.py``              how a worker ended, in words
+``process.py``              one worker process: descriptors, log, ending its whole group
+``interpreter.py``          `probe`, `find_model`
+both sides
+``protocol.py``             JSON lines, and every message there is
+``rows.py``                 full rows of logits on disk
+inside the worker
+``worker.py``               the script that is started
+``serving.py``              loads the engine and answers the parent
+``interpreter_report.py``   the script behind `probe`
+==========================  =====================================================================
+"""
+
+from __future__ import annotations
+
+from harness.workers.events import Event, Failed, Job, Loaded, Progress, Scored
+from harness.workers.interpreter import find_model, probe
+from harness.workers.supervisor import run
+
+__all__ = ["Event", "Failed", "Job", "Loaded", "Progress", "Scored", "find_model", "probe", "run"]

@@ -1,0 +1,123 @@
+"""The parent's side of the conversation with one worker: loading, and one batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+
+from harness.engines.codec import answer_from_json, request_to_json, settings_to_json
+from harness.engines.contract import Request
+from harness.errors import EngineError, ErrorKind, RecordingError
+from harness.workers.endings import Ending, how_it_ended
+from harness.workers.events import Event, Failed, Job, Loaded, Progress, Scored
+from harness.workers.process import WorkerProcess
+from harness.workers.protocol import Message
+from harness.workers.rows import sweep_unfinished
+
+__all__ = ["Item", "load", "score"]
+
+Item = tuple[str, Request]
+
+_TICK_SECONDS = 1.0
+_EXIT_SECONDS = 2.0
+
+
+def load(worker: WorkerProcess, job: Job) -> Generator[Event, None, EngineError | None]:
+    """Have the engine loaded; yields `Progress` and, when it is there, `Loaded`.
+
+    Returns None, or why there is no engine; the worker is dead then.
+    """
+    worker.send(
+        {
+            "do": "load",
+            "settings": settings_to_json(job.settings),
+            "patch": None if job.patch is None else str(job.patch),
+            "rows": None if job.rows is None else str(job.rows),
+        }
+    )
+    where = f"engine {job.settings.kind!r} could not be loaded in {job.python}"
+    yield Progress("loading", 0, 0, 0.0)
+    while (message := worker.receive(min(_TICK_SECONDS, _left(worker.started, job.load_seconds)))) is None:
+        if _left(worker.started, job.load_seconds) <= 0:
+            worker.dump_stacks()
+            worker.kill()
+            what = (
+                f"{where} within {job.load_seconds:g} s, the profile's `deadlines.load`; "
+                "the log shows where every thread stood: raise the limit if it was at work"
+            )
+            return EngineError(ErrorKind.LOAD, what, log=str(job.log), log_tail=worker.log_tail())
+        yield Progress("loading", 0, 0, time.monotonic() - worker.started)
+    if message["event"] == "loaded":
+        yield Loaded(message["fingerprint"], time.monotonic() - worker.started)
+        return None
+    returncode = worker.kill(grace=_EXIT_SECONDS)
+    kind, why = ErrorKind.LOAD, f"the worker {how_it_ended(returncode)}"
+    if message["event"] == "refused":
+        kind, why = ErrorKind(message["kind"]), message["message"]
+    elif last := worker.log_tail(lines=1):
+        why += f": {last}"
+    return EngineError(kind, f"{where}: {why}", log=str(job.log), log_tail=worker.log_tail())
+
+
+def score(
+    worker: WorkerProcess, job: Job, left: dict[str, Item], phase: str
+) -> Generator[Event, None, Ending | None]:
+    """Score the items in ``left``, which loses each as its `Scored` or `Failed` is yielded.
+
+    Returns None when the batch came to its end, else what broke it off. Unless the ending ``lives_on``, the
+    worker is dead then.
+    """
+    began = time.monotonic()
+    worker.send({"do": "score", "batch": [[key, request_to_json(request)] for key, request in left.values()]})
+    yield Progress(phase, 0, 0, 0.0)
+    while True:
+        message = worker.receive(min(_TICK_SECONDS, _left(worker.heard, job.case_seconds)))
+        if message is None:
+            if _left(worker.heard, job.case_seconds) > 0:
+                yield Progress(phase, 0, 0, time.monotonic() - began)
+                continue
+            worker.dump_stacks()
+            worker.kill()
+            return _ending(worker, job, ErrorKind.TIMEOUT, f"nothing was heard for {job.case_seconds:g} s")
+        if message["event"] == "scored":
+            return None
+        if message["event"] == "raised":
+            what = f"the engine raised {message['message']}"
+            return Ending(
+                kind=ErrorKind(message["kind"]), what=what, log_tail=worker.log_tail(), lives_on=True
+            )
+        outcome = _outcome(message, worker, job)
+        if outcome is None:
+            returncode = worker.kill(grace=_EXIT_SECONDS)
+            what = f"the worker {how_it_ended(returncode)}"
+            if message["event"] != "ended":
+                what = f"something other than an answer came from the worker: {str(message)[:200]!r}"
+            return _ending(worker, job, ErrorKind.CRASH, what, returncode)
+        del left[outcome.key]
+        yield outcome
+
+
+def _left(since: float, seconds: float) -> float:
+    return since + seconds - time.monotonic()
+
+
+def _outcome(message: Message, worker: WorkerProcess, job: Job) -> Scored | Failed | None:
+    try:
+        if message["event"] == "answer":
+            return Scored(message["key"], answer_from_json(message["answer"]))
+        if message["event"] == "failure":
+            kind, text = ErrorKind(message["kind"]), message["message"]
+            return Failed(
+                message["key"], EngineError(kind, text, log=str(job.log), log_tail=worker.log_tail())
+            )
+    except (KeyError, ValueError, RecordingError):
+        pass
+    return None
+
+
+def _ending(
+    worker: WorkerProcess, job: Job, kind: ErrorKind, what: str, returncode: int | None = None
+) -> Ending:
+    if job.rows is not None:
+        sweep_unfinished(job.rows, worker.pid)
+    return Ending(kind=kind, what=what, log_tail=worker.log_tail(), returncode=returncode)

@@ -1,0 +1,97 @@
+"""What an interpreter and the machine around it are, asked without importing an engine's libraries."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.engines.contract import Json
+from harness.errors import EngineError, ErrorKind
+from harness.workers.process import no_interpreter, worker_environment
+
+__all__ = ["PACKAGES", "find_model", "probe"]
+
+_SCRIPT = Path(__file__).with_name("interpreter_report.py")
+
+PACKAGES = ("lmdeploy", "numpy", "pillow", "tokenizers", "torch", "torchvision", "transformers")
+"""What an answer may depend on, by the names pip knows."""
+
+
+def probe(
+    python: str,
+    packages: Sequence[str] = PACKAGES,
+    *,
+    sources: Sequence[str] = ("lmdeploy", "transformers"),
+    cache: Path | None = None,
+    seconds: float = 60.0,
+) -> dict[str, Json]:
+    """Describe ``python`` for a fingerprint.
+
+    Returns:
+        ``python`` (version) and ``implementation``; ``platform``; ``processor`` and ``cores`` (usable ones);
+        ``gpus``, one 'name, driver version' each; ``packages``, name to version or None; ``sources``, import
+        name to the hash of its ``.py`` files or None, so that an install edited in place is another engine;
+        ``environment``, the variables that change numerics or imports, never one that may hold a secret.
+
+    Hashes are kept in the folder ``cache`` and made anew when a file's size or time differs.
+
+    Raises:
+        EngineError: LOAD, there is no such interpreter or the report failed.
+    """
+    order = {
+        "packages": list(packages),
+        "sources": list(sources),
+        "cache": None if cache is None else str(cache),
+    }
+    return _ask(python, order, seconds)
+
+
+def find_model(
+    python: str, model: str, *, revision: str | None = None, seconds: float = 24 * 3600.0
+) -> dict[str, Json]:
+    """The local folder of the hub model ``model`` ('org/name'), downloaded if it is not there whole.
+
+    Uses the interpreter's own huggingface_hub and the user's settings and credentials for it.
+
+    Returns:
+        ``folder`` and ``revision``, the commit that it holds.
+
+    Raises:
+        EngineError: LOAD, there is no such model, or it cannot be had from here.
+    """
+    return _ask(python, {"model": model, "revision": revision}, seconds)
+
+
+def _ask(python: str, order: dict[str, Any], seconds: float) -> dict[str, Json]:
+    command = [python, os.fspath(_SCRIPT), json.dumps(order)]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=worker_environment(),
+            timeout=seconds,
+            check=False,
+        )
+    except OSError as error:
+        raise no_interpreter(python, error) from error
+    except subprocess.TimeoutExpired as error:
+        raise EngineError(ErrorKind.LOAD, f"{python} gave no report within {seconds:g} s") from error
+    # Whatever a sitecustomize prints comes before the report, which is one line and the last.
+    *_, last = [b"", *done.stdout.splitlines()]
+    try:
+        report = json.loads(last)
+    except ValueError:
+        report = None
+    tail = "\n".join(done.stderr.decode("utf-8", "replace").splitlines()[-15:])
+    if done.returncode != 0 or not isinstance(report, dict):
+        raise EngineError(
+            ErrorKind.LOAD, f"{python} gave no report on itself: exit code {done.returncode}", log_tail=tail
+        )
+    if "error" in report:
+        raise EngineError(ErrorKind.LOAD, f"{report['error']} (asked in {python})", log_tail=tail)
+    return report

@@ -1,0 +1,221 @@
+"""One worker process: starting it, talking to it, ending it with everything it started.
+
+This is the seam for running workers elsewhere: `supervisor` needs no more of a worker than the public methods
+of `WorkerProcess`, and takes the function that starts one as an argument.
+
+The worker gets three descriptors besides the standard ones: requests, replies, and a lifeline on which
+nothing is ever written. A small watcher process in the worker's group reads the lifeline; when the parent
+ends, however it ends, the watcher sees the end of file and kills the group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import signal
+import subprocess
+import time
+from collections import deque
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from harness.errors import EngineError, ErrorKind
+from harness.workers.events import Job
+from harness.workers.protocol import Lines, Message, decode, encode
+
+__all__ = ["WorkerProcess", "no_interpreter", "start_worker", "worker_environment"]
+
+_SCRIPT = Path(__file__).with_name("worker.py")
+_READ_BYTES = 1 << 20
+_TAIL_BYTES = 1 << 16
+_LINE_CHARACTERS = 300
+# A child of the engine may hold the pipe open after the worker is gone, so besides the end of file the
+# process itself is looked at, this often.
+_LOOK_SECONDS = 0.2
+_CLOSE_SECONDS = 5.0
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def worker_environment() -> dict[str, str]:
+    """The user's environment, with output unbuffered and nothing that forks behind an engine's back."""
+    return {
+        "TOKENIZERS_PARALLELISM": "false",
+        **os.environ,
+        "PYTHONFAULTHANDLER": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def no_interpreter(python: str, error: OSError) -> EngineError:
+    """What to raise when ``python`` cannot be started."""
+    return EngineError(
+        ErrorKind.LOAD,
+        f"the interpreter {python} could not be started: {error.strerror or error}; "
+        "`python:` of the profile's engine takes the path of a Python 3.11 or newer",
+    )
+
+
+def start_worker(job: Job) -> WorkerProcess:
+    """Start a process for ``job`` on this machine; raises `EngineError` (LOAD) without its interpreter."""
+    return WorkerProcess(job.python, job.log)
+
+
+class WorkerProcess:
+    """A worker on this machine.
+
+    End it with `close` or `kill`: both leave no process and no descriptor behind. ``started`` and ``heard``
+    are readings of `time.monotonic`: the start, and the last byte that came or the last message sent.
+    """
+
+    def __init__(self, python: str, log: Path) -> None:
+        """Start ``python`` with its output appended to ``log``; raises `EngineError` (LOAD)."""
+        self._log: Final = log
+        self._lines = Lines()
+        self._received: deque[bytes] = deque()
+        self._outgoing = bytearray()
+        self._end_of_replies = False
+        self._killed = False
+        self.started = self.heard = time.monotonic()
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            output.write(f"--- {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, worker in {python}\n".encode())
+            output.flush()
+            self._log_start: Final = output.tell()
+            self._process: Final = self._start(python, output)
+
+    def _start(self, python: str, output: BinaryIO) -> subprocess.Popen[bytes]:
+        requests, self._requests = os.pipe()
+        self._replies, replies = os.pipe()
+        lifeline, self._lifeline = os.pipe()
+        theirs = (requests, replies, lifeline)
+        try:
+            os.set_blocking(self._requests, False)
+            os.set_blocking(self._replies, False)
+            return subprocess.Popen(
+                [python, os.fspath(_SCRIPT), *map(str, theirs)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=theirs,
+                env=worker_environment(),
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._close_descriptors()
+            raise no_interpreter(python, error) from error
+        finally:
+            for descriptor in theirs:
+                os.close(descriptor)
+
+    @property
+    def pid(self) -> int:
+        """Process id, and id of the process group."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
+    def send(self, message: Message) -> None:
+        """Hand over ``message``; what does not fit the pipe is written while `receive` waits."""
+        self._outgoing += encode(message)
+        self.heard = time.monotonic()
+        self._write()
+
+    def receive(self, seconds: float) -> Message | None:
+        """The next message, None when there is none within ``seconds``, event ``ended`` after the last."""
+        until = time.monotonic() + seconds
+        while not self._received:
+            if self._end_of_replies:
+                return {"event": "ended"}
+            self._wait(max(0.0, min(until - time.monotonic(), _LOOK_SECONDS)))
+            if time.monotonic() >= until and not self._received and not self._end_of_replies:
+                return None
+        return decode(self._received.popleft())
+
+    def dump_stacks(self) -> None:
+        """Have the stacks of all threads written to the log; works on a worker that hangs."""
+        self._process.send_signal(signal.SIGUSR1)
+        time.sleep(_LOOK_SECONDS)
+
+    def log_tail(self, *, lines: int = 15) -> str:
+        """The last lines that this worker wrote to the log."""
+        with self._log.open("rb") as log:
+            end = log.seek(0, os.SEEK_END)
+            log.seek(max(self._log_start, end - _TAIL_BYTES))
+            text = log.read().decode("utf-8", "replace")
+        # A progress bar is one line written over and over: its last state is enough.
+        shown = [_ESCAPES.sub("", line.rstrip().rpartition("\r")[2]) for line in text.split("\n")]
+        return "\n".join([line[:_LINE_CHARACTERS] for line in shown if line][-lines:])
+
+    def close(self) -> None:
+        """Have the engine freed and the worker exit; one that takes too long over it is killed."""
+        self.send({"do": "close"})
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_CLOSE_SECONDS)
+        self.kill()
+
+    def kill(self, *, grace: float = 0.0) -> int | None:
+        """Kill the whole group, after ``grace`` seconds in which a worker that is about to end may do so.
+
+        Returns the process's own return code, negative for a signal; None if it was this that ended it.
+        """
+        returncode = self._process.poll()
+        if returncode is None and grace:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                returncode = self._process.wait(grace)
+        if not self._killed:
+            # Once: later the number may be another group's.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._killed = True
+        # A process stuck in a driver's call does not even die of SIGKILL: don't wait for ever.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(10)
+        self._close_descriptors()
+        return returncode
+
+    def _close_descriptors(self) -> None:
+        for name in ("_requests", "_replies", "_lifeline"):
+            descriptor = getattr(self, name)
+            if descriptor >= 0:
+                os.close(descriptor)
+                setattr(self, name, -1)
+        self._end_of_replies = True
+
+    def _wait(self, seconds: float) -> None:
+        poll = select.poll()
+        poll.register(self._replies, select.POLLIN)
+        if self._outgoing:
+            poll.register(self._requests, select.POLLOUT)
+        ended = self._process.poll() is not None
+        ready = dict(poll.poll(0 if ended else seconds * 1000))
+        if self._requests in ready:
+            self._write()
+        if self._replies in ready:
+            self._read()
+        elif ended:
+            self._end_of_replies = True
+
+    def _write(self) -> None:
+        try:
+            while self._outgoing:
+                del self._outgoing[: os.write(self._requests, self._outgoing)]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            # The worker has gone; the end of its replies tells.
+            self._outgoing.clear()
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._replies, _READ_BYTES)
+        except BlockingIOError:
+            return
+        self.heard = time.monotonic()
+        self._end_of_replies = not data
+        self._received.extend(self._lines.feed(data))

@@ -1,0 +1,200 @@
+"""The worker's side of the conversation: loads the engine, scores batches, and tells what went wrong.
+
+Runs in the engine's interpreter: standard library, numpy and the engine's own library only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import math
+import os
+import runpy
+import sys
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO, Final
+
+from harness.engines.codec import answer_to_json, request_from_json, settings_from_json
+from harness.engines.contract import Answer, Engine, EngineSettings, Failure
+from harness.errors import EngineError, ErrorKind, LettersError
+from harness.workers.protocol import Message, decode, encode
+from harness.workers.rows import save_rows
+
+__all__ = ["ENGINE_MODULES", "serve"]
+
+ENGINE_MODULES: Final[Mapping[str, str]] = {
+    "lmdeploy": "harness.engines.lmdeploy_pipeline",
+    "torch": "harness.engines.torch_native",
+}
+"""The module behind each kind of engine. A kind that ends in ``.py`` is the path of a module."""
+
+# Compilers put whole programs into their exceptions; the log has them in full.
+_WORDS_CHARACTERS = 2000
+_IN_EXTRAS = {"PIL", "lmdeploy", "numpy", "torch", "torchvision", "transformers"}
+_OUT_OF_MEMORY_TEXTS = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+)
+
+
+def serve(requests: int, replies: int) -> None:
+    """Answer the messages read from the descriptor ``requests`` on ``replies`` until told to close."""
+    with os.fdopen(requests, "rb") as incoming, os.fdopen(replies, "wb") as outgoing:
+        messages = map(decode, incoming)
+        order = next(messages, None)
+        if order is None:
+            return
+        try:
+            engine, loaded = _load(order)
+        except BaseException as error:  # noqa: BLE001 - libraries end with SystemExit too, and the parent must know
+            traceback.print_exc()
+            _send(outgoing, {"event": "refused", **_refusal(order["settings"]["kind"], error)})
+            return
+        _send(outgoing, loaded)
+        rows = None if order["rows"] is None else Path(order["rows"])
+        for message in messages:
+            if message["do"] == "close":
+                break
+            try:
+                for reply in _score(engine, message["batch"], rows):
+                    _send(outgoing, reply)
+            except BaseException as error:  # noqa: BLE001 - as above
+                traceback.print_exc()
+                _send(outgoing, {"event": "raised", "kind": _kind(error), "message": _in_words(error)})
+        engine.close()
+
+
+def _load(order: Message) -> tuple[Engine, Message]:
+    if order["patch"] is not None:
+        runpy.run_path(order["patch"], run_name="__patch__")
+    settings = settings_from_json(order["settings"])
+    engine: Engine = _module(settings).load(settings)
+    loaded = {"event": "loaded", "fingerprint": engine.fingerprint()}
+    encode(loaded)  # an engine whose fingerprint is no JSON is refused here
+    return engine, loaded
+
+
+def _module(settings: EngineSettings) -> ModuleType:
+    if not settings.kind.endswith(".py"):
+        if settings.kind not in ENGINE_MODULES:
+            raise EngineError(
+                ErrorKind.LOAD,
+                f"there is no kind of engine {settings.kind!r}; allowed: {', '.join(sorted(ENGINE_MODULES))} "
+                "or the path of a .py file that offers load(settings)",
+            )
+        return importlib.import_module(ENGINE_MODULES[settings.kind])
+    name = Path(settings.kind).stem
+    spec = importlib.util.spec_from_file_location(name, settings.kind)
+    if spec is None or spec.loader is None:
+        raise EngineError(ErrorKind.LOAD, f"{settings.kind} cannot be imported as a module")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def _score(
+    engine: Engine, batch: Iterable[tuple[str, Mapping[str, Any]]], rows: Path | None
+) -> Iterator[Message]:
+    requests = [request_from_json(request) for _, request in batch]
+    keys = {request.case: key for (key, _), request in zip(batch, requests, strict=True)}
+    strays: list[str] = []
+    for case, result in engine.score(requests):
+        key = keys.pop(case, None)
+        if key is None:
+            strays.append(case)
+            continue
+        yield _reply(key, result, rows)
+    stray = f"; it yielded unasked or twice: {', '.join(map(repr, strays))}" if strays else ""
+    if strays:
+        print(f"harness: the engine broke its contract{stray}", file=sys.stderr)  # noqa: T201 - this is the log
+    for key in keys.values():
+        message = f"the engine finished the batch without an outcome for this case{stray}"
+        yield {"event": "failure", "key": key, "kind": ErrorKind.FAILED, "message": message}
+    yield {"event": "scored"}
+
+
+def _reply(key: str, result: object, rows: Path | None) -> Message:
+    """The message for one outcome."""
+    kind = ErrorKind.FAILED
+    if isinstance(result, Failure):
+        kind, message = result.kind, result.message
+    elif not isinstance(result, Answer):
+        message = f"the engine yielded a {type(result).__name__}; allowed: Answer or Failure"
+    elif bad := _not_finite(result):
+        kind, message = ErrorKind.NOT_FINITE, f"{bad}; allowed: finite numbers"
+    else:
+        try:
+            answer = {"event": "answer", "key": key, "answer": answer_to_json(result)}
+            encode(answer)
+            if rows is not None:
+                save_rows(rows, key, result.rows)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is about this answer only
+            traceback.print_exc()
+            message = f"the answer could not be handed over: {_in_words(error)}"
+        else:
+            return answer
+    return {"event": "failure", "key": key, "kind": kind, "message": message}
+
+
+def _not_finite(answer: Answer) -> str | None:
+    """The first number that is NaN or infinite, and where; engines check too, this is the last gate."""
+    groups = {
+        "reported_top": [entry.logprob for entry in answer.reported_top],
+        "reported_logprobs": answer.reported_logprobs,
+    }
+    for reading in answer.readings:
+        groups[f"{reading.path}.logprobs"] = reading.logprobs
+        groups[f"{reading.path}.letter_logits"] = reading.letter_logits
+        groups[f"{reading.path}.log_z"] = () if reading.log_z is None else (reading.log_z,)
+        groups[f"{reading.path}.top"] = [entry.logprob for entry in reading.top]
+        groups[f"{reading.path}.other_spellings"] = reading.other_spellings
+    for name, values in groups.items():
+        for index, value in enumerate(values):
+            if not math.isfinite(value):
+                return f"{name}[{index}] is {value}"
+    return None
+
+
+def _kind(error: BaseException) -> ErrorKind:
+    if isinstance(error, EngineError):
+        return error.kind
+    if isinstance(error, LettersError):
+        return ErrorKind.LETTERS
+    # torch.OutOfMemoryError is known by its name, since torch may not be there; its CPU allocator raises a
+    # RuntimeError that only its text tells from others.
+    names = {parent.__name__ for parent in type(error).__mro__}
+    text = str(error).lower()
+    if names & {"MemoryError", "OutOfMemoryError"} or (
+        isinstance(error, RuntimeError) and any(part in text for part in _OUT_OF_MEMORY_TEXTS)
+    ):
+        return ErrorKind.OUT_OF_MEMORY
+    return ErrorKind.FAILED
+
+
+def _in_words(error: BaseException) -> str:
+    if isinstance(error, EngineError):
+        return error.message
+    return "".join(traceback.format_exception_only(error)).strip()[:_WORDS_CHARACTERS]
+
+
+def _refusal(kind: str, error: BaseException) -> dict[str, str]:
+    """Why the engine could not be loaded, with what to install when a module is missing."""
+    if isinstance(error, EngineError):
+        return {"kind": error.kind, "message": error.message}
+    words = _in_words(error)
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        root = error.name.partition(".")[0]
+        wanted = f"vlm-consistency-harness[{kind}]" if kind in ENGINE_MODULES and root in _IN_EXTRAS else root
+        words += f'; install it with: {sys.executable} -m pip install "{wanted}"'
+    return {"kind": ErrorKind.LOAD, "message": words}
+
+
+def _send(outgoing: BinaryIO, message: Message) -> None:
+    outgoing.write(encode(message))
+    outgoing.flush()

@@ -1,0 +1,206 @@
+"""An engine that does what prompts and options tell it, good or bad. Standard library and numpy only."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from harness.engines.contract import Answer, EngineSettings, Entry, Failure, Outcome, Reading, Request
+from harness.errors import EngineError, ErrorKind, LettersError
+
+PATCHED: list[str] = []
+
+
+def _misbehave(order: str, argument: str) -> None:
+    """Orders that a load and a case understand alike; an unknown one does nothing."""
+    match order:
+        case "exit":
+            os.write(1, b"about to exit\n")
+            os._exit(int(argument))
+        case "sys.exit":
+            sys.exit(argument)
+        case "kill-9":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "segfault":
+            ctypes.string_at(0)
+        case "hang":
+            time.sleep(600)
+        case "hang-holding-the-lock":
+            re.match("(a+)+$", "a" * 60 + "b")
+        case "raise":
+            raise RuntimeError(argument)
+        case "raise-engine-error":
+            raise EngineError(ErrorKind.UNSUPPORTED, argument)
+        case "raise-letters-error":
+            raise LettersError(argument)
+        case "memory":
+            raise MemoryError
+        case "torch-memory":
+            raise type("OutOfMemoryError", (RuntimeError,), {})(
+                "CUDA out of memory. Tried to allocate 2.00 GiB"
+            )
+        case "torch-cpu-memory":
+            raise RuntimeError(
+                "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes."
+            )
+        case "import":
+            __import__(argument)
+        case "once":
+            # Hangs the first time, so that somebody can kill the worker meanwhile.
+            marker, _, then = argument.partition(" ")
+            if not Path(marker).exists():
+                Path(marker).write_text(str(os.getpid()))
+                _misbehave(*(then or "hang").partition(" ")[::2])
+        case "print":
+            text = "x" * 99 + "\n"
+            for _ in range(int(argument) // 200):
+                os.write(1, text.encode())
+                sys.stderr.write(text)
+        case "nap":
+            time.sleep(float(argument))
+        case "say":
+            os.write(1, f"{argument}\n".encode())
+        case "hang-up":
+            for descriptor in range(3, 64):
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+            time.sleep(600)
+        case "garble":
+            for descriptor in range(3, 64):
+                with contextlib.suppress(OSError):
+                    if str(Path(f"/proc/self/fd/{descriptor}").readlink()).startswith("pipe:"):
+                        os.write(descriptor, b"this is no message\n")
+
+
+class FakeEngine:
+    def __init__(self, settings: EngineSettings) -> None:
+        self.settings = settings
+        self.broken = False
+        self.children: list[subprocess.Popen[bytes]] = []
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "group": os.getpgrp(),
+            "prefix": sys.prefix,
+            "path": sys.path,
+            "argv": sys.argv,
+            "stdin": str(Path("/proc/self/fd/0").readlink()),
+            "modules": sorted(sys.modules),
+            "parallelism": os.environ["TOKENIZERS_PARALLELISM"],
+            "faulthandler": faulthandler.is_enabled(),
+            "threads": threading.active_count(),
+            "patched": list(PATCHED),
+            **({"set": {1}} if self.settings.options.get("fingerprint") == "bad" else {}),
+        }
+
+    def score(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+        prompts = [request.prompt for request in requests]
+        company = len(requests) > 1
+        if company and "company-crash" in prompts:
+            os._exit(7)
+        if company and "company-raise" in prompts:
+            raise RuntimeError("too much company")
+        if "late" in self.settings.options:
+            yield from [self.outcome(request, company) for request in requests if request.prompt != "forget"]
+            return
+        for request in requests:
+            if request.prompt == "forget":
+                continue
+            yield self.outcome(request, company)
+            if request.prompt == "twice":
+                yield self.outcome(request, company)
+            if request.prompt == "after-raise":
+                raise RuntimeError("after the answer")
+            if request.prompt == "after-exit":
+                os._exit(5)
+
+    def outcome(self, request: Request, company: bool) -> Outcome:
+        if self.broken:
+            raise RuntimeError("the engine is broken for good")
+        order, _, argument = request.prompt.partition(" ")
+        if order == "break":
+            self.broken = True
+            raise RuntimeError("breaking")
+        _misbehave(order, argument)
+        match order:
+            case "failure":
+                return Outcome(request.case, Failure(kind=ErrorKind.LETTERS, message=argument))
+            case "stray":
+                return Outcome("nobody-asked", answer(request))
+            case "wrong-type":
+                return Outcome(request.case, 42)  # type: ignore[arg-type]
+            case "children":
+                pids = []
+                for _ in range(2):
+                    self.children.append(subprocess.Popen(["/bin/sleep", "600"]))
+                    pids.append(self.children[-1].pid)
+                if not os.fork():
+                    time.sleep(600)  # a fork, so it holds every descriptor open
+                    os._exit(0)
+                if argument == "exit":
+                    os._exit(9)
+                return Outcome(request.case, answer(request, text=" ".join(map(str, pids))))
+            case "where":
+                return Outcome(request.case, answer(request, text="in company" if company else "alone"))
+            case "huge":
+                return Outcome(request.case, answer(request, text="é" * int(argument)))
+            case "nan":
+                return Outcome(request.case, answer(request, numbers={argument: float("nan")}))
+        return Outcome(request.case, answer(request))
+
+    def close(self) -> None:
+        if where := self.settings.options.get("closed"):
+            Path(str(where)).write_text("closed in good order")
+        if self.settings.options.get("close") == "hang":
+            time.sleep(600)
+
+
+def answer(
+    request: Request, *, text: str | None = None, numbers: Mapping[str, float] = MappingProxyType({})
+) -> Answer:
+    """An answer that tells requests apart: its generated ids are the prompt's code points."""
+    reading = Reading(
+        path="forward",
+        argmax=(7,),
+        logprobs=(numbers.get("logprobs", -0.25),),
+        letter_logits=(1.5, numbers.get("letter_logits", -2.0)),
+        log_z=numbers.get("log_z", 3.0),
+        top=(Entry(7, numbers.get("top", -0.25)), Entry(8, -1.0)),
+        other_spellings=(0.0, numbers.get("other_spellings", 0.125)),
+    )
+    return Answer(
+        prompt_ids=(1, 2, 3),
+        generated_ids=tuple(map(ord, request.prompt[:50])),
+        text=request.prompt if text is None else text,
+        letter_ids=(7, 8),
+        answer_step=0,
+        readings=(reading,),
+        reported_top=(Entry(7, numbers.get("reported_top", -0.25)),),
+        reported_logprobs=(numbers.get("reported_logprobs", -0.25),),
+        seconds={"all": 0.5},
+        rows={
+            "forward": np.arange(6, dtype=np.float32),
+            "generate": np.full(6, len(request.prompt), np.float32),
+        },
+    )
+
+
+def load(settings: EngineSettings) -> FakeEngine:
+    order, _, argument = str(settings.options.get("load", "")).partition(" ")
+    _misbehave(order, argument)
+    return FakeEngine(settings)
