@@ -51,9 +51,9 @@ NAMES = tuple(field.name for field in fields(Tolerances))
 #           Published mean KL of BF16 against FP16 (llama.cpp, Llama-3-8B): 2.5e-5, 99.9th percentile 8e-4.
 # bfloat16  Measured: probabilities within 1.45e-2, log-probabilities within 0.025 of the full row. Between 16
 #           and 32 neighbouring bfloat16 logits are 0.125 apart, so one rounding moves a log-probability by up
-#           to 0.0625 and a probability near 1/2 by 1.6e-2; exact ties happen. Two engines round independently.
-#           Published: SGLang allows 5e-2 to 6e-2 on log-probabilities between prefill and decoding; Transformers
-#           against vLLM differ by 0.008 (median) to 0.046 (mean).
+#           to 0.0625 and a probability near 1/2 by 1.6e-2; exact ties happen. Two engines round on their own.
+#           Published: SGLang allows 5e-2 to 6e-2 on log-probabilities between prefill and decoding;
+#           Transformers against vLLM differ by 0.008 (median) to 0.046 (mean).
 #
 # `snapshot` equals `probability`: it is the same engine again, perhaps on another machine.
 DEFAULTS: Mapping[str, Tolerances] = MappingProxyType(

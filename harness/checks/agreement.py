@@ -17,7 +17,7 @@ from harness.errors import RecordingError
 from harness.recordings import Recording
 from harness.tolerances import Tolerances
 
-__all__ = ["Agreed", "Agreement", "Side", "compare", "judge"]
+__all__ = ["Agreed", "Agreement", "Side", "compare", "judge", "row_belongs"]
 
 ROWS_MISSING = "full rows missing; run again with --fresh to make both recordings with their rows"
 
@@ -173,11 +173,22 @@ def _side(recording: Recording) -> Side:
     )
 
 
-def _require_own_row(recording: Recording, row: Row) -> None:
+def row_belongs(recording: Recording, row: Row) -> bool:
+    """Whether ``row`` [V] is the answer's row of the recording's first path."""
     reading: Reading = recording.answer.readings[0]
-    found = [float(row[i]) for i in recording.answer.letter_ids if i < row.size]
     # Journals keep nine digits: enough to tell any two float32 apart, not to write a float64 back unchanged.
-    if not np.array_equal(_float32(found), _float32(reading.letter_logits), equal_nan=True):
+    return np.array_equal(
+        _float32(_letter_logits(recording, row)), _float32(reading.letter_logits), equal_nan=True
+    )
+
+
+def _letter_logits(recording: Recording, row: Row) -> list[float]:
+    return [float(row[i]) for i in recording.answer.letter_ids if i < row.size]
+
+
+def _require_own_row(recording: Recording, row: Row) -> None:
+    if not row_belongs(recording, row):
+        found, reading = _letter_logits(recording, row), recording.answer.readings[0]
         raise RecordingError(
             f"{recording.case}, {recording.engine}: the stored row has letter logits {found}, the recording "
             f"{list(reading.letter_logits)}; run again with --fresh to make both anew"

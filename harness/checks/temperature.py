@@ -25,11 +25,16 @@ class Scaling(NamedTuple):
     residual: float
 
     def describe(self, observed: str, reference: str) -> str:
-        """In words; the arguments name the sides. Values alone cannot tell which of them was scaled."""
+        """In words; the arguments name the sides. Values alone cannot tell which of them was scaled.
+
+        The side whose tokens are further apart comes first: temperatures below 1 are the usual ones.
+        """
+        factor, sharp, flat = self.factor, observed, reference
+        if factor < 1:
+            factor, sharp, flat = 1 / factor, reference, observed
         return (
-            f"tokens are {self.factor:.3f} times as far apart in {observed} as in {reference}: "
-            f"{observed} was divided by a temperature of {1 / self.factor:.3f}, "
-            f"or {reference} by one of {self.factor:.3f}, before it was read"
+            f"tokens are {factor:.3f} times as far apart in {sharp} as in {flat}: {sharp} was divided by a "
+            f"temperature of {1 / factor:.3f}, or {flat} by one of {factor:.3f}, before it was read"
         )
 
 

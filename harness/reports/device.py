@@ -14,7 +14,7 @@ UNKNOWN = "device unknown"
 def device_line(fingerprint: Mapping[str, Json]) -> str:
     """Such as 'CPU device plug-in (EPYC 9R14), float32, lmdeploy 0.18.0', as far as it is known.
 
-    ``fingerprint`` is a recording's: what was known before loading, and under ``loaded`` what the engine says.
+    ``fingerprint`` is a recording's: known before loading, and under ``loaded`` what the engine itself says.
     """
     loaded = _mapping(fingerprint, "loaded") or fingerprint
     device, name = loaded.get("device"), loaded.get("device_name")

@@ -22,8 +22,8 @@ PROPERTY = "vlm-harness"
 class TestFacts:
     """What is known of a test of the suite before pytest says how it ended.
 
-    ``rows`` maps the keys of the recordings it is about to their paths; ``done_with_rows`` is whether no later
-    test will want them once this one has passed.
+    ``rows`` maps the keys of the recordings it is about to their paths; ``done_with_rows`` is whether no
+    later test will want them once this one has passed.
     """
 
     __test__ = False

@@ -1,4 +1,4 @@
-"""What is seen while engines work: one line per engine, rewritten on a terminal, printed at its ends elsewhere."""
+"""What is seen while engines work: a line per engine, rewritten in place on a terminal."""
 
 from __future__ import annotations
 

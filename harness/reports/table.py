@@ -6,6 +6,7 @@ import io
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
 from rich import box
 from rich.console import Console
@@ -20,7 +21,7 @@ FULL_TABLE = 200
 """Up to this many cases of a profile each has its row; beyond it only those with something to tell."""
 
 UNLIMITED = 10_000
-LEAST_CASE = 20
+LEAST_ID = 20
 
 Row = Sequence[CheckSummary]
 _STYLES = {
@@ -49,19 +50,17 @@ def render_table(summaries: Iterable[CheckSummary], *, width: int | None = None,
     for summary in summaries:
         by_profile.setdefault(summary.profile, []).append(summary)
     out = io.StringIO()
+    # The console itself never wraps or crops; tables are given their width one by one.
+    color_system: Literal["standard"] | None = "standard" if color else None
     console = Console(
-        file=out,
-        width=width or UNLIMITED,
-        force_terminal=color,
-        color_system="standard" if color else None,
-        highlight=False,
+        file=out, width=UNLIMITED, force_terminal=color, color_system=color_system, highlight=False
     )
     for profile, own in by_profile.items():
-        _print_profile(console, profile, own)
+        _print_profile(console, profile, own, width or UNLIMITED)
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
-def _print_profile(console: Console, profile: str, summaries: Row) -> None:
+def _print_profile(console: Console, profile: str, summaries: Row, width: int) -> None:
     cases = _group(summaries, lambda summary: summary.case)
     engines = list(dict.fromkeys(summary.engine for summary in summaries))
     checks = list(dict.fromkeys(summary.check for summary in summaries))
@@ -69,25 +68,28 @@ def _print_profile(console: Console, profile: str, summaries: Row) -> None:
     if len(cases) > FULL_TABLE:
         shown = {name: row for name, row in cases.items() if any(s.status is not Status.PASSED for s in row)}
     if shown:
-        _print_table(console, _case_table(list(shown.values())[:FULL_TABLE], engines, checks))
+        _print_table(console, _case_table(list(shown.values())[:FULL_TABLE], engines, checks), width)
     if len(shown) > FULL_TABLE:
         console.print(f"and {len(shown) - FULL_TABLE} more cases that did not pass")
     if len(cases) > FULL_TABLE:
-        _print_table(console, _suite_table(summaries))
+        _print_table(console, _suite_table(summaries), width)
     for line in _closing(profile, summaries, len(cases), engines):
-        console.print(line, soft_wrap=True)
+        console.print(line)
 
 
-def _print_table(console: Console, table: Table) -> None:
-    # A column that is cropped away would hide failures; rather let the terminal wrap.
-    least = console.measure(table).minimum
-    console.print(table, width=max(console.width, least), crop=False)
+def _print_table(console: Console, table: Table, width: int) -> None:
+    # Only ids are cut. A column that is cropped away would hide failures; rather let the terminal wrap.
+    excess = console.measure(table).maximum - width
+    if excess > 0:
+        ids = table.columns[0]
+        longest = max(len(str(cell)) for cell in ids.cells)
+        ids.width = max(min(longest, LEAST_ID), longest - excess)
+    console.print(table)
 
 
 def _case_table(rows: Sequence[Row], engines: Sequence[str], checks: Sequence[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    # Rich narrows the columns that may wrap, and an id has nowhere to wrap: so only ids are ever cut.
-    table.add_column("case", overflow="ellipsis", min_width=LEAST_CASE)
+    table.add_column("case", no_wrap=True)
     table.add_column("", no_wrap=True)
     for engine in engines:
         table.add_column(engine, no_wrap=True)

@@ -29,7 +29,10 @@ def test_words_name_both_possible_culprits() -> None:
     assert scaling is not None
     text = scaling.describe("stage 2", "stage 1")
     assert "1.250 times as far apart in stage 2 as in stage 1" in text
-    assert "stage 2 was divided by a temperature of 0.800" in text
+    assert "stage 2 was divided by a temperature of 0.800, or stage 1 by one of 1.250" in text
+    reverse = find_scaling(by_id(ROW / 0.8), by_id(ROW), tolerance=2e-5)
+    assert reverse is not None
+    assert reverse.describe("stage 1", "stage 2") == text
 
 
 def test_noise_a_shift_and_other_changes_are_no_scaling() -> None:

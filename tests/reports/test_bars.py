@@ -1,0 +1,50 @@
+"""Bars side by side."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.reports.bars import BAR_WIDTH, Column, bar, side_by_side
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.0, ""),
+        (1e-30, "▏"),
+        (0.5, "█" * 5),
+        (0.55, "█" * 5 + "▌"),
+        (1.0, "█" * 10),
+        (1.2, "█" * 10),
+        (math.nan, "?"),
+    ],
+)
+def test_a_bar_is_as_long_as_its_share(share: float, text: str) -> None:
+    assert bar(share, width=10) == text
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_a_larger_share_never_has_the_shorter_bar(one: float, other: float) -> None:
+    def length(share: float) -> float:
+        text = bar(share)
+        return text.count("█") + ("▏▎▍▌▋▊▉".find(text[-1:]) + 1) / 8 if text else 0.0
+
+    assert (length(one) - length(other)) * (one - other) >= 0
+    assert length(one) <= BAR_WIDTH
+
+
+def test_columns_stand_side_by_side_with_the_expected_letter_marked() -> None:
+    columns = [Column("torch", (0.25, 0.75), "B"), Column("lmdeploy", (None, 1.0), "a very long text" * 5)]
+    lines = side_by_side(("A", "B"), columns, expected="B")
+    assert lines[0].split() == ["torch", "lmdeploy"]
+    assert lines[1].split()[:3] == ["A", "0.25", bar(0.25)]
+    assert lines[1].endswith("-")
+    assert lines[2].startswith("  B < 0.75")
+    assert "wrote 'B'" in lines[3]
+    assert "…" in lines[3]
+    assert lines[4] == "  < expected"
+    assert side_by_side(("A", "B"), columns, expected=None)[-1] == lines[3]
