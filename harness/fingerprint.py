@@ -173,8 +173,8 @@ def engine_id(fingerprint: Mapping[str, Json]) -> str:
 def recording_key(fingerprint: Mapping[str, Json], request: Request, image: str | None) -> str:
     """Key of the recording of ``request`` by the engine: ``KIND-HASH-HASH``, usable as a file's name.
 
-    The first hash is the engine's (see `engine_id`), the second is over its whole hash, the request without the
-    case's name, and ``image``, the hash of the image (None for text only).
+    The first hash is the engine's (see `engine_id`), the second is over its whole hash, the request without
+    the case's name, and ``image``, the hash of the image (None for text only).
     """
     engine = digest(dict(fingerprint))
     asked = request_to_json(request)

@@ -281,6 +281,13 @@ def test_the_rest_of_the_engine_is(
     assert path in [d.path for d in describe_differences(before, after)]
 
 
+def test_our_own_sources_are(model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = engine_fingerprint(settings_for(model), INSTALLED, patch=None, cache=cache)
+    monkeypatch.setattr(fingerprint, "harness_fingerprint", lambda: "changed")
+    after = engine_fingerprint(settings_for(model), INSTALLED, patch=None, cache=cache)
+    assert [d.path for d in describe_differences(before, after)] == ["harness"]
+
+
 def test_a_missing_patch_is_named(model: Path, cache: Path) -> None:
     with pytest.raises(EngineError, match=r"cannot read the patch .*nowhere\.py: No such file"):
         engine_fingerprint(settings_for(model), INSTALLED, patch=Path("nowhere.py"), cache=cache)

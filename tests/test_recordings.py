@@ -260,12 +260,32 @@ def test_what_is_no_row_is_deleted(store: RecordingStore, row: object) -> None:
     assert not file.exists()
 
 
-def test_a_pickle_is_never_opened(store: RecordingStore) -> None:
-    store.rows_folder.mkdir(parents=True)
-    file = store.rows_folder / "k.captured.npy"
-    np.save(file, np.array([print], dtype=object), allow_pickle=True)
+def test_bytes_after_a_row_are_damage(store: RecordingStore) -> None:
+    file = write_row(store, np.zeros(3, np.float32))
+    with file.open("ab") as stream:
+        stream.write(bytes(4))
     assert store.load_row("k", "captured") is None
     assert not file.exists()
+
+
+@dataclasses.dataclass
+class Touching:
+    """Leaves a file behind when it is unpickled."""
+
+    path: Path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_is_never_opened(store: RecordingStore) -> None:
+    trace = store.root / "unpickled"
+    store.rows_folder.mkdir(parents=True)
+    file = store.rows_folder / "k.captured.npy"
+    np.save(file, np.array([Touching(trace)], dtype=object), allow_pickle=True)
+    assert store.load_row("k", "captured") is None
+    assert not file.exists()
+    assert not trace.exists()
 
 
 @settings(deadline=None, max_examples=200)
