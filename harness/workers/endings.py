@@ -46,7 +46,7 @@ class Ending:
         if self.kind is ErrorKind.CRASH and self.returncode == -signal.SIGKILL:
             return f"signal 9 is often the kernel's out-of-memory killer: {smaller}"
         if self.kind is ErrorKind.CRASH:
-            return "the log's last lines say more, for most signals with the Python stack of that moment"
+            return "the log's last lines say more"
         return ""
 
 

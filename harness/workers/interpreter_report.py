@@ -166,17 +166,18 @@ def find_model(model: str, revision: str | None) -> dict[str, Any]:
         return {
             "error": f"model {model!r} is no folder, and to look it up as a hub id huggingface_hub is missing"
         }
-    try:
-        folder = snapshot_download(model, revision=revision, local_files_only=True)
-        if not _whole(Path(folder)):
-            folder = snapshot_download(model, revision=revision)
-    except Exception:  # noqa: BLE001 - not there, or no valid id: the download says it better
+    error = "its download was broken off; run again where the hub can be reached"
+    for local in (True, False):
         try:
-            folder = snapshot_download(model, revision=revision)
-        except Exception as error:  # noqa: BLE001 - every kind of failure becomes the one report
-            at = f" at revision {revision!r}" if revision else ""
-            return {"error": f"model {model!r}{at} cannot be had: {type(error).__name__}: {error}"}
-    return {"folder": folder, "revision": Path(folder).name}
+            folder = Path(snapshot_download(model, revision=revision, local_files_only=local))
+        except Exception as failure:  # noqa: BLE001 - whatever it is, it is what the report has to say
+            error = f"{type(failure).__name__}: {failure}"
+        else:
+            # Without the network the hub's client is content with what there is, even in part.
+            if _whole(folder):
+                return {"folder": str(folder), "revision": folder.name}
+    at = f" at revision {revision!r}" if revision else ""
+    return {"error": f"model {model!r}{at} cannot be had: {error}"}
 
 
 def _whole(snapshot: Path) -> bool:

@@ -7,8 +7,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from harness.engines.contract import Row
 
 __all__ = ["forget_rows", "row_file", "save_rows", "sweep_unfinished"]
@@ -21,6 +19,8 @@ def row_file(folder: Path, key: str, path: str) -> Path:
 
 def save_rows(folder: Path, key: str, rows: Mapping[str, Row]) -> None:
     """Write each of ``rows`` [V] by path, so that a file is there whole or not at all; raises OSError."""
+    import numpy as np  # only a worker writes; the parent is spared the time
+
     for path, row in rows.items():
         target = row_file(folder, key, path)
         unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")

@@ -14,6 +14,7 @@ import importlib.util
 import os
 import signal
 import sys
+import traceback
 
 _OLDEST = (3, 11)
 _FOLDER = os.path.dirname(os.path.realpath(__file__))  # noqa: PTH120 - as Python itself fills sys.path[0]
@@ -55,7 +56,16 @@ def _main() -> None:
         from harness.workers.serving import serve
     except ModuleNotFoundError as error:
         sys.exit(f"{error}; a worker needs it: {sys.executable} -m pip install {error.name}")
-    serve(requests, replies)
+    code = 1
+    try:
+        serve(requests, replies)
+        code = 0
+    except BaseException:  # noqa: BLE001 - printed, as the interpreter would
+        traceback.print_exc()
+    # Not by the interpreter's own teardown: with torch in it that takes seconds, and sometimes crashes.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if sys.version_info < _OLDEST:

@@ -17,9 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
-from harness.engines.contract import Answer, EngineSettings, Entry, Failure, Outcome, Reading, Request
+from harness.engines.contract import Answer, EngineSettings, Entry, Failure, Outcome, Reading, Request, Row
 from harness.errors import EngineError, ErrorKind, LettersError
 
 PATCHED: list[str] = []
@@ -161,7 +159,7 @@ class FakeEngine:
                 return Outcome(request.case, answer(request, text="é" * int(argument)))
             case "nan":
                 return Outcome(request.case, answer(request, numbers={argument: float("nan")}))
-        return Outcome(request.case, answer(request))
+        return Outcome(request.case, answer(request, rows="rows" in self.settings.options))
 
     def close(self) -> None:
         if where := self.settings.options.get("closed"):
@@ -171,7 +169,11 @@ class FakeEngine:
 
 
 def answer(
-    request: Request, *, text: str | None = None, numbers: Mapping[str, float] = MappingProxyType({})
+    request: Request,
+    *,
+    text: str | None = None,
+    numbers: Mapping[str, float] = MappingProxyType({}),
+    rows: bool = False,
 ) -> Answer:
     """An answer that tells requests apart: its generated ids are the prompt's code points."""
     reading = Reading(
@@ -193,11 +195,17 @@ def answer(
         reported_top=(Entry(7, numbers.get("reported_top", -0.25)),),
         reported_logprobs=(numbers.get("reported_logprobs", -0.25),),
         seconds={"all": 0.5},
-        rows={
-            "forward": np.arange(6, dtype=np.float32),
-            "generate": np.full(6, len(request.prompt), np.float32),
-        },
+        rows=rows_of(request) if rows else {},
     )
+
+
+def rows_of(request: Request) -> dict[str, Row]:
+    import numpy as np  # here, because it is most of the time that a worker takes to start
+
+    return {
+        "forward": np.arange(6, dtype=np.float32),
+        "generate": np.full(6, len(request.prompt), np.float32),
+    }
 
 
 def load(settings: EngineSettings) -> FakeEngine:

@@ -147,7 +147,7 @@ def test_an_interpreter_that_hangs_is_given_up(tmp_path: Path) -> None:
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\nexec sleep 60\n")
     program.chmod(0o755)
-    with pytest.raises(EngineError, match="gave no report within 0.2 s"):
+    with pytest.raises(EngineError, match=r"gave no report within 0\.2 s"):
         probe(str(program), seconds=0.2)
 
 
@@ -180,7 +180,7 @@ def test_half_a_model_is_none(hub: Path, lacking: str) -> None:
         (hub / "model.safetensors.index.json").write_text('{"weight_map": {"w": "model-1.safetensors"}}')
     else:
         (hub.parent.parent / "blobs" / "abc.incomplete").touch()
-    with pytest.raises(EngineError, match="model 'painters/tiny' cannot be had: .*[Oo]ffline"):
+    with pytest.raises(EngineError, match="model 'painters/tiny' cannot be had: its download was broken off"):
         find_model(sys.executable, "painters/tiny")
 
 

@@ -48,9 +48,9 @@ def test_every_case_says_why_the_engine_did_not_load(
 
 
 def test_an_engine_that_does_not_load_in_time_is_ended(workers: Workers) -> None:
-    result = workers.run("a", "b", options={"load": "hang"}, load_seconds=1.5)
+    result = workers.run("a", "b", options={"load": "hang"}, load_seconds=3)
     assert {error.kind for error in result.errors.values()} == {ErrorKind.LOAD}
-    assert "within 1.5 s, the profile's `deadlines.load`" in result.errors[0].message
+    assert "within 3 s, the profile's `deadlines.load`" in result.errors[0].message
     assert "_misbehave" in result.job.log.read_text(), "the log shows where it hung"
 
 

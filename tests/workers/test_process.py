@@ -89,7 +89,7 @@ def test_full_rows_are_there_before_the_answer(workers: Workers, tmp_path: Path)
             assert row.dtype == np.float32
             assert row.tolist() == [len(event.answer.text)] * 6
 
-    result = workers.run("a", "bb", "exit 1", "nan log_z", rows=rows, see=look)
+    result = workers.run("a", "bb", "exit 1", "nan log_z", rows=rows, see=look, options={"rows": True})
     assert sorted(result.answers) == [0, 1]
     assert sorted(file.name for file in rows.iterdir()) == [
         f"key{number}.{path}.npy" for number in (0, 1) for path in ("forward", "generate")
@@ -99,7 +99,7 @@ def test_full_rows_are_there_before_the_answer(workers: Workers, tmp_path: Path)
 def test_rows_that_cannot_be_written_fail_their_case(workers: Workers, tmp_path: Path) -> None:
     (tmp_path / "key0.forward.npy").mkdir()
     (tmp_path / "key0.forward.npy" / "in the way").touch()
-    result = workers.run("a", "b", rows=tmp_path)
+    result = workers.run("a", "b", rows=tmp_path, options={"rows": True})
     assert sorted(result.answers) == [1]
     assert "the answer could not be handed over: " in result.error.message
     assert list(tmp_path.glob(".*.tmp")) == []

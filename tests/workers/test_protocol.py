@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.workers.protocol import Lines, decode, encode
@@ -15,6 +15,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.dictionaries(st.text(), json_values))
 def test_what_is_sent_is_what_arrives(content: dict[str, Any]) -> None:
     message = {**content, "event": "answer"}
@@ -24,6 +25,7 @@ def test_what_is_sent_is_what_arrives(content: dict[str, Any]) -> None:
     assert decode(line) == message
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary()), st.data())
 def test_lines_are_put_together_from_any_pieces(lines: list[bytes], data: st.DataObject) -> None:
     lines = [line.replace(b"\n", b"") for line in lines]
@@ -34,6 +36,7 @@ def test_lines_are_put_together_from_any_pieces(lines: list[bytes], data: st.Dat
     assert [line for piece in pieces for line in assembler.feed(piece)] == lines
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_no_bytes_break_the_parent(line: bytes) -> None:
     assert decode(line)["event"] == "garbled"

@@ -42,7 +42,7 @@ def test_progress_tells_the_phase_and_counts(workers: Workers) -> None:
 
 
 def test_progress_goes_on_while_nothing_else_happens(workers: Workers) -> None:
-    progress = workers.run("hang", case_seconds=1.8).progress
+    progress = workers.run("hang", case_seconds=2.2).progress
     seconds = [p.seconds for p in progress if p.phase == "scoring"]
     assert len(seconds) > 1
     assert seconds[0] == 0.0
@@ -110,7 +110,7 @@ def test_a_crash_that_needs_company_is_not_passed_over(workers: Workers) -> None
 
 def test_the_answer_of_a_case_that_bears_the_blame_is_not_kept(workers: Workers, tmp_path: Path) -> None:
     rows = tmp_path / "rows"
-    workers.run("a", "b", "company-crash", "c", batch_size=3, rows=rows)
+    workers.run("a", "b", "company-crash", "c", batch_size=3, rows=rows, options={"rows": True})
     assert sorted(file.name for file in rows.iterdir()) == [
         f"key{number}.{path}.npy" for number in (1, 2, 3) for path in ("forward", "generate")
     ]
