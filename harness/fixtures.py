@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
-from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from harness.checks.agreement import Agreement
 from harness.checks.result import Result
-from harness.engines.contract import Row
+from harness.engines.contract import Json, Row
 from harness.errors import CheckFailed, EngineError
 from harness.recordings import Recording
 from harness.reports.failure import render_failure
-from harness.run import RUN, Run
+from harness.run import RUN, Run, run_again
+from harness.snapshot_extension import extension, snapshot_data
 from harness.subjects import Subject
 from harness.tolerances import Tolerances, resolve
 
-__all__ = ["Verify", "agreement", "recording", "rows", "tolerances", "verify"]
+__all__ = ["AcceptedAnswer", "Verify", "accepted", "agreement", "recording", "rows", "tolerances", "verify"]
 
 _T = TypeVar("_T")
 
@@ -71,27 +71,33 @@ def verify(subject: Subject, request: pytest.FixtureRequest) -> Verify:
                 result,
                 location=str(subject.case.location),
                 recordings=run.recordings_of(subject, result),
-                again=run_again(request),
+                again=run_again(request.node),
             )
         )
 
     return verify
 
 
-def run_again(request: pytest.FixtureRequest) -> str:
-    """The command that runs just this test again, from the folder pytest was started in."""
-    config, node = request.config, request.node
-    where = Path(node.path)
-    if where.is_relative_to(config.rootpath):
-        words = ["pytest", node.nodeid]
-    else:
-        words = ["pytest", "--pyargs", f"harness.suite.{where.stem}::{node.name}"]
-    for option in ("cases", "snapshots", "recordings"):
-        if (given := config.getoption(f"harness_{option}")) is not None:
-            words += [f"--{option}", str(given)]
-    if node.get_closest_marker("gpu"):
-        words += ["-m", "gpu"]
-    return shlex.join(words)
+class AcceptedAnswer(NamedTuple):
+    """What is to be kept of an answer, and the snapshot that it is compared with within tolerance."""
+
+    answer: dict[str, Json]
+    snapshot: SnapshotAssertion
+
+
+@pytest.fixture
+def accepted(
+    subject: Subject,
+    recording: Recording,
+    tolerances: Tolerances,
+    snapshot: SnapshotAssertion,
+    request: pytest.FixtureRequest,
+) -> AcceptedAnswer:
+    """The subject's answer and its accepted one, a file in the folder of snapshots."""
+    run = request.config.stash[RUN]
+    answer = snapshot_data(recording.answer, subject.case.letters, run.dtype(subject))
+    kind = extension(run.snapshots_folder, tolerances.snapshot)
+    return AcceptedAnswer(answer, snapshot.use_extension(kind))
 
 
 def _answered(request: pytest.FixtureRequest, ask: Callable[[Run], _T]) -> _T:
@@ -102,7 +108,7 @@ def _answered(request: pytest.FixtureRequest, ask: Callable[[Run], _T]) -> _T:
     except EngineError as error:
         raise EngineError(
             error.kind,
-            f"{subject.case.location}: {subject.id}: {error.message}\nrun again: {run_again(request)}",
+            f"{subject.case.location}: {subject.id}: {error.message}\nrun again: {run_again(request.node)}",
             log=error.log,
             log_tail=error.log_tail,
         ) from error

@@ -9,18 +9,19 @@ from pathlib import Path
 import pytest
 from _pytest.terminal import TerminalReporter
 
-from harness.errors import CaseFileError, CheckFailed, EngineError
-from harness.fixtures import agreement, recording, rows, tolerances, verify
+from harness.errors import CaseFileError, CheckFailed, HarnessError
+from harness.fixtures import accepted, agreement, recording, rows, tolerances, verify
 from harness.reports.outcomes import Outcomes
 from harness.reports.progress import ProgressLine
 from harness.reports.table import render_table
-from harness.run import RUN, Run, recordings_folder, run_id, subject_of
+from harness.run import RUN, Run, recordings_folder, run_again, run_id, subject_of
 from harness.scoring import Scoring
 from harness.subjects import SELECTIONS, Subject
 
 # Fixtures are found in this module because pytest registers it.
-__all__ = ["agreement", "recording", "rows", "tolerances", "verify"]
+__all__ = ["accepted", "agreement", "recording", "rows", "tolerances", "verify"]
 
+_LOG_COLUMNS = 132
 _PROGRESS = pytest.StashKey[ProgressLine]()
 
 
@@ -97,6 +98,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         found = run.subjects(marker.args[0])
     except CaseFileError as error:
         raise pytest.Collector.CollectError(str(error)) from error
+    for mark in sorted({mark for s in found for mark in (*s.case.marks, *s.profile.marks)}):
+        metafunc.config.addinivalue_line("markers", f"{mark}: given in the case files")
     expected = metafunc.function.__name__ == "test_expected_letter"
     metafunc.parametrize(
         "subject",
@@ -118,11 +121,14 @@ def _marks(subject: Subject, *, excuse: bool) -> list[pytest.MarkDecorator]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what this run is not about; what is left out is counted as deselected, never as skipped."""
     gpu_wanted = "gpu" in (config.option.markexpr or "") or config.getoption("harness_profiles")
-    kept, left_out = [], []
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
     for item in items:
+        if (subject := subject_of(item)) is not None:
+            item.extra_keyword_matches.update(subject.case.tags)  # so that -k finds them
         # pytest makes one skipped test of a function without subjects, which would look like a result.
-        empty = "subject" in getattr(item, "fixturenames", ()) and subject_of(item) is None
-        gpu = subject_of(item) is not None and item.get_closest_marker("gpu") is not None
+        empty = "subject" in getattr(item, "fixturenames", ()) and subject is None
+        gpu = subject is not None and item.get_closest_marker("gpu") is not None
         (left_out if empty or (gpu and not gpu_wanted) else kept).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
@@ -145,12 +151,15 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
+    item: pytest.Item,
     call: pytest.CallInfo[None],
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show the message of our own errors alone: their tracebacks would lead into the harness."""
     report = yield
-    if call.excinfo is not None and isinstance(call.excinfo.value, CheckFailed | EngineError):
+    if call.excinfo is not None and isinstance(call.excinfo.value, HarnessError):
         report.longrepr = call.excinfo.getrepr(style="value", chain=False)
+    elif report.failed and (subject := subject_of(item)) is not None:
+        report.sections.append(("case", f"{subject.case.location}\nrun again: {run_again(item)}"))
     return report
 
 
@@ -176,10 +185,12 @@ class _MainProcess:
             return
         run = self._config.stash[RUN]
         terminalreporter.section("engines", sep="=")
+        # A log has no width of its own; the table needs some to name its cases.
+        width = shutil.get_terminal_size().columns if terminalreporter.isatty else _LOG_COLUMNS
         terminalreporter.write(
             render_table(
                 self._outcomes.summaries,
-                width=shutil.get_terminal_size().columns,
+                width=width,
                 color=terminalreporter.hasmarkup,
             )
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import uuid
 from collections.abc import Iterable
 from dataclasses import replace
@@ -71,6 +73,11 @@ class Run:
         names = self._config.getoption("harness_profiles")
         profiles = [p for p in self.loaded.profiles if not names or p.name in names]
         return list(subjects(cases, profiles, selection=selection))
+
+    def all_subjects(self) -> list[Subject]:
+        """Every case on every engine of every profile, asked for in this run or not."""
+        cases = [case for suite in self.loaded.suites for case in suite.cases]
+        return list(subjects(cases, self.loaded.profiles, selection="every"))
 
     def begin(self, item: pytest.Item) -> None:
         """Note on a test of the suite what it is about, before it runs."""
@@ -151,6 +158,22 @@ def subject_of(item: pytest.Item) -> Subject | None:
     callspec = getattr(item, "callspec", None)
     subject = callspec.params.get("subject") if callspec is not None else None
     return subject if isinstance(subject, Subject) else None
+
+
+def run_again(item: pytest.Item) -> str:
+    """The command that runs just this test again, from the folder pytest was started in."""
+    config, where = item.config, item.path
+    if where.is_relative_to(config.rootpath):
+        near = os.path.relpath(where, config.invocation_params.dir)
+        words = ["pytest", f"{near}::{item.name}"]
+    else:
+        words = ["pytest", "--pyargs", f"harness.suite.{where.stem}::{item.name}"]
+    for option in ("cases", "snapshots", "recordings"):
+        if (given := config.getoption(f"harness_{option}")) is not None:
+            words += [f"--{option}", str(given)]
+    if item.get_closest_marker("gpu"):
+        words += ["-m", "gpu"]
+    return shlex.join(words)
 
 
 def run_id(config: pytest.Config) -> str:

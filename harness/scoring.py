@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.checks.agreement import Agreement, compare
+from harness.checks.agreement import Agreement, compare, row_belongs
 from harness.checks.full_vocabulary import FullVocabulary
 from harness.engines.contract import EngineSettings, Json, Row
 from harness.errors import EngineError, ErrorKind
@@ -181,13 +181,17 @@ class Scoring:
                 self._errors[key] = error
                 continue
             recording = self.store.get(key, run_id=self._run_id if self._fresh else None)
-            if recording is None or (
-                key in with_rows
-                and recording.answer.answer_step is not None
-                and len(self.rows(subject)) < len(subject.engine.settings.paths)
-            ):
+            if recording is None or (key in with_rows and not self._has_rows(subject, recording)):
                 missing[key] = subject
         return missing
+
+    def _has_rows(self, subject: Subject, recording: Recording) -> bool:
+        """Whether the full rows are there and are this recording's; without an answer there are none."""
+        if recording.answer.answer_step is None:
+            return True
+        rows, paths = self.rows(subject), subject.engine.settings.paths
+        # A worker that was ended between writing rows and answering leaves rows of a recording never made.
+        return len(rows) == len(paths) and row_belongs(recording, rows[paths[0]])
 
     def _make_engine(self, plan: _Plan, with_rows: set[str]) -> None:
         def show(phase: str) -> None:

@@ -1,0 +1,96 @@
+"""Given as a profile's ``patch``: puts a small made-up engine in the place of the real ones, in the worker.
+
+What it answers is written in the prompt: ``say B`` is the letter; ``die``, ``hang``, ``nan``, ``slow`` and
+``wobble`` are mishaps. ``lmdeploy:`` before an order limits it to that kind of engine.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import time
+import types
+import zlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from harness.distributions import log_softmax, top_k
+from harness.engines.contract import Answer, EngineSettings, Entry, Failure, Json, Outcome, Request
+from harness.engines.readings import NotFinite, read_rows
+from harness.errors import EngineError, ErrorKind
+from harness.letters import LetterIds
+
+WIDTH = 64
+
+
+class StandIn:
+    def __init__(self, settings: EngineSettings) -> None:
+        self.settings = settings
+        if settings.device == "cuda":
+            raise EngineError(ErrorKind.LOAD, "this machine has no NVIDIA GPU")
+
+    def fingerprint(self) -> dict[str, Json]:
+        return {"device": "stand-in", "dtype": "float32"}
+
+    def score(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+        for request in requests:
+            try:
+                yield Outcome(request.case, self.answer(request))
+            except NotFinite as error:
+                yield Outcome(request.case, Failure(kind=error.kind, message=error.message))
+
+    def answer(self, request: Request) -> Answer:
+        orders = re.sub(r"(\w+): ?(\w+)", self.for_me, request.prompt)
+        if "die" in orders:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "hang" in orders or "slow" in orders:
+            time.sleep(600 if "hang" in orders else 0.4)
+        said = re.search(r"say ([A-Z])", orders)
+        letters = LetterIds(
+            request.letters,
+            (),
+            tuple(ord(x) - 60 for x in request.letters),
+            tuple(() for _ in request.letters),
+        )
+        noise = np.random.default_rng(zlib.crc32(request.prompt.encode()))
+        row = noise.normal(size=WIDTH).astype(np.float32)
+        row[ord(said[1] if said else "A") - 60] += 8
+        if "wobble" in orders:
+            row[letters.ids[0]] += 0.05
+        if "nan" in orders:
+            row[3] = np.nan
+        generated = (int(row.argmax()),) if "nan" not in orders else (5,)
+        readings = [
+            read_rows(path, row[None], generated, letter_ids=letters, top_k=self.settings.top_k)
+            for path in self.settings.paths
+        ]
+        logprobs = log_softmax(row)
+        reports = self.settings.kind == "lmdeploy"
+        best = [Entry(int(i), float(logprobs[i])) for i in top_k(row, self.settings.top_k).ids]
+        return Answer(
+            prompt_ids=(1, 2, 3),
+            generated_ids=generated,
+            text=chr(generated[0] + 60),
+            letter_ids=letters.ids,
+            answer_step=0,
+            readings=tuple(readings),
+            reported_top=tuple(best) if reports else (),
+            reported_logprobs=(float(logprobs[generated[0]]),) if reports else (),
+            seconds={"forward": 0.0},
+            rows=dict.fromkeys(self.settings.paths, row),
+        )
+
+    def for_me(self, order: re.Match[str]) -> str:
+        return order[2] if order[1] == self.settings.kind else ""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+for name in ("torch_native", "lmdeploy_pipeline"):
+    module = types.ModuleType(f"harness.engines.{name}")
+    module.load = StandIn  # type: ignore[attr-defined]
+    sys.modules[module.__name__] = module

@@ -1,0 +1,335 @@
+"""The plugin as a user meets it: in another repository, with a stand-in in place of the engines."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.suite.conftest import Project
+
+
+def text(result: pytest.RunResult) -> str:
+    return result.stdout.str() + result.stderr.str()
+
+
+def test_everything_passes_and_ends_in_a_table(project: Project) -> None:
+    project.write_suite(one="say A", two={"prompt": "say B", "expect": "B"})
+    result = project.run(accept=True)
+    # 2 cases: letter and snapshot on 2 engines, agreement, top-k and stages on one; and no snapshot unused.
+    result.assert_outcomes(passed=2 * (2 + 2 + 1 + 1 + 1) + 1)
+    result.stdout.fnmatch_lines(["*p: 2 cases × 2 engines, 14 checks: 14 passed*", "largest |Δp|: 0 *"])
+
+
+def test_ids_name_suite_case_profile_and_engine(project: Project) -> None:
+    project.write_suite("shapes", red_circle="say A")
+    result = project.run("--collect-only", "-q")
+    result.stdout.fnmatch_lines(
+        [
+            "*test_engines_agree.py::test_engines_agree[[]shapes.red-circle-p-lmdeploy[]]",
+            "*test_expected_letter.py::test_expected_letter[[]shapes.red-circle-p-torch[]]",
+        ]
+    )
+    assert not project.recorded()  # collecting makes nothing
+
+
+def test_wrong_letter_fails_one_check_with_place_bars_and_command(project: Project) -> None:
+    project.write_suite(right="say A", wrong="say B")
+    result = project.run(accept=True)
+    result.assert_outcomes(passed=13, failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "cases/s.yaml:10:3: expected letter: 2 findings",
+            "*found B (0.9*), expected A (*)*",
+            "*B*0.9*█*",
+            "run again: pytest --pyargs *",
+        ]
+    )
+    again = next(line for line in result.outlines if line.startswith("run again: "))
+    words = shlex.split(again.removeprefix("run again: pytest "))
+    project.pytester.runpytest_subprocess("-p", "no:cacheprovider", *words).assert_outcomes(failed=1)
+
+
+def test_disagreement_names_metric_and_limit(project: Project) -> None:
+    project.write_suite(off="say A lmdeploy: wobble")
+    result = project.run(accept=True)
+    result.assert_outcomes(passed=7, failed=1)
+    result.stdout.fnmatch_lines(["*probability*letter A*1e-05*over*"])
+
+
+def test_case_tolerance_wins_over_profile_and_dtype(project: Project) -> None:
+    loose = dict.fromkeys(("probability", "total_variation", "kl", "js"), 0.1)
+    project.write_suite(off={"prompt": "say A lmdeploy: wobble", "tolerances": loose})
+    project.run(accept=True).assert_outcomes(passed=8)
+
+
+class TestKnownFailure:
+    def test_is_expected(self, project: Project) -> None:
+        project.write_suite(hard={"prompt": "say B", "known_failure": "mixes up A and B"})
+        result = project.run(accept=True)
+        result.assert_outcomes(passed=6, xfailed=2)
+        result.stdout.fnmatch_lines(["*2 known failures*"])
+
+    def test_fails_the_day_it_passes(self, project: Project) -> None:
+        project.write_suite(hard={"prompt": "say A", "known_failure": "mixes up A and B"})
+        result = project.run(accept=True)
+        result.assert_outcomes(passed=6, failed=2)
+        result.stdout.fnmatch_lines(["*XPASS(strict)*mixes up A and B*"])
+
+    def test_does_not_excuse_an_engine_that_dies(self, project: Project) -> None:
+        project.write_suite(hard={"prompt": "die", "known_failure": "mixes up A and B"})
+        result = project.run("-k", "expected_letter")
+        result.assert_outcomes(errors=2)
+
+
+class TestErrors:
+    def test_an_engine_that_dies_is_an_error_of_its_case_only(self, project: Project) -> None:
+        project.write_suite(one="say A", two="lmdeploy: die", three="say A")
+        result = project.run()
+        # The dead case's five checks on lmdeploy; without accepted snapshots the other five comparisons fail.
+        outcomes = result.parseoutcomes()
+        assert outcomes["errors"] == 5
+        result.stdout.fnmatch_lines(
+            [
+                "crash: cases/s.yaml:10:3: s.two-p-lmdeploy: *signal 9*",
+                "*run again: pytest --pyargs*",
+                "log: *",
+            ]
+        )
+        assert "s.two p-lmdeploy" not in project.recorded()
+        assert {"s.one p-lmdeploy", "s.three p-lmdeploy", "s.two p-torch"} <= set(project.recorded())
+
+    def test_the_next_run_tries_errors_again_and_nothing_else(self, project: Project) -> None:
+        project.write_suite(one="say A", two="lmdeploy: die")
+        project.run()
+        before = project.recorded()
+        result = project.run()
+        assert project.recorded() == before
+        result.stdout.fnmatch_lines(
+            ["p-torch: 0 recorded, 2 unchanged", "p-lmdeploy: *0 recorded, 1 unchanged, 1 errors"]
+        )
+
+    def test_nan_is_an_error(self, project: Project) -> None:
+        project.write_suite(one="torch: nan")
+        result = project.run("-k", "expected_letter")
+        result.assert_outcomes(passed=1, errors=1)
+        result.stdout.fnmatch_lines(["*not-finite: cases/s.yaml:7:3*NaN*"])
+
+    def test_a_hang_is_an_error_after_its_deadline(self, project: Project) -> None:
+        project.write_profiles(deadlines={"load": 60, "case": 2})
+        project.write_suite(one="say A", two="torch: hang")
+        result = project.run("-k", "expected_letter")
+        result.assert_outcomes(passed=3, errors=1)
+        result.stdout.fnmatch_lines(["*timeout: cases/s.yaml:10:3*"])
+
+    def test_a_failing_reference_is_an_error_of_the_comparison(self, project: Project) -> None:
+        project.write_suite(one="torch: die")
+        project.run("-k", "engines_agree").assert_outcomes(errors=1)
+        # ...and of nothing that does not need it.
+        project.run("-k", "top_k or stages").assert_outcomes(passed=2)
+
+    def test_a_missing_image_is_told_before_anything_runs(self, project: Project) -> None:
+        project.write_suite(one={"prompt": "say A", "image": "gone.png"})
+        result = project.run()
+        assert result.ret == pytest.ExitCode.INTERRUPTED
+        result.stdout.fnmatch_lines(["*cases/s.yaml:*gone.png*"])
+        assert not project.recorded()
+
+
+class TestBadFiles:
+    def test_all_problems_are_shown_once(self, project: Project) -> None:
+        project.write_suite(one={"prompt": "say A", "expekt": "A"}, two={"prompt": "say A", "expect": "Q"})
+        result = project.run()
+        assert result.ret == pytest.ExitCode.INTERRUPTED
+        assert text(result).count("expekt") == 1
+        result.stdout.fnmatch_lines(["*s.yaml:*expekt*expect*", "*s.yaml:*'Q'*"])
+        result.assert_outcomes(errors=1)
+
+    def test_unknown_profile(self, project: Project) -> None:
+        project.write_suite(one="say A")
+        result = project.run("--profile", "q")
+        assert result.ret != 0
+        assert "--profile: found q; allowed: p" in text(result)
+
+
+class TestRecordings:
+    def test_are_made_once(self, project: Project) -> None:
+        project.write_suite(one="say A", two="say A again")
+        project.run()
+        before = project.recorded()
+        result = project.run()
+        assert len(before) == 4
+        assert project.recorded() == before
+        result.stdout.fnmatch_lines(["p-torch: 0 recorded, 2 unchanged"])
+
+    def test_are_made_again_when_the_prompt_changes_or_on_request(self, project: Project) -> None:
+        project.write_suite(one="say A", two="say A again")
+        project.run()
+        project.write_suite(one="say A!", two="say A again")
+        project.run()
+        assert len(project.recorded()) == 4 + 2
+        project.run("--fresh")
+        assert len(project.recorded()) == 4 + 2 + 4
+
+    def test_are_made_once_by_xdist_workers(self, project: Project) -> None:
+        project.write_suite(**{f"c{n}": f"say A slow {n}" for n in range(4)}, dead="lmdeploy: die")
+        project.run("-n", "3", "-k", "not snapshot")
+        made = project.recorded()
+        assert len(made) == len(set(made)) == 9
+
+    def test_xdist_ends_in_the_same_table(self, project: Project) -> None:
+        project.write_suite(one="say A", two="say B")
+        result = project.run("-n", "2", "-k", "not snapshot")
+        result.assert_outcomes(passed=8, failed=2)
+        result.stdout.fnmatch_lines(["p: 2 cases × 2 engines, 10 checks: 8 passed*, 2 failed*"])
+
+    def test_equal_cases_share_one(self, project: Project) -> None:
+        project.write_suite(one="say A", twin="say A")
+        project.run("-k", "not snapshot").assert_outcomes(passed=10)
+        assert len(project.recorded()) == 2
+
+    def test_full_logits_stay_for_failures_only(self, project: Project) -> None:
+        project.write_suite(one="say A", two="say B")
+        result = project.run("-k", "not snapshot")
+        rows = list((project.folder / ".harness" / "rows").glob("*.npy"))
+        assert len(rows) == 3  # of case two: torch by one path, lmdeploy by two
+        result.stdout.fnmatch_lines(["full logits of 2 recordings with failures: *rows"])
+        project.run("-k", "not snapshot", "--fresh", "--keep-logits")
+        assert len(list((project.folder / ".harness" / "rows").glob("*.npy"))) == 6
+
+    def test_a_comparison_asked_for_later_gets_its_rows(self, project: Project) -> None:
+        project.write_suite(one="say A")
+        project.run("-k", "not snapshot").assert_outcomes(passed=5)
+        (project.folder / ".harness" / "metrics.jsonl").unlink()
+        project.run("-k", "engines_agree").assert_outcomes(passed=1)
+        assert len(project.recorded()) == 4  # the rows were gone, so both were made again
+
+
+class TestInterruption:
+    def start(self, project: Project, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pytest", *project.command(*arguments)],
+            cwd=project.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def wait_for_recordings(self, project: Project, count: int) -> None:
+        for _ in range(600):
+            if len(project.recorded()) >= count:
+                return
+            time.sleep(0.05)
+        pytest.fail(f"found {len(project.recorded())} recordings after 30 s; expected {count}")
+
+    def worker_of(self, process: subprocess.Popen[str]) -> int:
+        found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
+        return int(found.stdout.split()[0])
+
+    def test_ctrl_c_keeps_what_was_made(self, project: Project) -> None:
+        project.write_suite(**{f"c{n}": f"say A slow {n}" for n in range(8)})
+        process = self.start(project, "-k", "not snapshot")
+        self.wait_for_recordings(project, 2)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+        assert process.returncode == pytest.ExitCode.INTERRUPTED
+        assert "the same command goes on from there" in output
+        before = project.recorded()
+        assert 2 <= len(before) < 16
+        project.run("-k", "not snapshot").assert_outcomes(passed=40)
+        after = project.recorded()
+        assert len(after) == len(set(after)) == 16
+        assert set(before) <= set(after)
+
+    def test_kill_9_of_a_worker_is_one_error_and_the_next_run_makes_what_is_missing(
+        self, project: Project
+    ) -> None:
+        project.write_suite(**{f"c{n}": f"say A slow {n}" for n in range(6)})
+        process = self.start(project, "-k", "expected_letter")
+        self.wait_for_recordings(project, 2)
+        worker = self.worker_of(process)
+        subprocess.run(["kill", "-9", str(worker)], check=True)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == pytest.ExitCode.TESTS_FAILED
+        assert "11 passed, 1 error" in output
+        made = project.recorded()
+        assert len(made) == 11
+        project.run("-k", "expected_letter").assert_outcomes(passed=12)
+        assert len(project.recorded()) == 12
+
+
+class TestGpu:
+    def test_profiles_marked_gpu_wait_for_their_mark(self, project: Project) -> None:
+        project.write_profiles({"marks": ["gpu"], "device": "cuda"})
+        project.write_suite(one="say A")
+        result = project.run("-k", "expected_letter")
+        result.assert_outcomes(passed=2, deselected=12 + 2)
+
+    def test_without_a_gpu_it_fails_and_does_not_skip(self, project: Project) -> None:
+        project.write_profiles({"marks": ["gpu"], "device": "cuda"})
+        project.write_suite(one="say A")
+        result = project.run("-m", "gpu")
+        result.assert_outcomes(errors=7, deselected=8)
+        result.stdout.fnmatch_lines(
+            ["load: cases/s.yaml:7:3: s.one-p1-torch: *this machine has no NVIDIA GPU*"]
+        )
+
+
+class TestSnapshots:
+    def test_edited_by_a_hundredth_fails(self, project: Project) -> None:
+        project.write_suite(one="say A")
+        project.run(accept=True).assert_outcomes(passed=8)
+        file = (
+            project.folder
+            / "snapshots"
+            / "test_matches_snapshot"
+            / "test_matches_snapshot[s.one-p-torch].json"
+        )
+        before = file.read_text()
+        share = before.split('"A": ')[1].split(",")[0]
+        file.write_text(before.replace(share, f"{float(share) - 0.01:.6f}"))
+        result = project.run("-k", "snapshot")
+        result.assert_outcomes(passed=2, failed=1)
+        result.stdout.fnmatch_lines(
+            ["*letters.A: *moved by 0.01; allowed: 1e-05*", "cases/s.yaml:7:3", "run again: *"]
+        )
+
+    def test_of_a_removed_case_is_unused(self, project: Project) -> None:
+        project.write_suite(one="say A", two="say A too")
+        project.run(accept=True).assert_outcomes(passed=15)
+        project.write_suite(one="say A")
+        result = project.run()
+        result.assert_outcomes(passed=7, failed=1)
+        result.stdout.fnmatch_lines(["*2 snapshots of cases that are no more*"])
+
+    def test_missing_fails(self, project: Project) -> None:
+        project.write_suite(one="say A")
+        project.run("-k", "matches_snapshot").assert_outcomes(failed=2)
+
+
+def test_marks_of_a_case_select_it(project: Project) -> None:
+    project.write_suite(one={"prompt": "say A", "marks": ["slow"]}, two="say A too")
+    project.run("-m", "slow", "-k", "expected_letter").assert_outcomes(passed=2, deselected=13)
+
+
+def test_tags_of_a_case_select_it(project: Project) -> None:
+    project.write_suite(one={"prompt": "say A", "tags": ["near-tie"]}, two="say A too")
+    project.run("-k", "near-tie and expected_letter").assert_outcomes(passed=2, deselected=13)
+
+
+def test_a_profile_of_one_engine_has_no_empty_skips(project: Project) -> None:
+    project.write_profiles(engines={"torch": {"patch": str(project_patch())}})
+    project.write_suite(one="say A")
+    result = project.run("-k", "not snapshot")
+    assert "skipped" not in result.parseoutcomes()
+    assert result.parseoutcomes()["passed"] == 1
+
+
+def project_patch() -> str:
+    from tests.suite.conftest import HERE
+
+    return str(HERE / "stand_in_engine.py")

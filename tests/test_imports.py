@@ -1,0 +1,66 @@
+"""The flow goes one way, and pytest's own process stays free of the engines' libraries."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("lint-imports")
+    return subprocess.run(
+        [str(program), "--config", "pyproject.toml", "--no-cache"],
+        cwd=folder,
+        env={"PYTHONPATH": str(folder), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_import_contracts_hold() -> None:
+    done = lint_imports(ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("plugin.py", "import torch"),
+        ("checks/agreement.py", "import harness.engines.torch_native"),
+        ("letters.py", "import yaml"),
+        ("engines/torch_native.py", "import harness.engines.lmdeploy_pipeline"),
+        ("yaml_source.py", "import harness.profiles"),
+    ],
+)
+def test_a_planted_import_breaks_a_contract(tmp_path: Path, module: str, line: str) -> None:
+    shutil.copytree(ROOT / "harness", tmp_path / "harness", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    with (tmp_path / "harness" / module).open("a") as file:
+        file.write(f"\n{line}\n")
+    done = lint_imports(tmp_path)
+    assert done.returncode != 0
+    assert "BROKEN" in done.stdout
+
+
+def test_a_run_of_the_suite_imports_no_engine_library(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        import sys
+
+        def pytest_sessionfinish(session):
+            found = sorted({name.split(".")[0] for name in sys.modules} & {"lmdeploy", "torch", "transformers"})
+            print("engine libraries:", found, "items:", session.testscollected)
+        """
+    )
+    cases = ROOT / "cases"
+    result = pytester.runpytest_subprocess(
+        "--pyargs", "harness.suite", "--cases", str(cases), "--collect-only", "-q"
+    )
+    result.stdout.fnmatch_lines(["*engine libraries: [[][]] items: [1-9]*"])
