@@ -23,7 +23,7 @@ from harness.errors import EngineError, ErrorKind
 EMBEDDED = Path(__file__).parents[2] / "cases" / "models" / "embedded"
 BOTH = ("forward", "generate")
 LETTERS = ("A", "B", "C", "D")
-NOISE = 2e-5  # of a float32 logit of these models, between batched and single, cached and not
+NOISE = 5e-5  # of a float32 logit of these models, between batched and single, cached and not
 
 QUESTION = (
     "What colour are the objects?\nA. red\nB. green\nC. blue\nD. yellow\nAnswer with the option's letter."
@@ -308,10 +308,10 @@ def test_the_literal_path_is_the_method_as_one_would_write_it(
     assert answer.letter_ids == tuple(ids)
     for reading in answer.readings:
         letters = np.exp(np.array(reading.letter_logits) - reading.log_z)
-        np.testing.assert_allclose(letters, probabilities[ids], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(letters, probabilities[ids], rtol=0, atol=5e-6)
         top = [(entry.id, np.exp(entry.logprob)) for entry in reading.top]
-        np.testing.assert_allclose([p for _, p in top], np.sort(probabilities)[::-1][:5], rtol=0, atol=1e-6)
-        np.testing.assert_allclose([probabilities[i] for i, _ in top], [p for _, p in top], rtol=0, atol=1e-6)
+        np.testing.assert_allclose([p for _, p in top], np.sort(probabilities)[::-1][:5], rtol=0, atol=5e-6)
+        np.testing.assert_allclose([probabilities[i] for i, _ in top], [p for _, p in top], rtol=0, atol=5e-6)
 
 
 def test_the_rows_kept_are_the_answers_own(embedded: Any, pictures: SimpleNamespace) -> None:
@@ -427,7 +427,7 @@ def test_writing_ends_with_the_models_stop_token(
     assert engine.fingerprint()["stop_ids"] == [0, ids[1]]
     for request in (
         dataclasses.replace(plain, max_new_tokens=4),
-        dataclasses.replace(plain, answer_prefix=tiny_engine._prompts.tokenizer.decode(ids[:1]) + "??"),
+        dataclasses.replace(plain, answer_prefix=tiny_engine._prompts.tokenizer.decode(ids[:2])),
     ):
         answer = _answers(engine, [request])["x"]
         assert answer.generated_ids == ids[:2]
@@ -572,15 +572,17 @@ def test_begin_of_text_is_there_once(
     """The tokenizer adds it, and the template may have it too; Transformers' own way is the reference."""
     from tokenizers import processors
 
-    folder = changed("chat_template.jinja", lambda text: "<video>" * begins + text)
+    folder = changed("chat_template.jinja", lambda text: "<|system|>" * begins + text)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         content = json.loads((folder / name).read_text())
         if name == "tokenizer.json":
-            begin = next(t["id"] for t in content["added_tokens"] if t["content"] == "<video>")
-            template = processors.TemplateProcessing(single="<video> $A", special_tokens=[("<video>", begin)])
+            begin = next(t["id"] for t in content["added_tokens"] if t["content"] == "<|system|>")
+            template = processors.TemplateProcessing(
+                single="<|system|> $A", special_tokens=[("<|system|>", begin)]
+            )
             content["post_processor"] = json.loads(template.__getstate__())
         else:
-            content["bos_token"] = "<video>"
+            content["bos_token"] = "<|system|>"
         (folder / name).write_text(json.dumps(content))
     engine = _load(folder)
     answer = _answers(engine, [_request("x", image=pictures.wide)])["x"]
@@ -655,10 +657,12 @@ def text_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_model_of_text_answers_in_batches_too(text_model: Path) -> None:
     engine = _load(text_model)
     requests = [
-        _request("short", "Which?"),
-        _request("longer", "Which of them all?", system="Be brief."),
+        _request("short", "Which of them?"),
+        _request("longer", "Which is it?", system="Be brief."),
         _request("long", "Which of them all would it be?", max_new_tokens=3),
     ]
+    lengths = [len(answer.prompt_ids) for answer in _answers(engine, requests).values()]
+    assert len({length.bit_length() for length in lengths}) < len(set(lengths)) == 3
     together = _answers(engine, requests)
     for request in requests:
         _assert_paths_agree(together[request.case])
