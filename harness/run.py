@@ -42,6 +42,7 @@ class Run:
         self._config = config
         self.scoring = scoring
         self._loaded: Loaded | None = None
+        self._broken = False  # whether loading has failed, and been told
 
     @property
     def cases_folder(self) -> Path:
@@ -68,10 +69,17 @@ class Run:
         return self._loaded
 
     def subjects(self, selection: str) -> list[Subject]:
-        """The subjects of a selection, of the profiles that were asked for."""
+        """The subjects of a selection, of the profiles that were asked for.
+
+        Raises `CaseFileError` once; then there are none, so that one mistake is told once and not per module.
+        """
+        if self._broken:
+            return []
+        self._broken = True
         cases: list[Case] = [case for suite in self.loaded.suites for case in suite.cases]
         names = self._config.getoption("harness_profiles")
         profiles = [p for p in self.loaded.profiles if not names or p.name in names]
+        self._broken = False
         return list(subjects(cases, profiles, selection=selection))
 
     def all_subjects(self) -> list[Subject]:
@@ -117,7 +125,10 @@ class Run:
         return [self.scoring.recording(one) for one in about]
 
     def dtype(self, subject: Subject) -> str:
-        """The dtype in which the subject's engine computed; raises `EngineError` if it could not answer."""
+        """The dtype in which the subject's engine computed, such as ``bfloat16`` or ``bfloat16+float32``.
+
+        Raises `EngineError` if it could not answer.
+        """
         loaded = self.scoring.recording(subject).fingerprint["loaded"]
         return str(loaded["dtype"]) if isinstance(loaded, dict) else subject.engine.settings.dtype
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,7 +12,7 @@ import numpy as np
 from harness.checks.answers import Parting, id_text, letter_probabilities, parting, top_index
 from harness.checks.full_vocabulary import FullVocabulary, compare_rows
 from harness.checks.result import Finding, Metric, Result, over_limit
-from harness.distributions import total_variation
+from harness.distributions import logsumexp, total_variation
 from harness.engines.contract import Answer, Reading, Row
 from harness.errors import RecordingError
 from harness.recordings import Recording
@@ -177,9 +178,11 @@ def row_belongs(recording: Recording, row: Row) -> bool:
     """Whether ``row`` [V] is the answer's row of the recording's first path."""
     reading: Reading = recording.answer.readings[0]
     # Journals keep nine digits: enough to tell any two float32 apart, not to write a float64 back unchanged.
-    return np.array_equal(
+    letters = np.array_equal(
         _float32(_letter_logits(recording, row)), _float32(reading.letter_logits), equal_nan=True
     )
+    log_z = math.nan if reading.log_z is None else reading.log_z
+    return letters and bool(np.isclose(logsumexp(row), log_z, rtol=1e-7, atol=1e-7, equal_nan=True))
 
 
 def _letter_logits(recording: Recording, row: Row) -> list[float]:
