@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
-from harness.case_problems import shown
+from harness.case_problems import describe, shown
 
 __all__ = ["FORMATS", "MAX_PIXELS", "ImageProblem", "check_image"]
 
@@ -39,7 +39,8 @@ def check_image(name: str, *, folder: Path) -> Path | ImageProblem:
     is decoded once in a process as long as its size and time of change stay the same.
     """
     if _URL.match(name):
-        return ImageProblem("the address of something remote", "a file; download it into the suite's folder")
+        found = f"{describe(name)}, the address of something remote"
+        return ImageProblem(found, "a file; download it into the suite's folder")
     path = folder.absolute() / name
     real, real_folder = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
     if not real.is_relative_to(real_folder):
@@ -62,11 +63,10 @@ def _wrong_with(path: Path, _size: int, _changed: int) -> ImageProblem | None:
     """Read and decode the file. The last arguments only tell one state of the file from the next."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # Pillow refuses by itself what is over twice its own limit and warns over once.
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             return _wrong_with_content(path)
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        except Image.DecompressionBombError as error:
+            # Pillow refuses some sizes by itself and tells only the number of pixels.
             pixels = re.search(r"\d+", str(error))
             return _too_large(pixels[0] if pixels else f"over {MAX_PIXELS}")
         except UnidentifiedImageError:

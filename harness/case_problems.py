@@ -88,8 +88,8 @@ def describe(value: object) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known names as a text, led by the one nearest to ``name`` where any is near."""
+    """The known names as a text, led by the one nearest to ``name`` where one is near."""
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1)
-    listed = ", ".join(names) or "none"
-    return f"{near[0]} is the nearest of: {listed}" if near else listed
+    others = [other for other in names if other not in near]
+    return ", ".join([f"{n} (the nearest)" for n in near] + others) or "none"

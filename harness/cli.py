@@ -71,15 +71,15 @@ def _count(number: int, what: str) -> str:
 
 
 def _schema(folder: Path | None, *, only_check: bool) -> int:
-    from harness import schemas
     from harness.case_problems import shown
+    from harness.schemas import json_schema
 
-    folder = (folder or schemas.FOLDER).absolute()
+    folder = (folder or json_schema.FOLDER).absolute()
     if not only_check:
-        for path in schemas.write_schemas(folder):
+        for path in json_schema.write_schemas(folder):
             print(f"wrote {shown(path)}")
         return 0
-    wrong = schemas.out_of_step(folder)
+    wrong = json_schema.out_of_step(folder)
     for path in wrong:
         print(f"{shown(path)}: missing or out of date; run `harness schema {shown(folder)}`", file=sys.stderr)
     return 1 if wrong else 0

@@ -14,7 +14,7 @@ from harness.fixtures import accepted, agreement, recording, rows, tolerances, v
 from harness.reports.outcomes import Outcomes
 from harness.reports.progress import ProgressLine
 from harness.reports.table import render_table
-from harness.run import RUN, Run, recordings_folder, run_again, run_id, subject_of
+from harness.run import COLUMNS, RUN, Run, recordings_folder, run_again, run_id, subject_of
 from harness.scoring import Scoring
 from harness.subjects import SELECTIONS, Subject
 
@@ -117,6 +117,12 @@ def _marks(subject: Subject, *, excuse: bool) -> list[pytest.MarkDecorator]:
     return marks
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let ``-k`` find a case by its tags."""
+    if (subject := subject_of(item)) is not None:
+        item.extra_keyword_matches.update(subject.case.tags)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what this run is not about; what is left out is counted as deselected, never as skipped."""
@@ -124,8 +130,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:
-        if (subject := subject_of(item)) is not None:
-            item.extra_keyword_matches.update(subject.case.tags)  # so that -k finds them
+        subject = subject_of(item)
         # pytest makes one skipped test of a function without subjects, which would look like a result.
         empty = "subject" in getattr(item, "fixturenames", ()) and subject is None
         gpu = subject is not None and item.get_closest_marker("gpu") is not None
@@ -184,16 +189,13 @@ class _MainProcess:
         if not self._outcomes.summaries:
             return
         run = self._config.stash[RUN]
+        # Letters first: they come in the profile's order of engines, and so set that of the table.
+        order = {column: place for place, column in enumerate(COLUMNS.values())}
+        summaries = sorted(self._outcomes.summaries, key=lambda s: order.get(s.check, len(order)))
         terminalreporter.section("engines", sep="=")
         # A log has no width of its own; the table needs some to name its cases.
         width = shutil.get_terminal_size().columns if terminalreporter.isatty else _LOG_COLUMNS
-        terminalreporter.write(
-            render_table(
-                self._outcomes.summaries,
-                width=width,
-                color=terminalreporter.hasmarkup,
-            )
-        )
+        terminalreporter.write(render_table(summaries, width=width, color=terminalreporter.hasmarkup))
         for sentence in run.scoring.store.damage():
             terminalreporter.write_line(sentence, yellow=True)
         if kept := self._outcomes.rows_kept():

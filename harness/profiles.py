@@ -120,7 +120,7 @@ class _Checks:
         engines = entry.get("engines")
         if isinstance(engines, dict):
             reference = entry.get("reference")
-            if self._sound(steps, entry, "reference") and reference not in engines:
+            if engines and self._sound(steps, entry, "reference") and reference not in engines:
                 allowed = f"an engine of this profile: {nearest(str(reference), engines)}"
                 self._document.add((*steps, "reference"), describe(reference), allowed)
             for name, engine in engines.items():

@@ -29,6 +29,15 @@ DEFAULT_CASES = "cases"
 DEFAULT_SNAPSHOTS = "snapshots"
 DEFAULT_RECORDINGS = ".harness"
 
+# The table's columns for the tests of the suite, in this order.
+COLUMNS = {
+    "test_expected_letter": "letter",
+    "test_engines_agree": "agree",
+    "test_stages_consistent": "stages",
+    "test_top_k_matches_full": "top-k",
+    "test_matches_snapshot": "snapshot",
+}
+
 
 class Run:
     """State of one pytest process, kept in ``config.stash[RUN]``.
@@ -155,9 +164,9 @@ _FACTS = pytest.StashKey[TestFacts]()
 
 
 def check_name(item: pytest.Item) -> str:
-    """The table's column for a test: the function's name without ``test_``, in words."""
-    function = getattr(item, "originalname", None) or item.name
-    return str(function).removeprefix("test_").replace("_", " ")
+    """The table's column for a test: the function's name in words, short for those of the suite."""
+    function = str(getattr(item, "originalname", None) or item.name)
+    return COLUMNS.get(function, function.removeprefix("test_").replace("_", " "))
 
 
 def _compares(item: pytest.Item) -> bool:

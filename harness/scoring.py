@@ -6,6 +6,7 @@ Runs in pytest's own process and imports no engine.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -211,29 +212,29 @@ class Scoring:
         fingerprint: Mapping[str, Json] = plan.engine.fingerprint
         requests = [(key, request_for(subject.case)) for key, subject in missing.items()]
         phase = "starting"
-        for event in run(self._job(plan), requests):
-            match event:
-                case Loaded():
-                    fingerprint = {**plan.engine.fingerprint, "loaded": dict(event.fingerprint)}
-                case Scored():
-                    done += 1
-                    self.store.put(
-                        Recording(
+        # closing: the worker ends with the run, however that is left, not when Python gets round to it.
+        with closing(run(self._job(plan), requests)) as events:
+            for event in events:
+                match event:
+                    case Loaded():
+                        fingerprint = {**plan.engine.fingerprint, "loaded": dict(event.fingerprint)}
+                    case Scored():
+                        done += 1
+                        recording = Recording(
                             key=event.key,
                             case=missing[event.key].case.name,
                             engine=plan.label,
                             answer=event.answer,
                             fingerprint=fingerprint,
-                        ),
-                        run_id=self._run_id,
-                    )
-                case Failed():
-                    done, errors = done + 1, errors + 1
-                    self._errors[event.key] = event.error
-                    self.store.put_error(event.key, self._run_id, event.error)
-                case Progress():
-                    phase = event.phase
-            self._show(EngineProgress(plan.label, phase, done, len(missing), reused, errors))
+                        )
+                        self.store.put(recording, run_id=self._run_id)
+                    case Failed():
+                        done, errors = done + 1, errors + 1
+                        self._errors[event.key] = event.error
+                        self.store.put_error(event.key, self._run_id, event.error)
+                    case Progress():
+                        phase = event.phase
+                self._show(EngineProgress(plan.label, phase, done, len(missing), reused, errors))
         self._show(EngineProgress(plan.label, "recorded", done, len(missing), reused, errors))
 
     def _job(self, plan: _Plan) -> Job:

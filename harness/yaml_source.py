@@ -22,12 +22,13 @@ from harness.yaml_document import REFUSED, Document, LocatedDict, LocatedList, M
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "parse_document", "read_document"]
 
-MAX_BYTES = 32 * 1024 * 1024  # a case takes some 300 bytes
+MAX_BYTES = 16 * 1024 * 1024  # a case takes some 300 bytes
 MAX_DEPTH = 32  # suites need 4
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_INTEGER_DIGITS = 18
 _MAX_CONTROL_PROBLEMS = 10
+_MAX_PROBLEMS = 1000  # of one file; what has more is no YAML that somebody wrote
 
 # All that YAML does not allow unescaped, and the characters besides \n and \r that some YAML readers take as
 # the end of a line and editors do not, so that line numbers would differ.
@@ -133,9 +134,14 @@ class _Builder:
         self._document = document
         self._open: list[_Frame] = []
         self._documents = 0
+        self._noted = 0
 
     def build(self, text: str) -> None:
         for event in self._events(text):
+            if self._noted > _MAX_PROBLEMS:
+                found = f"more than {_MAX_PROBLEMS} problems"
+                self._document.problems.add(self._document.file, field="", found=found, allowed="YAML")
+                return
             if isinstance(event, yaml.ScalarEvent):
                 self._attach(self._scalar(event), event.start_mark)
             elif isinstance(event, yaml.CollectionStartEvent):
@@ -261,6 +267,7 @@ class _Builder:
         return value
 
     def _add(self, mark: Mark | None, found: str, allowed: str, *, key: str | None = None) -> None:
+        self._noted += 1
         steps = [*(frame.step for frame in self._open), self._step() if key is None else key]
         place = self._document.location(mark)
         self._document.problems.add(place, field=".".join(filter(None, steps)), found=found, allowed=allowed)

@@ -13,35 +13,35 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from harness import schemas
 from harness.case_problems import ProblemList
 from harness.cases import load_suite
 from harness.errors import CaseFileError
+from harness.schemas import json_schema
 from harness.schemas.fields import FileModel
-from harness.schemas.profiles import ProfilesFile
-from harness.schemas.suite import SuiteFile
+from harness.schemas.profiles import EngineEntry, ProfileEntry, ProfilesFile
+from harness.schemas.suite import CaseEntry, Defaults, SuiteFile
 from harness.schemas.validation import validate
 from harness.yaml_source import parse_document
 
 CASES = Path(__file__).parent.parent / "cases"
-SCHEMAS = {name: json.loads(schemas.schema_text(name)) for name in schemas.SCHEMAS}
+SCHEMAS = {name: json.loads(json_schema.schema_text(name)) for name in json_schema.SCHEMAS}
 
 
 def test_committed_schemas_are_in_step() -> None:
-    assert schemas.out_of_step(schemas.FOLDER) == []
+    assert json_schema.out_of_step(json_schema.FOLDER) == []
 
 
-@pytest.mark.parametrize("name", schemas.SCHEMAS)
+@pytest.mark.parametrize("name", json_schema.SCHEMAS)
 def test_a_schema_that_differs_is_noticed(tmp_path: Path, name: str) -> None:
-    assert schemas.out_of_step(tmp_path) == [tmp_path / other for other in schemas.SCHEMAS]
-    assert schemas.write_schemas(tmp_path) == [tmp_path / other for other in schemas.SCHEMAS]
-    assert schemas.out_of_step(tmp_path) == []
+    assert json_schema.out_of_step(tmp_path) == [tmp_path / other for other in json_schema.SCHEMAS]
+    assert json_schema.write_schemas(tmp_path) == [tmp_path / other for other in json_schema.SCHEMAS]
+    assert json_schema.out_of_step(tmp_path) == []
     path = tmp_path / name
     path.write_text(path.read_text(encoding="utf-8").replace("exclusiveMinimum", "minimum"), encoding="utf-8")
-    assert schemas.out_of_step(tmp_path) == [path]
+    assert json_schema.out_of_step(tmp_path) == [path]
 
 
-@pytest.mark.parametrize("name", schemas.SCHEMAS)
+@pytest.mark.parametrize("name", json_schema.SCHEMAS)
 def test_schema_is_one_of_draft_2020_12(name: str) -> None:
     assert SCHEMAS[name]["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     Draft202012Validator.check_schema(SCHEMAS[name])
@@ -52,7 +52,7 @@ def properties(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from definition["properties"].items()
 
 
-@pytest.mark.parametrize("name", schemas.SCHEMAS)
+@pytest.mark.parametrize("name", json_schema.SCHEMAS)
 def test_every_field_has_help_for_editors(name: str) -> None:
     found = dict(properties(SCHEMAS[name]))
     assert {"cases", "expect"} < set(found) or {"profiles", "engines"} < set(found)
@@ -78,48 +78,15 @@ def test_first_line_names_the_schema(path: Path) -> None:
 # Values that are right somewhere and wrong elsewhere. Whole numbers as 1.0, which JSON Schema takes for
 # integers, and duplicates, which are no matter of one field's type, are left out.
 ATOMS: st.SearchStrategy[Any] = st.sampled_from([
-    None, True, False, 0, 1, -1, 4096, 4097, 0.5, 1e-5, "", " ", "a", "A", "AB", "x y", "a-b", "a.b", "-a", "cpu", "cuda",
-    "float32", "torch", "lmdeploy", "forward", "captured", "sdpa", "x" * 200, [], ["A"], ["A", "B"], ["A", "b"], ["a b"],
-    ["forward"], ["generate", "x"], {}, {"kl": 0.1}, {"kl": 0}, {"kl": None}, {"zz": 1}, {"load": 5}, {"load": 1e9},
-    {"attention": "eager"}, {"threads": 0}, {"hf_overrides": {"a": [1]}}, {"torch": {}}, {"a-b": {}}, {"a": None},
+    None, True, False, 0, 1, -1, 4096, 4097, 0.5, 1e-5, "", " ", "a", "A", "AB", "x y", "a-b", "a.b", "-a",
+    "cpu", "cuda", "float32", "torch", "lmdeploy", "forward", "captured", "sdpa", "x" * 200, [], ["A"],
+    ["A", "B"], ["A", "b"], ["a b"], ["forward"], ["generate", "x"], {}, {"kl": 0.1}, {"kl": 0}, {"kl": None},
+    {"zz": 1}, {"load": 5}, {"load": 1e9}, {"threads": 0}, {"hf_overrides": {"a": [1]}},
+    {"attention": "eager"}, {"torch": {}}, {"a-b": {}}, {"a": None},
 ])  # fmt: skip
-SHARED = (
-    "prompt",
-    "image",
-    "letters",
-    "system",
-    "answer_prefix",
-    "max_new_tokens",
-    "tolerances",
-    "tags",
-    "marks",
-    "zz",
-)
-ENGINE = (
-    "kind",
-    "python",
-    "patch",
-    "paths",
-    "top_k",
-    "options",
-    "dtype",
-    "device",
-    "batch_size",
-    "deadlines",
-    "zz",
-)
-PROFILE = (
-    "description",
-    "model",
-    "revision",
-    "reference",
-    "suites",
-    "marks",
-    "tolerances",
-    "dtype",
-    "device",
-    "zz",
-)
+SHARED = (*Defaults.model_fields, "zz")
+ENGINE = (*EngineEntry.model_fields, "zz")
+PROFILE = (*(name for name in ProfileEntry.model_fields if name != "engines"), "zz")
 
 
 def fields(names: tuple[str, ...], good: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -137,9 +104,7 @@ GOOD_CASE = {"id": "a", "prompt": "x", "letters": ["A", "B"], "expect": "A"}
 SUITES = st.fixed_dictionaries(
     {
         "cases": ATOMS
-        | st.lists(
-            ATOMS | fields((*SHARED, "id", "expect", "known_failure"), GOOD_CASE), min_size=1, max_size=2
-        )
+        | st.lists(ATOMS | fields((*CaseEntry.model_fields, "zz"), GOOD_CASE), min_size=1, max_size=2)
     },
     optional={
         "defaults": fields(SHARED, {"letters": ["A", "B"], "prompt": "x"}),

@@ -179,6 +179,13 @@ def test_a_file_of_control_characters_gives_few_problems() -> None:
     assert 1 < len(problems) < 20
 
 
+def test_endless_problems_end() -> None:
+    document, problems = parse("- *a\n" * 100_000)
+    assert len(problems) == 1002
+    assert problems[0].found == "more than 1000 problems"
+    assert not document.complete
+
+
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
 def test_places_after_any_line_ending_and_a_byte_order_mark(ending: str) -> None:
     document, problems = parse("\ufeff" + ending.join(["a: é", "b:", "  - x", "  - y", "a: 2"]))

@@ -1,7 +1,7 @@
 """What every engine is given and what it gives back.
 
 An engine module offers ``load(settings) -> Engine``. It runs in a worker, in the interpreter its profile
-names, so this module needs the standard library and numpy only.
+names, so this module needs the standard library only.
 
 Shapes: T generated tokens, L letters on offer, V columns of the model's logits, k entries of a top-k list.
 Logarithms are natural.
@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from harness.errors import ErrorKind
+
+if TYPE_CHECKING:  # numpy takes longer to import than all else here, and only the name is needed
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = [
     "Answer",
@@ -32,17 +33,17 @@ __all__ = [
 ]
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-Row = npt.NDArray[np.float32]
+Row: TypeAlias = "npt.NDArray[np.float32]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
     """How an engine is to be built; everything here is part of a recording's key.
 
-    ``model`` is a local folder. ``dtype`` is ``float32``, ``float16``, ``bfloat16`` or ``auto``; ``device`` is
-    ``cpu`` or ``cuda``. ``paths`` names the ways to the logits, the first of which gives the answer:
-    ``forward`` and ``generate`` for torch, ``two-stage`` and ``captured`` for lmdeploy. ``top_k`` is the number
-    of log-probabilities asked of an engine that reports them (0: none) and kept of every full row.
+    ``model`` is a local folder. ``dtype`` is ``float32``, ``float16``, ``bfloat16`` or ``auto``; ``device``
+    is ``cpu`` or ``cuda``. ``paths`` names the ways to the logits, the first of which gives the answer:
+    ``forward`` and ``generate`` for torch, ``two-stage`` and ``captured`` for lmdeploy. ``top_k`` is the
+    number of log-probabilities asked of an engine that reports them (0: none) and kept of every full row.
     ``batch_size`` is the most cases scored together. ``options`` are those of one kind of engine only.
     """
 
@@ -85,9 +86,9 @@ class Entry(NamedTuple):
 class Reading:
     """What one path to the full logits saw.
 
-    ``argmax`` [T] and ``logprobs`` [T]: per generated token, the row's most probable id (the lowest of equals)
-    and the log-probability of the token really generated. The rest describes the answer's row, the one that
-    the letter is drawn from, and is empty or None when the model never got there:
+    ``argmax`` [T] and ``logprobs`` [T]: per generated token, the row's most probable id (the lowest of
+    equals) and the log-probability of the token really generated. The rest describes the answer's row, the
+    one that the letter is drawn from, and is empty or None when the model never got there:
     ``letter_logits`` [L] raw, ``log_z`` the log of the softmax denominator over all V,
     ``top`` [k] the most probable entries in descending order, and
     ``other_spellings`` [L] the probability on other single-token spellings of each letter (' A', 'a').
@@ -106,10 +107,10 @@ class Reading:
 class Answer:
     """What one engine answered for one case.
 
-    ``prompt_ids`` are the ids that entered the model, image placeholders included. ``generated_ids`` [T] under
-    greedy decoding. ``letter_ids`` [L]. ``answer_step`` is the index of the letter's row among the T, None if
-    the model did not write ``answer_prefix`` first. ``readings`` has one entry per path, in the settings'
-    order; the first is the engine's answer. ``reported_top`` [k] and ``reported_logprobs`` [T] are
+    ``prompt_ids`` are the ids that entered the model, image placeholders included. ``generated_ids`` [T]
+    under greedy decoding. ``letter_ids`` [L]. ``answer_step`` is the index of the letter's row among the T,
+    None if the model did not write ``answer_prefix`` first. ``readings`` has one entry per path, in the
+    settings' order; the first is the engine's answer. ``reported_top`` [k] and ``reported_logprobs`` [T] are
     log-probabilities as the engine's own interface reports them (at the answer's row; of the generated
     tokens), empty when it reports none. ``seconds`` maps parts of the work to wall time.
     ``rows`` maps each path to the raw float32 logits [V] of the answer's row; a worker stores them apart from

@@ -21,9 +21,10 @@ Processor = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
 class Capture:
-    """The rows of one request: its first ``most`` ones are kept, as they are."""
+    """The rows of one request."""
 
     def __init__(self, most: int) -> None:
+        """Keep the first ``most`` rows, as they are."""
         self._most = most
         self._shown = 0
         self._rows: list[Tensor] = []
@@ -41,8 +42,9 @@ class Capture:
         return keep
 
     def rows(self, generated_ids: Sequence[int]) -> Tensor:
-        """The rows [T, V] that predicted ``generated_ids`` [T].
+        """The rows [T, V] that predicted ``generated_ids`` [T], on the CPU.
 
+        To be called in the thread of the engine's loop: on a GPU the rows are copied in that thread's stream.
         Raises EngineError(FAILED) if the rows shown cannot be those of the tokens, one by one.
         """
         import torch
@@ -57,4 +59,4 @@ class Capture:
                 "again may do this: raise num_gpu_blocks in this engine's options in the profile, or lower "
                 "batch_size",
             )
-        return torch.stack(self._rows[:count])
+        return torch.stack(self._rows[:count]).cpu()

@@ -72,8 +72,12 @@ REPLACED = (
         "has for GPUs only",
     ),
     Replacement(
-        "lmdeploy.pytorch.engine.model_agent.BaseModelAgent.all_context",
+        "lmdeploy.pytorch.engine.model_agent.agent.BaseModelAgent.all_context",
         "the context in which everything on the device runs: reads the device 'cuda' as 'cpu' inside",
+    ),
+    Replacement(
+        "lmdeploy.pytorch.engine.model_agent.agent._try_to_cuda",
+        "moves each step's inputs to the device, in a task that is not within that context: the same for it",
     ),
     Replacement(
         "lmdeploy.pytorch.config._update_torch_dtype",
@@ -92,6 +96,9 @@ ENVIRONMENT = {
     "TORCHDYNAMO_DISABLE": "1",  # compiling the small helpers takes longer than all the work
     "TRITON_INTERPRET": "0",  # no Triton kernel may run here, interpreted or not
 }
+
+
+_originals: dict[str, Any] = {}  # of what was replaced: a second installation replaces them, not the first
 
 
 def unsupported(feature: str) -> EngineError:
@@ -138,13 +145,15 @@ def replace_names(dtype: str = "auto") -> None:
     makers: dict[str, Callable[[Any], object]] = {
         "_get_backend": lambda _: lambda: ops.CpuOpsBackend,
         "all_context": ops.all_context_on_cpu,
+        "_try_to_cuda": ops.on_cpu,
         "_update_torch_dtype": lambda original: _keep_dtype(original, dtype),
         "_resolve_mm_feature_dtype": lambda original: _keep_pixel_dtype(original, dtype),
     }
     device = ops.cuda_stand_ins()
     for name, owner in owners.items():
         last = name.rpartition(".")[2]
-        setattr(owner, last, makers[last](getattr(owner, last)) if last in makers else device[last])
+        original = _originals.setdefault(name, getattr(owner, last))
+        setattr(owner, last, makers[last](original) if last in makers else device[last])
 
 
 def _owner(replacement: Replacement) -> ModuleType | type:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from lmdeploy.pytorch.engine.model_agent import BaseModelAgent
     from lmdeploy.pytorch.model_inputs import StepContext
 
-__all__ = ["CpuOpsBackend", "all_context_on_cpu", "cuda_stand_ins"]
+__all__ = ["CpuOpsBackend", "all_context_on_cpu", "cuda_stand_ins", "on_cpu"]
 
 _T = TypeVar("_T")
 
@@ -249,6 +249,16 @@ class CudaReadAsCpu(TorchFunctionMode):  # type: ignore[misc]
             return args[0].clone()
         named = {name: _on_cpu(value) for name, value in (kwargs or {}).items()}
         return func(*map(_on_cpu, args), **named)
+
+
+def on_cpu(original: Callable[..., object]) -> Callable[..., object]:
+    """A function of LMDeploy's with 'cuda' read as 'cpu' inside."""
+
+    def call(*args: object, **kwargs: object) -> object:
+        with CudaReadAsCpu():
+            return original(*args, **kwargs)
+
+    return call
 
 
 def all_context_on_cpu(

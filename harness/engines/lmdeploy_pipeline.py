@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib.metadata
 import json
+import sys
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -21,6 +24,7 @@ import numpy as np
 
 from harness.engines import lmdeploy_on_cpu
 from harness.engines.contract import Answer, EngineSettings, Entry, Failure, Json, Outcome, Request
+from harness.engines.lmdeploy_on_cpu import WRITTEN_FOR
 from harness.engines.lmdeploy_options import (
     ENGINE_OPTIONS,
     PINNED,
@@ -34,20 +38,22 @@ from harness.errors import EngineError, ErrorKind, LettersError
 
 if TYPE_CHECKING:
     from lmdeploy.pipeline import Pipeline
+    from lmdeploy.serve.core.async_engine import AsyncEngine
 
 __all__ = ["LmdeployPipeline", "load"]
 
 _T = TypeVar("_T")
+_Done = tuple[Request, Scored | Exception]
 
 _LOOK_SECONDS: Final = 2.0
 """How long to wait for the next outcome before looking whether the engine still lives."""
 
-_OF_THE_CASE: Final = (
-    "context_length_exceeded",
-    "invalid_request",
-    "preprocess_failed",
-    "unsupported_feature",
-)
+_OF_THE_CASE: Final = {
+    "context_length_exceeded": ErrorKind.UNSUPPORTED,
+    "invalid_request": ErrorKind.FAILED,
+    "preprocess_failed": ErrorKind.FAILED,
+    "unsupported_feature": ErrorKind.UNSUPPORTED,
+}
 """LMDeploy's own error codes that concern a request; the others concern the engine."""
 
 
@@ -58,6 +64,11 @@ def load(settings: EngineSettings) -> LmdeployPipeline:
     there is no GPU for ``device: cuda`` or LMDeploy does not start, OUT_OF_MEMORY.
     """
     check_settings(settings)
+    if not Path(settings.model).is_dir():
+        # LMDeploy would try to download a model of that name.
+        raise EngineError(
+            ErrorKind.LOAD, f"there is no model folder {settings.model}; see 'model' in the profile"
+        )
     if settings.device == "cpu":
         lmdeploy_on_cpu.install(settings.dtype)
     import torch
@@ -105,6 +116,7 @@ class LmdeployPipeline:
         self._settings = settings
         self._pipe = pipe
         self._engine = pipe.async_engine
+        _require_names(self._engine)
         if self._engine.backend != "pytorch":
             raise EngineError(
                 ErrorKind.LOAD, f"LMDeploy chose the backend {self._engine.backend}, not pytorch"
@@ -171,12 +183,13 @@ class LmdeployPipeline:
 
         Raises EngineError when the engine itself failed: CRASH, OUT_OF_MEMORY or FAILED.
         """
-        done: SimpleQueue[tuple[Request, Scored | Exception]] = SimpleQueue()
+        done: SimpleQueue[_Done] = SimpleQueue()
         work = self._in_loop(self._score_all(requests, done))
         try:
             for _ in requests:
-                request, result = self._next(done)
+                request, result = self._next(done, work)
                 yield Outcome(request.case, self._read(request, result))
+            work.result()  # the engine is not ready for the next batch before
         finally:
             work.cancel()
 
@@ -184,23 +197,21 @@ class LmdeployPipeline:
         """End the engine's loop and free what it holds."""
         self._pipe.close()
 
-    async def _score_all(
-        self, requests: Sequence[Request], done: SimpleQueue[tuple[Request, Scored | Exception]]
-    ) -> None:
+    async def _score_all(self, requests: Sequence[Request], done: SimpleQueue[_Done]) -> None:
         size = self._settings.batch_size
         for start in range(0, len(requests), size):
             await self._stages.score(
                 requests[start : start + size], lambda request, result: done.put((request, result))
             )
 
-    def _next(
-        self, done: SimpleQueue[tuple[Request, Scored | Exception]]
-    ) -> tuple[Request, Scored | Exception]:
+    def _next(self, done: SimpleQueue[_Done], work: Future[None]) -> _Done:
         while True:
             try:
                 return done.get(timeout=_LOOK_SECONDS)
             except Empty:
                 self._check_alive()
+                if work.done():
+                    work.result()
 
     def _read(self, request: Request, result: Scored | Exception) -> Answer | Failure:
         if isinstance(result, Exception):
@@ -244,14 +255,10 @@ class LmdeployPipeline:
             return Failure(kind=ErrorKind.LETTERS, message=str(error))
         if isinstance(error, EngineError) and error.kind is not ErrorKind.CRASH:
             return Failure(kind=error.kind, message=f"{request.case}: {error.message}")
-        code = getattr(getattr(error, "code", None), "value", None)
-        if code in _OF_THE_CASE:
-            cause = f": {error.__cause__}" if error.__cause__ is not None else ""
-            return Failure(
-                kind=ErrorKind.FAILED, message=f"{request.case}: LMDeploy says {code}: {error}{cause}"
-            )
-        if isinstance(error, OSError):
-            return Failure(kind=ErrorKind.FAILED, message=f"{request.case}: {request.image}: {error}")
+        code = str(getattr(getattr(error, "code", None), "value", None))
+        if kind := _OF_THE_CASE.get(code):
+            cause = f" ({error.__cause__})" if error.__cause__ is not None else ""
+            return Failure(kind=kind, message=f"{request.case}: LMDeploy says {code}: {error}{cause}")
         self._check_alive()
         if isinstance(error, EngineError):
             raise error
@@ -275,6 +282,27 @@ class LmdeployPipeline:
 
     def _in_loop(self, coroutine: Coroutine[Any, Any, _T]) -> Future[_T]:
         return asyncio.run_coroutine_threadsafe(coroutine, self._pipe.internal_thread.loop)
+
+
+def _require_names(engine: AsyncEngine) -> None:
+    """Say which LMDeploy is needed, before an AttributeError does in the middle of a case."""
+    needed = {
+        "AsyncEngine": (engine, ("generate", "preprocess", "safe_run", "session_mgr")),
+        "Engine": (engine.engine, ("cache_config", "executor", "max_session_len", "req_manager")),
+        "BaseModelAgent": (getattr(engine.engine.executor, "model_agent", None), ("reset_runtime_state",)),
+    }
+    missing = [
+        f"{owner}.{name}"
+        for owner, (found, names) in needed.items()
+        for name in names
+        if not hasattr(found, name)
+    ]
+    if missing:
+        raise EngineError(
+            ErrorKind.LOAD,
+            f"LMDeploy {importlib.metadata.version('lmdeploy')} has no {', '.join(missing)}; allowed: "
+            f"{WRITTEN_FOR}, which has: {sys.executable} -m pip install 'lmdeploy=={WRITTEN_FOR}.*'",
+        )
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:

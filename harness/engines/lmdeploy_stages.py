@@ -18,14 +18,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from harness.engines.contract import Request
+from harness.engines.lmdeploy_cache import CacheRoom
 from harness.engines.lmdeploy_capture import Capture, Processor
 from harness.engines.lmdeploy_options import CAPTURED, STEPWISE, TWO_STAGE
+from harness.engines.lmdeploy_prompts import (
+    check_generated,
+    check_length,
+    check_placeholders,
+    messages,
+    open_image,
+    placeholder_id,
+)
 from harness.errors import EngineError, ErrorKind
 from harness.letters import LetterIds, LetterResolver
 
 if TYPE_CHECKING:
     from lmdeploy.serve.core.async_engine import AsyncEngine, PreprocessedRequest
-    from PIL.Image import Image
     from torch import Tensor
 
 __all__ = ["STAGE_TWO_TEMPERATURE", "Probed", "Scored", "Stages"]
@@ -96,6 +104,9 @@ class Stages:
         self._limits = dict(limits)
         self.tokenizer = engine.tokenizer.model.model
         self._resolver = LetterResolver(self.tokenizer)
+        self._placeholder = placeholder_id(engine)
+        cache = engine.engine.cache_config
+        self._room = CacheRoom(cache.num_gpu_blocks - cache.num_reserved_gpu_blocks, cache.block_size)
 
     async def probe(self) -> Probed:
         """Generate one token to see that LMDeploy gives what is needed, and what its logits are like."""
@@ -168,30 +179,31 @@ class Stages:
     async def _stage_one(self, request: Request) -> _Generated:
         """Greedy tokens, their log-probabilities and, if asked for, the rows captured on the way.
 
-        Raises OSError for an image that cannot be read, LettersError, EngineError (UNSUPPORTED for a sequence
-        over a limit), and LMDeploy's own errors.
+        Raises LettersError, EngineError (UNSUPPORTED for a sequence over a limit), and LMDeploy's own errors.
         """
-        image = None if request.image is None else await asyncio.to_thread(_open, request.image)
         started = time.perf_counter()
-        prepared = await self._prepare(_messages(request, image))
+        image = None if request.image is None else await asyncio.to_thread(open_image, request.image)
+        prepared = await self._prepare(messages(request, image))
         try:
             inputs = dict(prepared.inputs)  # LMDeploy takes the image out of its own
             ids = inputs["input_ids"]
+            check_placeholders(inputs, self._placeholder)
             text = inputs.get("prompt") or self.tokenizer.decode(ids, skip_special_tokens=False)
             letters = self._resolver.resolve(text, request.letters, answer_prefix=request.answer_prefix)
             steps = request.max_new_tokens or len(letters.prefix_ids) + 1
-            self._check_length(len(ids), steps)
+            check_length(len(ids), steps, self._limits)
         except BaseException:
             self._engine.session_mgr.remove(prepared.session)
             raise
         done_preparing = time.perf_counter()
         capture = Capture(steps) if CAPTURED in self._paths else None
-        generated_ids, logprobs = await self._generate(
-            prepared,
-            steps=steps,
-            logprobs=self._top_k or None,
-            processors=None if capture is None else [capture.processor()],
-        )
+        async with self._room.for_tokens(len(ids) + steps):
+            generated_ids, logprobs = await self._generate(
+                prepared,
+                steps=steps,
+                logprobs=self._top_k or None,
+                processors=None if capture is None else [capture.processor()],
+            )
         return _Generated(
             inputs=inputs,
             generated_ids=generated_ids,
@@ -204,12 +216,12 @@ class Stages:
             },
         )
 
-    async def _prepare(self, messages: list[dict[str, Any]]) -> PreprocessedRequest:
+    async def _prepare(self, conversation: list[dict[str, Any]]) -> PreprocessedRequest:
         """LMDeploy's own rendering, tokenizing and image preprocessing."""
         from lmdeploy import GenerationConfig
 
         return await self._engine.preprocess(
-            messages=messages,
+            messages=conversation,
             session_id=self._engine.session_mgr.get(),
             # The stop token stays among the ids, as it does in what Transformers' generate returns.
             gen_config=GenerationConfig(max_new_tokens=1, do_sample=False, include_stop_str_in_output=True),
@@ -250,6 +262,7 @@ class Stages:
 
         inputs, ids = generated.inputs, generated.generated_ids
         prompt = inputs["input_ids"]
+        check_generated(ids[:-1], self._placeholder)
         if self._stepwise:
             rows = [(await self._full_logits(inputs, [*prompt, *ids[:step]]))[-1] for step in range(len(ids))]
             return torch.stack(rows)
@@ -289,42 +302,7 @@ class Stages:
         if logits.size(0) != len(input_ids):
             raise EngineError(
                 ErrorKind.FAILED,
-                f"stage two got {logits.size(0)} rows of logits for {len(input_ids)} tokens; allowed: one row "
-                "for each, since a row is found by its place",
+                f"stage two got {logits.size(0)} rows of logits for {len(input_ids)} tokens; allowed: one "
+                "each, since a row is found by its place",
             )
         return logits
-
-    def _check_length(self, prompt: int, steps: int) -> None:
-        """Refuse what LMDeploy would cut short, or prefill in chunks, which spoils the last row of each."""
-        for name, limit in self._limits.items():
-            if prompt + steps > limit:
-                raise EngineError(
-                    ErrorKind.UNSUPPORTED,
-                    f"the prompt has {prompt} tokens and {steps} are to be generated; allowed: {limit} "
-                    f"together ({name}). Raise {name} in this engine's options in the profile, or shorten "
-                    "the prompt or the image",
-                )
-
-
-def _messages(request: Request, image: Image | None) -> list[dict[str, Any]]:
-    content: list[dict[str, Any]] = []
-    if image is not None:
-        content.append({"type": "image", "image": image})
-    content.append({"type": "text", "text": request.prompt})
-    messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
-    if request.system is not None:
-        messages.insert(0, {"role": "system", "content": request.system})
-    return messages
-
-
-def _open(path: str) -> Image:
-    """The picture in RGB as its file stores it, which is what LMDeploy's own loader makes of a file.
-
-    Its EXIF data is dropped, so that no image processor turns it the way that they say.
-    """
-    from PIL import Image
-
-    with Image.open(path) as opened:
-        image = opened.convert("RGB")
-    image.info.clear()
-    return image

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "LETTER",
     "MEANINGS",
     "SUITE_NAME",
     "CaseId",
@@ -22,7 +23,7 @@ __all__ = [
     "optional",
 ]
 
-_LETTER = r"^[A-Z]$"
+LETTER = r"^[A-Z]$"
 _NON_BLANK = r"\S"
 _TAG = r"^\S+$"
 _MARK = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -34,7 +35,7 @@ _ENGINE_NAME = r"^[A-Za-z0-9_]+$"
 # What each pattern allows. Test ids read suite.case-profile-engine: with no dot in a suite's name and no
 # hyphen in an engine's, both ends can be told from the middle.
 MEANINGS = {
-    _LETTER: "one capital letter, A to Z",
+    LETTER: "one capital letter, A to Z",
     _NON_BLANK: "text that is not empty",
     _TAG: "a word without spaces",
     _MARK: "a pytest mark: letters, digits and _, not beginning with a digit",
@@ -45,7 +46,7 @@ MEANINGS = {
 }
 
 # Ids become names of files under snapshots/, of which most file systems take 255 bytes.
-Letter = Annotated[str, Field(pattern=_LETTER)]
+Letter = Annotated[str, Field(pattern=LETTER)]
 NonBlank = Annotated[str, Field(pattern=_NON_BLANK)]
 Tag = Annotated[str, Field(pattern=_TAG, max_length=60)]
 Mark = Annotated[str, Field(pattern=_MARK, max_length=60)]

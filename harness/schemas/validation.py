@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from harness.case_problems import describe, nearest
-from harness.schemas.fields import MEANINGS, FileModel
+from harness.schemas.fields import LETTER, MEANINGS, FileModel
 from harness.yaml_document import REFUSED, Document, Steps
 
 __all__ = ["Broken", "validate"]
@@ -20,6 +20,7 @@ __all__ = ["Broken", "validate"]
 Broken = Mapping[Steps, set[str | int]]
 
 _YAML_1_1_BOOLEANS = frozenset(("true", "false", "yes", "no", "on", "off", "y", "n"))
+_LETTER_FIELDS = frozenset(("letters", "expect"))
 _TYPES = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -67,8 +68,9 @@ def _allowed(detail: ErrorDetails) -> str:
             meaning = MEANINGS[limits["pattern"]]
             return meaning + _boolean_hint(value, detail["loc"])
         case "string_type" if value is not None and not isinstance(value, list | dict):
-            hint = _boolean_hint(value, detail["loc"])
-            return "text" + (hint or "; put it in quotes")
+            if _LETTER_FIELDS.intersection(detail["loc"]):
+                return MEANINGS[LETTER] + _boolean_hint(value, detail["loc"])
+            return "text; put it in quotes"
         case "string_too_long":
             return f"at most {limits['max_length']} characters"
         case "too_short":
@@ -90,8 +92,8 @@ def _allowed(detail: ErrorDetails) -> str:
 
 def _boolean_hint(value: object, steps: Steps) -> str:
     """Say what YAML 1.1 makes of `Yes` where a letter is wanted."""
-    word = str(value)
-    if word.lower() not in _YAML_1_1_BOOLEANS or not {"letters", "expect"}.intersection(steps):
+    word = str(value).lower() if isinstance(value, bool) else str(value)
+    if word.lower() not in _YAML_1_1_BOOLEANS or not _LETTER_FIELDS.intersection(steps):
         return ""
     return f"; YAML 1.1 reads {word} as a boolean: use a single letter such as {word[0].upper()}, or quote it"
 

@@ -34,7 +34,7 @@ _STARTS_WITHOUT_OUTCOME = 8
 
 def run(
     job: Job, requests: Sequence[tuple[str, Request]], *, start: Callable[[Job], WorkerProcess] = start_worker
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Score ``requests``, pairs of a recording's key and a request, yielding events as they happen.
 
     Every request gets exactly one `Scored` or `Failed`, in any order; what happens to the engine is never
@@ -57,7 +57,9 @@ def run(
     return _run(job, requests, start)
 
 
-def _run(job: Job, requests: Sequence[Item], start: Callable[[Job], WorkerProcess]) -> Iterator[Event]:
+def _run(
+    job: Job, requests: Sequence[Item], start: Callable[[Job], WorkerProcess]
+) -> Generator[Event, None, None]:
     if job.rows is not None:
         job.rows.mkdir(parents=True, exist_ok=True)
     supervisor = _Supervisor(job, start)

@@ -35,13 +35,14 @@ def _make_harness_importable() -> None:
 
 def _watch(lifeline: int, others: tuple[int, ...]) -> None:
     """Start the watcher: a process, since an engine that holds the interpreter's lock would stop a thread."""
+    group = os.getpid()  # a worker leads its group; were it not so, nobody else's must die
     if os.fork():
         os.close(lifeline)
         return
     for descriptor in others:
         os.close(descriptor)
     os.read(lifeline, 1)
-    os.killpg(0, signal.SIGKILL)
+    os.killpg(group, signal.SIGKILL)
 
 
 def _main() -> None:

@@ -55,7 +55,7 @@ class _Edited:
 
 
 def run(pytester: pytest.Pytester, recordings: Path, *arguments: str) -> pytest.RunResult:
-    return pytester.runpytest_subprocess(
+    return pytester.runpytest_inprocess(
         *("-p", "no:cacheprovider", "--pyargs", "harness.suite"),
         *("--cases", "cases", "--recordings", str(recordings), *arguments),
     )

@@ -38,6 +38,7 @@ class Project:
         }
         profiles = {"p": {**plain, **changes}}
         profiles |= {f"p{n}": {**plain, **other} for n, other in enumerate(more, 1)}
+        profiles = json.loads(json.dumps(profiles))  # else YAML would write what they share as aliases
         (self.cases / "profiles.yaml").write_text(yaml.safe_dump({"profiles": profiles}, sort_keys=False))
 
     def write_suite(self, name: str = "s", **cases: str | Mapping[str, Any]) -> None:
@@ -56,7 +57,7 @@ class Project:
         """Run the suite; ``accept`` writes the snapshots of what it sees first."""
         if accept:
             self.run("-q", "-k", "matches_snapshot", "--snapshot-update", *arguments)
-        return self.pytester.runpytest_subprocess(*self.command(*arguments))
+        return self.pytester.runpytest_inprocess(*self.command(*arguments))
 
     def recorded(self) -> list[str]:
         """Case and engine of every recording ever made, in the order in which they were."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 import subprocess
@@ -51,7 +52,7 @@ def test_wrong_letter_fails_one_check_with_place_bars_and_command(project: Proje
     )
     again = next(line for line in result.outlines if line.startswith("run again: "))
     words = shlex.split(again.removeprefix("run again: pytest "))
-    project.pytester.runpytest_subprocess("-p", "no:cacheprovider", *words).assert_outcomes(failed=1)
+    project.pytester.runpytest_inprocess("-p", "no:cacheprovider", *words).assert_outcomes(failed=1)
 
 
 def test_disagreement_names_metric_and_limit(project: Project) -> None:
@@ -88,7 +89,7 @@ class TestKnownFailure:
 
 class TestErrors:
     def test_an_engine_that_dies_is_an_error_of_its_case_only(self, project: Project) -> None:
-        project.write_suite(one="say A", two="lmdeploy: die", three="say A")
+        project.write_suite(one="say A", two="lmdeploy: die", three="say A too")
         result = project.run()
         # The dead case's five checks on lmdeploy; without accepted snapshots the other five comparisons fail.
         outcomes = result.parseoutcomes()
@@ -145,7 +146,7 @@ class TestBadFiles:
         project.write_suite(one={"prompt": "say A", "expekt": "A"}, two={"prompt": "say A", "expect": "Q"})
         result = project.run()
         assert result.ret == pytest.ExitCode.INTERRUPTED
-        assert text(result).count("expekt") == 1
+        assert text(result).count("in the case files") == 1
         result.stdout.fnmatch_lines(["*s.yaml:*expekt*expect*", "*s.yaml:*'Q'*"])
         result.assert_outcomes(errors=1)
 
@@ -255,7 +256,7 @@ class TestInterruption:
         subprocess.run(["kill", "-9", str(worker)], check=True)
         output, _ = process.communicate(timeout=60)
         assert process.returncode == pytest.ExitCode.TESTS_FAILED
-        assert "11 passed, 1 error" in output
+        assert re.search(r"\b11 passed, .*\b1 error\b", output)
         made = project.recorded()
         assert len(made) == 11
         project.run("-k", "expected_letter").assert_outcomes(passed=12)
@@ -264,13 +265,13 @@ class TestInterruption:
 
 class TestGpu:
     def test_profiles_marked_gpu_wait_for_their_mark(self, project: Project) -> None:
-        project.write_profiles({"marks": ["gpu"], "device": "cuda"})
+        project.write_profiles({"marks": ["gpu"], "device": "cuda", "dtype": "float16"})
         project.write_suite(one="say A")
         result = project.run("-k", "expected_letter")
-        result.assert_outcomes(passed=2, deselected=12 + 2)
+        result.assert_outcomes(passed=2, deselected=13)
 
     def test_without_a_gpu_it_fails_and_does_not_skip(self, project: Project) -> None:
-        project.write_profiles({"marks": ["gpu"], "device": "cuda"})
+        project.write_profiles({"marks": ["gpu"], "device": "cuda", "dtype": "float16"})
         project.write_suite(one="say A")
         result = project.run("-m", "gpu")
         result.assert_outcomes(errors=7, deselected=8)
@@ -308,7 +309,7 @@ class TestSnapshots:
 
     def test_missing_fails(self, project: Project) -> None:
         project.write_suite(one="say A")
-        project.run("-k", "matches_snapshot").assert_outcomes(failed=2)
+        project.run("-k", "matches_snapshot and s.one").assert_outcomes(failed=2)
 
 
 def test_marks_of_a_case_select_it(project: Project) -> None:

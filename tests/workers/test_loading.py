@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -159,14 +160,23 @@ def test_a_bare_interpreter_runs_a_worker(workers: Workers, tmp_path: Path) -> N
     assert b"No module named 'harness'" in alone.stderr
 
 
+def test_an_interpreter_that_is_too_old_can_read_the_script_that_tells_it_so() -> None:
+    script = Path(__file__).parents[2] / "harness" / "workers" / "worker.py"
+    ast.parse(script.read_text(), feature_version=(3, 7))
+    with pytest.raises(SyntaxError):
+        ast.parse("match 1:\n    case 1:\n        pass\n", feature_version=(3, 7))
+
+
 def test_an_interpreter_without_numpy_is_told_what_to_install(workers: Workers, tmp_path: Path) -> None:
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
-    result = workers.run("a", python=str(venv / "bin" / "python"))
+    python = str(venv / "bin" / "python")
+    engine = tmp_path / "engine.py"
+    engine.write_text("import numpy\n")
+    result = workers.run("a", python=python, kind=str(engine))
     assert result.error.kind is ErrorKind.LOAD
-    assert f"No module named 'numpy'; a worker needs it: {venv}/bin/python -m pip install numpy" in str(
-        result.error
-    )
+    assert "No module named 'numpy'; " in str(result.error)
+    assert f"{python} -m pip install" in str(result.error)
 
 
 def test_children_that_are_spawned_can_import_the_harness(workers: Workers, tmp_path: Path) -> None:
@@ -179,3 +189,12 @@ def test_children_that_are_spawned_can_import_the_harness(workers: Workers, tmp_
         "    PATCHED.append(pool.apply(ErrorKind, ('load',)))\n"
     )
     assert workers.run("a", kind=str(engine)).loads[0]["patched"] == ["load"]
+
+
+def test_a_program_that_never_listens_blocks_nobody(workers: Workers, tmp_path: Path) -> None:
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    more_than_a_pipe_holds = {"filler": "x" * 1_000_000}
+    result = workers.run("a", python=str(program), options=more_than_a_pipe_holds, load_seconds=0.5)
+    assert "within 0.5 s, the profile's `deadlines.load`" in result.error.message

@@ -1,0 +1,102 @@
+"""The command `harness`: what it prints and its exit status."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+from harness.schemas.json_schema import SCHEMAS
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    cases = tmp_path / "cases"
+    (cases / "m").mkdir(parents=True)
+    (cases / "m" / "config.json").write_text("{}")
+    (cases / "shapes.yaml").write_text(
+        "defaults: {prompt: x, letters: [A, B]}\ncases:\n  - {id: a, expect: A}\n  - {id: b, expect: B}\n"
+    )
+    (cases / "profiles.yaml").write_text(
+        "profiles: {p: {model: m, reference: torch, engines: {torch: {}, lmdeploy: {}}}}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    return cases
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["check", "cases"]])
+@pytest.mark.usefixtures("folder")
+def test_check_counts_what_is_there(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "suite    shapes: 2 cases",
+        "profile  p: torch, lmdeploy",
+        "2 cases, 1 suite, 1 profile: no problems",
+    ]
+
+
+def test_check_prints_all_problems(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "shapes.yaml").write_text("cases:\n  - {id: a, prompt: x, letters: [A, B], expect: N}\n")
+    (folder / "profiles.yaml").write_text(
+        "profiles: {p: {model: m, reference: torch, engines: {lmdeploy: {}}}}\n"
+    )
+    assert main(["check"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines() == [
+        "2 problems in the case files:",
+        "  cases/profiles.yaml:1:37: profiles.p.reference: found 'torch'; allowed: an engine of this "
+        "profile: lmdeploy",
+        "  cases/shapes.yaml:2:49: cases.0.expect: found 'N'; allowed: one of the letters on offer: A, B",
+    ]
+
+
+@pytest.mark.usefixtures("folder")
+def test_check_of_a_folder_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "elsewhere"]) == 1
+    assert "harness check DIR" in capsys.readouterr().err
+
+
+def test_schemas_of_the_package_are_in_step(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema", "--check"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_schemas_are_written_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    there = str(tmp_path / "new")
+    assert main(["schema", "--check", there]) == 1
+    assert f"run `harness schema {there}`" in capsys.readouterr().err
+    assert main(["schema", there]) == 0
+    assert capsys.readouterr().out.count("wrote ") == len(SCHEMAS)
+    assert main(["schema", "--check", there]) == 0
+    (tmp_path / "new" / "suite.schema.json").write_text("{}")
+    assert main(["schema", "--check", there]) == 1
+    assert "suite.schema.json: missing or out of date" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"], ["check", "a", "b"], ["--nope"]])
+def test_a_wrong_command_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert "usage: harness" in capsys.readouterr().err
+
+
+def test_help_says_what_the_exit_status_means(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert "1 problems were found" in capsys.readouterr().out
+
+
+def test_as_a_process_without_engines(folder: Path) -> None:
+    program = (
+        "import sys; from harness.cli import main; status = main(['check']);"
+        "print([name for name in ('torch', 'transformers', 'lmdeploy') if name in sys.modules]);"
+        "sys.exit(status)"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-2:] == ["2 cases, 1 suite, 1 profile: no problems", "[]"]
