@@ -43,12 +43,14 @@ class EngineSpec:
     """An engine of a profile and how its worker is to be run.
 
     ``python`` is the absolute path of an interpreter and ``patch`` that of a Python file to execute before
-    the engine is imported. ``load_seconds`` and ``case_seconds`` are the worker's deadlines.
+    the engine is imported. ``load_seconds`` and ``case_seconds`` are the worker's deadlines. Where
+    ``settings.model`` is a hub id, ``revision`` is a commit, tag or branch of it.
     """
 
     name: str
     settings: EngineSettings
     location: Location = field(compare=False)
+    revision: str | None = None
     python: str = sys.executable
     patch: Path | None = None
     load_seconds: float = _DEFAULT_DEADLINES["load"]
@@ -59,18 +61,15 @@ class EngineSpec:
 class Profile:
     """A model and the engines to run it on; ``reference`` names the one that the others are compared with.
 
-    ``model`` is an absolute folder or a hub id, of which ``revision`` is a commit, tag or branch. ``suites``
-    are the names of those to run.
+    ``suites`` are the names of those to run.
     """
 
     name: str
-    model: str
     reference: str
     engines: tuple[EngineSpec, ...]
     suites: tuple[str, ...]
     location: Location = field(compare=False)
     description: str = ""
-    revision: str | None = None
     marks: tuple[str, ...] = ()
     tolerances: Mapping[str, float] = field(default_factory=dict, hash=False)
 
@@ -148,11 +147,18 @@ class _Checks:
             found = f"{model!r}, a folder without config.json"
             self._document.add((*steps, "model"), found, "the folder of a saved model")
         if "revision" in entry:
-            self._document.add((*steps, "revision"), "a revision of a folder", "a revision for a hub id only")
+            self._refuse_revision(steps)
+
+    def _refuse_revision(self, steps: Steps) -> None:
+        self._document.add((*steps, "revision"), "a revision of a folder", "a revision for a hub id only")
 
     def _check_engine(self, steps: Steps, entry: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
         name = str(steps[-1])
         here = self._document.file.parent
+        if self._sound(steps, entry, "model"):
+            self._check_model(steps, entry)
+        elif "revision" in entry and not _is_hub_id(str(profile.get("model")), here):
+            self._refuse_revision(steps)
         if self._sound(steps, entry, "python") and _interpreter(entry["python"], here) is None:
             allowed = "an executable Python: a path, or the name of a command on PATH"
             self._document.add((*steps, "python"), f"{entry['python']!r}, which cannot be executed", allowed)
@@ -227,21 +233,16 @@ def _interpreter(python: str, here: Path) -> str | None:
 
 def _profile(document: Document, name: str, entry: Mapping[str, Any], suite_names: Sequence[str]) -> Profile:
     here = document.file.parent
-    model = entry["model"] if _is_hub_id(entry["model"], here) else str(_absolute(entry["model"], here))
     steps: Steps = ("profiles", name)
     return Profile(
         name=name,
         description=entry.get("description", ""),
-        model=model,
-        revision=entry.get("revision"),
         reference=entry["reference"],
         suites=tuple(dict.fromkeys(entry.get("suites", suite_names))),
         marks=tuple(dict.fromkeys(entry.get("marks", ()))),
         tolerances=dict(entry.get("tolerances", {})),
         engines=tuple(
-            _engine(
-                engine_name, engine, entry, model, document.key_place((*steps, "engines", engine_name)), here
-            )
+            _engine(engine_name, engine, entry, document.key_place((*steps, "engines", engine_name)), here)
             for engine_name, engine in entry["engines"].items()
         ),
         location=document.key_place(steps),
@@ -249,12 +250,14 @@ def _profile(document: Document, name: str, entry: Mapping[str, Any], suite_name
 
 
 def _engine(
-    name: str, entry: Mapping[str, Any], shared: Mapping[str, Any], model: str, location: Location, here: Path
+    name: str, entry: Mapping[str, Any], shared: Mapping[str, Any], location: Location, here: Path
 ) -> EngineSpec:
     kind = entry.get("kind", name)
     deadlines = {**_DEFAULT_DEADLINES, **shared.get("deadlines", {}), **entry.get("deadlines", {})}
     merged = {**shared, **entry}
-
+    model = merged["model"] if _is_hub_id(merged["model"], here) else str(_absolute(merged["model"], here))
+    # A revision says something of the model that it stands beside.
+    revision = entry.get("revision", None if "model" in entry else shared.get("revision"))
     return EngineSpec(
         name=name,
         settings=EngineSettings(
@@ -268,6 +271,7 @@ def _engine(
             options={**_DEFAULT_OPTIONS[kind], **entry.get("options", {})},
         ),
         location=location,
+        revision=revision,
         python=(_interpreter(entry["python"], here) if "python" in entry else None) or sys.executable,
         patch=_absolute(entry["patch"], here) if "patch" in entry else None,
         load_seconds=deadlines["load"],

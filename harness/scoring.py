@@ -158,7 +158,7 @@ class Scoring:
         spec = subject.engine
         settings = spec.settings
         if not Path(settings.model).is_absolute():  # a hub id
-            found = find_model(spec.python, settings.model, revision=subject.profile.revision)
+            found = find_model(spec.python, settings.model, revision=spec.revision)
             settings = replace(settings, model=str(found["folder"]))
         cache = self._root / "cache"
         installed = probe(spec.python, cache=cache)

@@ -55,7 +55,8 @@ def test_a_run_of_the_suite_imports_no_engine_library(pytester: pytest.Pytester)
         import sys
 
         def pytest_sessionfinish(session):
-            found = sorted({name.split(".")[0] for name in sys.modules} & {"lmdeploy", "torch", "transformers"})
+            engines = {"lmdeploy", "torch", "transformers"}
+            found = sorted(engines & {name.split(".")[0] for name in sys.modules})
             print("engine libraries:", found, "items:", session.testscollected)
         """
     )

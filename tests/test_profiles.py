@@ -64,18 +64,12 @@ def test_a_profile_with_all_defaults(folder: Path) -> None:
     torch, lmdeploy = profile.engines
     assert profile == Profile(
         name="p",
-        model=model,
         reference="torch",
         engines=(torch, lmdeploy),
         suites=("shapes", "signs"),
         location=profile.location,
     )
-    assert (profile.description, profile.revision, profile.marks, dict(profile.tolerances)) == (
-        "",
-        None,
-        (),
-        {},
-    )
+    assert (profile.description, profile.marks, dict(profile.tolerances)) == ("", (), {})
     assert torch == EngineSpec(
         name="torch",
         settings=EngineSettings(
@@ -101,6 +95,19 @@ def test_a_profile_with_all_defaults(folder: Path) -> None:
         "profiles.yaml:2:3",
         "profiles.yaml:6:7",
         "profiles.yaml:7:7",
+    ]
+
+
+def test_an_engine_may_have_a_model_of_its_own(folder: Path) -> None:
+    (folder / "profiles.yaml").write_text(
+        "profiles:\n  p:\n    model: org/name\n    revision: old\n    reference: torch\n    engines:\n"
+        "      torch: {}\n      new: {kind: torch, revision: new}\n      local: {kind: torch, model: m}\n"
+    )
+    (profile,) = load_profiles(folder / "profiles.yaml", SUITES)
+    assert [(engine.settings.model, engine.revision) for engine in profile.engines] == [
+        ("org/name", "old"),
+        ("org/name", "new"),
+        (str(folder / "m"), None),
     ]
 
 
@@ -140,10 +147,10 @@ profiles:
     )
     (profile,) = load_profiles(folder / "profiles.yaml", SUITES)
     assert (profile.name, profile.description) == ("big-model", "An upgrade")
-    assert (profile.model, profile.revision) == ("OpenGVLab/InternVL3-8B-hf", "abc123")
     assert (profile.reference, profile.suites, profile.marks) == ("old", ("signs",), ("gpu", "nightly"))
     assert profile.tolerances == {"kl": 0.1}
     old, new = profile.engines
+    assert (old.revision, new.revision) == ("abc123", "abc123")
     assert old.settings == EngineSettings(
         kind="lmdeploy",
         model="OpenGVLab/InternVL3-8B-hf",
@@ -408,6 +415,18 @@ RULES = {
         "profiles.p.revision",
         "a folder",
         "a hub id only",
+    ),
+    "revision of an engine's folder": (
+        profile("engines: {torch: {revision: §main}}"),
+        "profiles.p.engines.torch.revision",
+        "a folder",
+        "a hub id only",
+    ),
+    "model of an engine missing": (
+        profile("engines: {torch: {model: §nowhere}}"),
+        "profiles.p.engines.torch.model",
+        "'nowhere', which does not exist",
+        "a hub id such as org/name",
     ),
     "suite unknown": (
         profile("suites: [§shape], engines: {torch: {}}"),

@@ -74,6 +74,11 @@ class EngineEntry(_EngineDefaults):
     """An engine of a profile; {} for all defaults. What the profile says on the same key is its default."""
 
     kind: Literal["torch", "lmdeploy"] = optional("What the engine is; its name, if left out.")
+    model: NonBlank = optional(
+        "Model of this engine where it is not the profile's, such as the one to upgrade to: a folder, "
+        "relative to this file's folder, or a hub id."
+    )
+    revision: NonBlank = optional("Commit, tag or branch of this engine's hub id. Not for folders.")
     python: NonBlank = optional(
         "Interpreter to run the engine in: a path, relative to this file's folder, or the name of a command; "
         "that of pytest if left out."
