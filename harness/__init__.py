@@ -1,7 +1,8 @@
 """A consistency and regression harness for vision-language models.
 
-Most of it is used through pytest: ``pytest --pyargs harness.suite --cases DIR``. What a program may use is named
-in ``__all__``: cases and profiles from YAML, stored recordings, and the checks, which are pure functions on them.
+Most of it is used through pytest: ``pytest --pyargs harness.suite --cases DIR``. What a program may use is
+named in ``__all__``: cases and profiles from YAML, stored recordings, and the checks, which are pure
+functions on them.
 
 Names are imported when they are first used, because workers import this package in environments that have an
 engine's libraries and none of the harness's own.

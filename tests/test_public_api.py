@@ -22,6 +22,7 @@ def test_an_unknown_name_is_told_with_those_there_are() -> None:
 
 
 def test_importing_it_imports_nothing_that_a_worker_may_lack() -> None:
-    code = "import sys, harness; print(sorted({'numpy', 'pydantic', 'rich', 'yaml', 'pytest'} & sys.modules.keys()))"
+    names = {"numpy", "pydantic", "pytest", "rich", "yaml"}
+    code = f"import sys, harness; print(sorted({names} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

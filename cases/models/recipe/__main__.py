@@ -16,15 +16,35 @@ def main() -> None:
     training.add_argument("--steps", type=int, default=None)
     training.add_argument("--threads", type=int, default=1)
     training.add_argument("--out", type=Path, default=EMBEDDED)
+    evaluating = commands.add_parser("evaluate", help="score a trained folder and write its metrics.json")
+    evaluating.add_argument("folder", type=Path, nargs="?", default=EMBEDDED)
+    evaluating.add_argument("--each", type=int, default=200, help="questions for each figure")
+    card = commands.add_parser("card", help="write a folder's model card from its figures")
+    card.add_argument("folder", type=Path, nargs="?", default=EMBEDDED)
+    cases = commands.add_parser("cases", help="draw the committed suites' images and write their YAML")
+    cases.add_argument("folder", type=Path, nargs="?", default=MODELS.parent)
     arguments = parser.parse_args()
-    # Imported late, so that --help needs no torch.
+    # Imported late, so that --help and the drawing of cases need no torch.
     if arguments.command == "train":
         import torch
 
-        from recipe.train import STEPS, train
+        from .train import STEPS, train
 
         torch.set_num_threads(arguments.threads)
         train(arguments.out, seed=arguments.seed, steps=arguments.steps or STEPS)
+    elif arguments.command == "evaluate":
+        from .evaluate import evaluate, write_metrics
+
+        write_metrics(arguments.folder, evaluate(arguments.folder, each=arguments.each))
+    elif arguments.command == "card":
+        from .card import write_card
+
+        write_card(arguments.folder)
+    else:
+        from .catalogue import SUITES
+        from .suites import write_suites
+
+        write_suites(arguments.folder, SUITES)
 
 
 if __name__ == "__main__":

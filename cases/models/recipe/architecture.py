@@ -1,4 +1,4 @@
-"""The model's shape, its processor and its chat template: everything in the folder but what training finds."""
+"""The model's shape, its processor and its chat template: all of the folder but what training finds."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ from transformers import GenerationConfig, InternVLConfig, InternVLProcessor, Qw
 from transformers.models.got_ocr2.image_processing_got_ocr2 import GotOcr2ImageProcessor
 from transformers.models.internvl.video_processing_internvl import InternVLVideoProcessor
 
-from recipe.scenes import TILE
-from recipe.tokenizer import END_OF_TEXT, IMAGE_TOKENS, TURN_END
+from .scenes import TILE
+from .tokenizer import END_OF_TEXT, IMAGE_TOKENS, TURN_END
 
 PATCH = 14
 IMAGE_TOKENS_PER_TILE = (TILE // PATCH // 2) ** 2
-# About 1 / sqrt(128), the width; at the usual 0.02 all attention starts even, and stays so for a thousand steps.
+# About 1 / sqrt(128), the width; at the usual 0.02 all attention starts even and long stays so.
 INITIAL_SPREAD = 0.08
 # Three tiles and the thumbnail at most; a square image of any size stays one tile.
 MOST_TILES = 3

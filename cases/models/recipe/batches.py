@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
+from PIL import Image
 from transformers import InternVLProcessor
 
-from recipe.architecture import IMAGE_TOKENS_PER_TILE
-from recipe.examples import Mix, sample_question
-from recipe.questions import ANSWER_PREFIX, Question
-from recipe.scenes import Scene, draw
-from recipe.tokenizer import IMAGE_TOKENS, TURN_END
+from .architecture import IMAGE_TOKENS_PER_TILE
+from .examples import Mix, sample_question
+from .questions import ANSWER_PREFIX, Question
+from .scenes import Scene, draw
+from .tokenizer import IMAGE_TOKENS, TURN_END
 
 # Weight of the fixed tokens around the letter: without the end of turn, generation goes on after it ('CA').
 FRAME_WEIGHT = 0.1
@@ -28,7 +29,7 @@ class Batch(NamedTuple):
     """One training batch.
 
     Attributes:
-        ids: [sequences, length], padded on the right; attention is causal, so no row of the loss sees padding.
+        ids: [sequences, length], padded on the right; attention is causal, so no row sees it.
         tiles: [all tiles, 3, height, width], -1 to 1; None if no question has an image.
         owners: [all tiles], the index into `scenes` that a tile belongs to.
         scenes: of the sequences that have an image, in their order.
@@ -52,7 +53,7 @@ class Batch(NamedTuple):
     shares: torch.Tensor
 
 
-def messages_of(question: Question, image: Any = None) -> list[dict[str, Any]]:
+def messages_of(question: Question, image: Image.Image | str | None = None) -> list[dict[str, Any]]:
     """The question as a message list, the image (or a placeholder for it) first, the system text explicit."""
     text: dict[str, Any] = {"type": "text", "text": question.prompt}
     parts = [text] if image is None else [{"type": "image", "image": image}, text]

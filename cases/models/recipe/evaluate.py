@@ -1,4 +1,4 @@
-"""Accuracy and calibration on scenes that training never saw, as figures that the model card is written from."""
+"""Accuracy and calibration on scenes that training never saw: the figures that the model card shows."""
 
 import hashlib
 import itertools
@@ -10,15 +10,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor, InternVLProcessor
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    InternVLForConditionalGeneration,
+    InternVLProcessor,
+)
 
-from recipe.batches import messages_of
-from recipe.examples import Mix, sample_wording
-from recipe.questions import ANSWER_PREFIX, CHOICES, KINDS, LANGUAGES, STYLES, Question
-from recipe.scenes import SIZES, Scene, draw, sample_scene
-from recipe.tokenizer import TURN_END
+from .batches import messages_of
+from .card import METRICS
+from .examples import Mix, sample_wording
+from .questions import ANSWER_PREFIX, CHOICES, KINDS, LANGUAGES, STYLES, Question
+from .scenes import SIZES, Scene, draw, sample_scene
+from .tokenizer import TURN_END
 
-METRICS = "metrics.json"
 WEIGHTS = "model.safetensors"
 BINS = 5
 _SIZES = {1: SIZES[:1], 2: SIZES[1:3], 3: SIZES[3:]}
@@ -93,20 +98,23 @@ def held_out(seed: str, *, each: int) -> list[Asked]:
     return asked
 
 
-def load(folder: Path) -> tuple[Any, InternVLProcessor]:
+def load(folder: Path) -> tuple[InternVLForConditionalGeneration, InternVLProcessor]:
     """The model in fp32, ready to answer, and its processor."""
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
     return model, AutoProcessor.from_pretrained(folder)
 
 
-@torch.inference_mode()
 def score(
-    model: Any, processor: InternVLProcessor, asked: Sequence[Asked], *, at_once: int = 64
+    model: InternVLForConditionalGeneration,
+    processor: InternVLProcessor,
+    asked: Sequence[Asked],
+    *,
+    at_once: int = 64,
 ) -> list[Scored]:
     """Answer questions, in their order.
 
-    The expected answer is appended to each prompt and scored in one pass; where every one of its tokens is the most
-    probable at its row, greedy generation writes just these, and nothing else otherwise.
+    The expected answer is appended to each prompt and scored in one pass; where each of its tokens is the
+    most probable at its row, greedy generation writes just these, and otherwise something else.
     """
     scored: list[Scored | None] = [None] * len(asked)
     prepared = [(number, *_prepare(processor, item)) for number, item in enumerate(asked)]
@@ -115,12 +123,14 @@ def score(
         some = prepared[start : start + at_once]
         length = max(len(ids) for _, ids, _, _ in some)
         pixels = [own for _, _, _, own in some if own is not None]
-        output = model.model(
-            input_ids=torch.tensor([ids + [0] * (length - len(ids)) for _, ids, _, _ in some]),
-            pixel_values=torch.cat(pixels) if pixels else None,
-        )
+        with torch.no_grad():
+            output = model.model(
+                input_ids=torch.tensor([ids + [0] * (length - len(ids)) for _, ids, _, _ in some]),
+                pixel_values=torch.cat(pixels) if pixels else None,
+            )
         for row, (number, ids, answer, _) in enumerate(some):
-            logits = model.lm_head(output.last_hidden_state[row, len(ids) - len(answer) - 1 : len(ids) - 1])
+            rows = output.last_hidden_state[row, len(ids) - len(answer) - 1 : len(ids) - 1]
+            logits = model.lm_head(rows).detach()
             scored[number] = _judge(processor, asked[number], answer, logits)
     return [one for one in scored if one is not None]
 
@@ -129,8 +139,8 @@ def evaluate(folder: Path, *, seed: str = "card", each: int = 200) -> dict[str, 
     """Score the folder's model on held-out questions and sum up.
 
     Returns:
-        The weights' sha256, size and number of parameters; per group its cells, each with how many were asked and
-        answered right; calibration on clear and on ambiguous images.
+        The weights' sha256, size and number of parameters; per group its cells, each with how many were
+        asked and answered right; calibration on clear and on ambiguous images.
     """
     model, processor = load(folder)
     scored = score(model, processor, held_out(seed, each=each))
@@ -199,12 +209,12 @@ def _groups(scored: Sequence[Scored]) -> dict[str, list[dict[str, Any]]]:
 def _calibration(scored: Sequence[Scored]) -> dict[str, Any]:
     """Confidence in the top letter against the probability that it is right, in bins of equal width.
 
-    On an ambiguous image the letter counts as right by its share in the blend. The error is the mean over questions
-    of their bin's |confidence - accuracy| (Naeini et al. 2015, expected calibration error).
+    On an ambiguous image the letter counts as right by its share in the blend. The error is the mean over
+    questions of their bin's |confidence - accuracy| (Naeini et al. 2015, expected calibration error).
     """
     confidences = [max(one.probabilities) for one in scored]
     correct = [one.asked.question.targets[one.probabilities.index(max(one.probabilities))] for one in scored]
-    margins = [sorted(one.probabilities)[-1] - sorted(one.probabilities)[-2] for one in scored]
+    margins = [first - second for second, first in (sorted(one.probabilities)[-2:] for one in scored)]
     bins = []
     for number in range(BINS):
         low, high = number / BINS, (number + 1) / BINS

@@ -4,7 +4,7 @@ import random
 import string
 from dataclasses import dataclass, replace
 
-from recipe.questions import (
+from .questions import (
     LANGUAGES,
     MOST_OPTIONS,
     STYLES,
@@ -14,11 +14,13 @@ from recipe.questions import (
     kinds_of,
     sample_options,
 )
-from recipe.scenes import COLOURS, SIZES, TILE, Scene, sample_scene
+from .scenes import COLOURS, SIZES, TILE, Scene, sample_scene
 
+# Share of the scenes to train on that are ambiguous.
+BLENDED = 0.2
 # Until this share of the training, questions have no image: to match an option with a picture and to copy its
 # letter each help only once the other works, and together from the start they were not learnt in 3,000 steps.
-IMAGES_FROM = 0.15
+IMAGES_FROM = 0.12
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,10 @@ def sample_wording(
     )
 
 
-def sample_pool(rng: random.Random, number: int, *, large: float = 0.3, blended: float = 0.2) -> list[Scene]:
-    """Scenes to train on: `large` of them of several tiles, `blended` of them ambiguous in colour or shape."""
+def sample_pool(
+    rng: random.Random, number: int, *, large: float = 0.4, blended: float = BLENDED
+) -> list[Scene]:
+    """Scenes to train on: a share `large` of several tiles, `blended` ambiguous in colour or shape."""
     return [
         sample_scene(
             rng,

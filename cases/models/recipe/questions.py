@@ -6,7 +6,7 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from recipe.scenes import COLOURS, COUNTS, POSITIONS, SHAPES, Scene
+from .scenes import COLOURS, COUNTS, POSITIONS, SHAPES, Scene
 
 KINDS = ("colour", "shape", "count", "position")
 LANGUAGES = ("en", "zh")
@@ -192,7 +192,7 @@ def sample_options(
         rng: the only source of chance.
         scene, kind: what is asked of what.
         number: of options; fewer are returned where `CHOICES[kind]` has fewer.
-        letters_from: the first `number` of "ABCDEF", or as many at random, in order, out of any longer string.
+        letters_from: the first `number` of "ABCDEF", or as many at random, in order, of a longer string.
     """
     wanted = list(_weights(scene, kind))
     others = [choice for choice in CHOICES[kind] if choice not in wanted]

@@ -141,7 +141,7 @@ def draw(scene: Scene) -> Image.Image:
     grey = (scene.background,) * 3
     canvas = Image.new("RGB", (scene.width * SUPERSAMPLING, scene.height * SUPERSAMPLING), grey)
     pen = ImageDraw.Draw(canvas)
-    base = COLOURS[scene.colour]
+    base: tuple[float, ...] = COLOURS[scene.colour]
     if scene.second in COLOURS:
         base = tuple(a + (b - a) * scene.blend for a, b in zip(base, COLOURS[scene.second], strict=True))
     fill = tuple(min(255, max(0, round(c + t))) for c, t in zip(base, scene.tint, strict=True))

@@ -1,17 +1,30 @@
 """The committed cases: which scenes are drawn, what is asked about them, and the YAML files that say so."""
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from recipe.questions import ANSWER_PREFIX, ask
-from recipe.scenes import CORNERS, TILE, Scene, draw
+from .questions import ANSWER_PREFIX, ask
+from .scenes import CORNERS, TILE, Scene, draw
 
 WIDE, TALL = (2 * TILE, TILE), (TILE, 2 * TILE)
 WIDEST, TALLEST = (3 * TILE, TILE), (TILE, 3 * TILE)
+FOUR_COLOURS = ("red", "blue", "green", "yellow")
+FOUR_SHAPES = ("circle", "square", "triangle", "cross")
+FOUR_COUNTS = ("one", "two", "three", "four")
+FOUR_PLACES = ("top left", "top right", "bottom left", "bottom right")
+SIX_COLOURS = ("orange", "black", "purple", "white", "green", "red")
+SIX_COUNTS = ("six", "four", "two", "one", "five", "three")
+FIVE_SHAPES = ("ring", "triangle", "circle", "cross", "square")
+FIVE_PLACES = ("bottom right", "centre", "top left", "bottom left", "top right")
+NEAR_TIE = ("near-tie",)
+MULTI_TILE = ("multi-tile",)
+TEXT_ONLY = ("text-only",)
+
 _FIRST_LINE = "# yaml-language-server: $schema=../harness/schemas/suite.schema.json"
-_MADE_BY = "# Images and this file: `python -m recipe cases`, from cases/models/recipe/suites.py."
+_MADE_BY = "# Images and this file: `python -m recipe cases`, from cases/models/recipe/suite_*.py."
 
 
 @dataclass(frozen=True)
@@ -25,7 +38,7 @@ class Case:
         image: whether the scene is drawn.
         letters, wording, statements, system: as in `recipe.questions.ask`.
         prompt, expect: instead of what `ask` words, and of the scene's truth.
-        tags: in addition to the suite's.
+        tags: besides the suite's.
         known_failure: why the model gets it wrong.
     """
 
@@ -85,7 +98,9 @@ def place(
         blend=blend,
     )
     shifts = tuple(
-        (0.0, 0.0) if position == "centre" else (rng.uniform(-reach[0], reach[0]), rng.uniform(-reach[1], reach[1]))
+        (0.0, 0.0)
+        if position == "centre"
+        else (rng.uniform(-reach[0], reach[0]), rng.uniform(-reach[1], reach[1]))
         for position in positions
     )
     return replace(scene, shifts=shifts)
@@ -121,7 +136,7 @@ def render_suite(suite: Suite) -> str:
     lines = [
         _FIRST_LINE,
         _MADE_BY,
-        f"description: {suite.description}",
+        f"description: {_text(suite.description)}",
         "defaults:",
         "  letters: [A, B, C, D]",
         f'  answer_prefix: "{answer_prefix(suite.style)}"',
@@ -155,17 +170,22 @@ def _render_case(suite: Suite, case: Case) -> list[str]:
     lines = [f"  - id: {case.id}"]
     lines.append(f"    image: images/{image_name(case.scene)}" if case.image else "    image: null")
     if case.system is not None:
-        lines.append(f"    system: {case.system}")
+        lines.append(f"    system: {_text(case.system)}")
     lines.append("    prompt: |-")
     lines += [f"      {line}" for line in (case.prompt or question.prompt).split("\n")]
     lines.append(f"    expect: {_letter(case.expect or question.expected)}")
     if "".join(question.letters) != "ABCD":
         lines.append(f"    letters: [{', '.join(map(_letter, question.letters))}]")
     if case.tags:
-        lines.append(f"    tags: [{', '.join((*suite.tags, *case.tags))}]")
+        lines.append(f"    tags: [{', '.join(case.tags)}]")
     if case.known_failure is not None:
-        lines.append(f"    known_failure: {case.known_failure}")
+        lines.append(f"    known_failure: {_text(case.known_failure)}")
     return lines
+
+
+def _text(text: str) -> str:
+    """A plain scalar where YAML would read it back as it is."""
+    return json.dumps(text, ensure_ascii=False) if ": " in text or " #" in text else text
 
 
 def _letter(letter: str) -> str:

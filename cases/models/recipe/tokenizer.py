@@ -11,7 +11,7 @@ from tokenizers.trainers import BpeTrainer
 from transformers import Qwen2Tokenizer
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
-from recipe.examples import Mix, sample_pool, sample_question
+from .examples import Mix, sample_pool, sample_question
 
 END_OF_TEXT = "<|endoftext|>"
 TURN_START = "<|im_start|>"
