@@ -349,9 +349,13 @@ def failures(pictures: dict[str, str], random: Path) -> None:
     good = requests(pictures, None)[0]
     broken = FOLDER / "broken.png"
     broken.write_bytes(b"no image at all")
+    half = FOLDER / "half.png"
+    whole = Path(pictures["large"]).read_bytes()
+    half.write_bytes(whole[: len(whole) // 2])
     bad = {
         "no-such-image": replace(good, image=str(FOLDER / "missing.png")),
         "broken-image": replace(good, image=str(broken)),
+        "half-an-image": replace(good, image=str(half)),
         "letters": replace(good, answer_prefix="a prefix that ends in a letter: X", letters=("A", "a")),
         "too-long": replace(good, prompt="red " * 1200),
         "too-many": replace(good, max_new_tokens=990),

@@ -269,6 +269,7 @@ def test_what_cannot_be_scored_is_refused_at_load(left: Left, name: str, kind: s
     [
         ("failures", "no-such-image", "failed", ["missing.png", "FileNotFoundError"]),
         ("failures", "broken-image", "failed", ["broken.png", "UnidentifiedImageError"]),
+        ("failures", "half-an-image", "failed", ["half.png", "truncated"]),
         ("failures", "letters", "letters", ["letters: found ['A', 'a']"]),
         ("failures", "too-long", "unsupported", ["Input length", "(1000)"]),
         ("failures", "too-many", "unsupported", ["990 are to be generated", "1000 together (session_len)"]),

@@ -47,7 +47,8 @@ class _Edited:
         self._path = path
 
     def __enter__(self) -> dict[str, Any]:
-        self._content: dict[str, Any] = yaml.safe_load(self._path.read_text())
+        self._content = yaml.safe_load(self._path.read_text())
+        assert isinstance(self._content, dict)
         return self._content
 
     def __exit__(self, *_: object) -> None:

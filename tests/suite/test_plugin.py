@@ -334,3 +334,17 @@ def project_patch() -> str:
     from tests.suite.conftest import HERE
 
     return str(HERE / "stand_in_engine.py")
+
+
+def test_a_whole_run_leaves_the_process_free_of_engine_libraries(project: Project) -> None:
+    project.write_suite(one="say A")
+    (project.folder / "conftest.py").write_text(
+        "import sys\n\n"
+        "def pytest_sessionfinish(session):\n"
+        "    engines = {'lmdeploy', 'torch', 'torchvision', 'transformers'}\n"
+        "    print('\\nloaded:', sorted(engines & sys.modules.keys()), 'tests:', session.testscollected)\n"
+    )
+    arguments = project.command("-s", "-k", "not snapshot")
+    result = project.pytester.runpytest_subprocess(*arguments)
+    result.assert_outcomes(passed=5, deselected=3)
+    result.stdout.fnmatch_lines(["loaded: [[][]] tests: 5"])
