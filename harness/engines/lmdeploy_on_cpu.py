@@ -120,7 +120,7 @@ def processor_name() -> str:
     return next(names, "") or platform.processor() or platform.machine()
 
 
-def install(dtype: str = "auto") -> None:
+def install(*, dtype: str = "auto") -> None:
     """Make LMDeploy run on the CPU, in ``dtype`` ('auto': the checkpoint's own), until the process ends.
 
     Raises EngineError(LOAD) where lmdeploy was imported without `ENVIRONMENT`, or lacks a name of `REPLACED`.
@@ -133,10 +133,10 @@ def install(dtype: str = "auto") -> None:
             "harness.engines.lmdeploy_on_cpu.install() before anything that imports lmdeploy",
         )
     os.environ.update(ENVIRONMENT)
-    replace_names(dtype)
+    replace_names(dtype=dtype)
 
 
-def replace_names(dtype: str = "auto") -> None:
+def replace_names(*, dtype: str = "auto") -> None:
     """Put everything of `REPLACED` in its place, all of it or, with an EngineError(LOAD), nothing."""
     owners = {replacement.name: _owner(replacement) for replacement in REPLACED}
 

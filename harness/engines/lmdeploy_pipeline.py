@@ -32,7 +32,7 @@ from harness.engines.lmdeploy_options import (
     engine_options,
     stage_two,
 )
-from harness.engines.lmdeploy_stages import Scored, Stages
+from harness.engines.lmdeploy_stages import Probed, Scored, Stages
 from harness.engines.readings import read_rows
 from harness.errors import EngineError, ErrorKind, LettersError
 
@@ -70,7 +70,7 @@ def load(settings: EngineSettings) -> LmdeployPipeline:
             ErrorKind.LOAD, f"there is no model folder {settings.model}; see 'model' in the profile"
         )
     if settings.device == "cpu":
-        lmdeploy_on_cpu.install(settings.dtype)
+        lmdeploy_on_cpu.install(dtype=settings.dtype)
     import torch
 
     if settings.device == "cuda" and not torch.cuda.is_available():
@@ -138,7 +138,7 @@ class LmdeployPipeline:
             stage_two=stage_two(settings),
             limits=self._limits,
         )
-        self._logits = self._in_loop(self._stages.probe()).result()
+        self._logits = self._probe()
         if settings.top_k > self._logits["width"]:
             raise EngineError(
                 ErrorKind.UNSUPPORTED,
@@ -146,6 +146,17 @@ class LmdeployPipeline:
                 "model's logits (more would end LMDeploy's engine loop). Set top_k of this engine in the "
                 "profile",
             )
+
+    def _probe(self) -> Probed:
+        try:
+            return self._in_loop(self._stages.probe()).result()
+        except EngineError:
+            raise
+        except Exception as error:
+            self._check_alive()
+            raise EngineError(
+                ErrorKind.LOAD, f"LMDeploy failed at its first token: {type(error).__name__}: {error}"
+            ) from error
 
     def fingerprint(self) -> dict[str, Json]:
         """Device, dtype, LMDeploy's options as they are in force, chat template and form of the logits."""

@@ -31,10 +31,11 @@ def open_image(path: str) -> Image:
 
     Its EXIF data is dropped, so that no image processor turns it the way that they say.
 
-    Raises EngineError(FAILED) for what is no image.
+    Raises EngineError(FAILED) for what is no image, or not all of one.
     """
-    from PIL import Image
+    from PIL import Image, ImageFile
 
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # LMDeploy's import sets it: half a picture, half of it grey
     try:
         with Image.open(path) as opened:
             image = opened.convert("RGB")

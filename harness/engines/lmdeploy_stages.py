@@ -264,8 +264,8 @@ class Stages:
         prompt = inputs["input_ids"]
         check_generated(ids[:-1], self._placeholder)
         if self._stepwise:
-            rows = [(await self._full_logits(inputs, [*prompt, *ids[:step]]))[-1] for step in range(len(ids))]
-            return torch.stack(rows)
+            steps = (self._full_logits(inputs, [*prompt, *ids[:step]]) for step in range(len(ids)))
+            return torch.stack([(await step)[-1].clone() for step in steps])
         logits = await self._full_logits(inputs, [*prompt, *ids[:-1]])
         return logits[len(prompt) - 1 :].clone()  # a mere slice would keep the other rows' memory
 

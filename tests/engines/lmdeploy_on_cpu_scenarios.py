@@ -230,7 +230,7 @@ def main() -> None:
     importlib.import_module("harness.engines.lmdeploy_on_cpu_ops")
     facts["missing"] = without_a_name()
     before = everything()
-    lmdeploy_on_cpu.install("float32")
+    lmdeploy_on_cpu.install(dtype="float32")
     after = everything()
     facts["touched"] = sorted(name for name in after if after[name] is not before.get(name))
     facts["dropped"] = sorted(before.keys() - after.keys())

@@ -83,8 +83,8 @@ def test_top_k_taken_after_temperature(planted: Planted) -> None:
 
 
 def test_temperature_trap(planted: Planted) -> None:
-    planted.engine("lmdeploy", patch=str(FAULTS / "temperature_trap.py"))
-    # The trap needs the answer's row to be the last one of the pass, so nothing may follow it.
+    # The trap bites where one sequence is prefilled alone.
+    planted.engine("lmdeploy", patch=str(FAULTS / "temperature_trap.py"), batch_size=1)
     result = planted.run("-k", "stages_consistent")
     assert failing_checks(result) == {"test_stages_consistent"}
     result.stdout.fnmatch_lines(["*temperature of 0.800*"])
