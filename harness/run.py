@@ -55,8 +55,8 @@ class Run:
 
     @property
     def cases_folder(self) -> Path:
-        """Where the suites are: ``--cases``, or ``cases`` in pytest's root folder."""
-        return _folder(self._config, "cases", self._config.rootpath / DEFAULT_CASES)
+        """Where the suites are: ``--cases``, or ``cases`` in the home folder (see `_home`)."""
+        return _folder(self._config, "cases", _home(self._config) / DEFAULT_CASES)
 
     @property
     def snapshots_folder(self) -> Path:
@@ -203,8 +203,17 @@ def run_id(config: pytest.Config) -> str:
 
 
 def recordings_folder(config: pytest.Config) -> Path:
-    """Where recordings are kept: ``--recordings``, or ``.harness`` in pytest's root folder."""
-    return _folder(config, "recordings", config.rootpath / DEFAULT_RECORDINGS)
+    """Where recordings are kept: ``--recordings``, or ``.harness`` in the home folder (see `_home`)."""
+    return _folder(config, "recordings", _home(config) / DEFAULT_RECORDINGS)
+
+
+def _home(config: pytest.Config) -> Path:
+    """The folder of pytest's configuration file, else the one in which pytest was started.
+
+    Not always pytest's root folder: without a configuration file pytest takes the values of options, such as
+    another repository's folder of cases, for a hint at where its root may be.
+    """
+    return config.rootpath if config.inipath is not None else config.invocation_params.dir
 
 
 def _folder(config: pytest.Config, option: str, default: Path) -> Path:

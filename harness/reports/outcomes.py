@@ -65,8 +65,8 @@ class Outcomes:
         for key in sorted(self._done - self._wanted):
             yield key, self._rows[key]
 
-    def rows_kept(self) -> list[str]:
-        """Keys of recordings whose full rows are kept because a test failed."""
+    def rows_wanted(self) -> list[str]:
+        """Keys of recordings whose full rows are to stay because a test failed."""
         return sorted(self._wanted)
 
 
