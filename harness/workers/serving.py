@@ -10,6 +10,7 @@ import importlib.util
 import math
 import os
 import runpy
+import shlex
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,7 +34,13 @@ ENGINE_MODULES: Final[Mapping[str, str]] = {
 
 # Compilers put whole programs into their exceptions; the log has them in full.
 _WORDS_CHARACTERS = 2000
-_IN_EXTRAS = {"PIL", "lmdeploy", "numpy", "torch", "torchvision", "transformers"}
+REQUIREMENTS = {
+    "torch": ("jinja2>=3.1", "pillow>=10.4", "torch>=2.6", "torchvision>=0.21", "transformers>=4.56"),
+    "lmdeploy": ("lmdeploy<0.19,>=0.18", "pillow>=10.4"),
+}
+"""What each kind of engine needs in its interpreter, as the extras of the same names say."""
+
+_IN_REQUIREMENTS = {"PIL", "jinja2", "lmdeploy", "numpy", "torch", "torchvision", "transformers"}
 _OUT_OF_MEMORY_TEXTS = (
     "out of memory",
     "can't allocate memory",
@@ -190,8 +197,8 @@ def _refusal(kind: str, error: BaseException) -> dict[str, str]:
     words = _in_words(error)
     if isinstance(error, ModuleNotFoundError) and error.name:
         root = error.name.partition(".")[0]
-        wanted = f"vlm-consistency-harness[{kind}]" if kind in ENGINE_MODULES and root in _IN_EXTRAS else root
-        words += f'; install it with: {sys.executable} -m pip install "{wanted}"'
+        wanted = REQUIREMENTS[kind] if kind in REQUIREMENTS and root in _IN_REQUIREMENTS else (root,)
+        words += f"; install it with: {shlex.join([sys.executable, '-m', 'pip', 'install', *wanted])}"
     return {"kind": ErrorKind.LOAD, "message": words}
 
 

@@ -94,7 +94,8 @@ def test_snapshot_edited_by_a_hundredth(planted: Planted) -> None:
     file = next(iter(sorted((planted.folder / "snapshots/test_matches_snapshot").iterdir())))
     text = file.read_text()
     share = text.split('"A": ')[1].split(",")[0].split("\n")[0]
-    file.write_text(text.replace(f'"A": {share}', f'"A": {abs(float(share) - 0.01):.6f}'))
+    edited = float(share) - 0.01 if float(share) > 0.5 else float(share) + 0.01
+    file.write_text(text.replace(f'"A": {share}', f'"A": {edited:.6f}'))
     result = planted.run()
     assert failing_checks(result) == {"test_matches_snapshot"}
     result.stdout.fnmatch_lines(

@@ -6,6 +6,7 @@ import ast
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from harness.errors import ErrorKind
+from harness.workers.serving import REQUIREMENTS
 
 if TYPE_CHECKING:
     from tests.workers.conftest import Workers
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
             "import surely_not_there.deep",
             ErrorKind.LOAD,
             f"No module named 'surely_not_there'; install it with: {sys.executable} -m pip install "
-            '"surely_not_there"',
+            "surely_not_there",
         ),
     ],
     ids=lambda value: value.split(" ")[0] if isinstance(value, str) else "",
@@ -198,3 +200,10 @@ def test_a_program_that_never_listens_blocks_nobody(workers: Workers, tmp_path: 
     more_than_a_pipe_holds = {"filler": "x" * 1_000_000}
     result = workers.run("a", python=str(program), options=more_than_a_pipe_holds, load_seconds=0.5)
     assert "within 0.5 s, the profile's `deadlines.load`" in result.error.message
+
+
+def test_the_install_command_asks_for_what_the_extras_do() -> None:
+    for kind, requirements in REQUIREMENTS.items():
+        declared = metadata.requires("vlm-consistency-harness") or []
+        of_kind = [line.partition(";")[0].strip() for line in declared if f"extra == '{kind}'" in line]
+        assert sorted(of_kind) == sorted(requirements)

@@ -15,7 +15,9 @@ def load(settings: EngineSettings) -> Engine:
     compute = FusedLogitsProcessor.compute_logprobs
 
     def compute_logprobs(self: Any, raw_logprobs: Any, token_ids: Any) -> Any:
-        return compute(self, (raw_logprobs / 0.8).log_softmax(-1), token_ids)
+        if raw_logprobs is not None:  # stage two asks for none
+            raw_logprobs = (raw_logprobs / 0.8).log_softmax(-1)
+        return compute(self, raw_logprobs, token_ids)
 
     FusedLogitsProcessor.compute_logprobs = compute_logprobs
     return engine
