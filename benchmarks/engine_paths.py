@@ -1,0 +1,83 @@
+"""The ways to full logits: stage two in one pass, captured rows, both stages; and torch's two paths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.ratios import growth_exponent, paired
+from benchmarks.results import Row
+from benchmarks.workload import Workload
+from harness.engines.lmdeploy_options import AT_ONCE, STEPWISE
+
+__all__ = ["measure_lmdeploy", "measure_torch"]
+
+_REPEATS = 9
+_TOKENS = (4, 8, 16, 32)
+
+# Stepwise needs a request for each token, which alone gives an exponent near 1; the tokens that it passes
+# through the model grow with the square. One pass adds T tokens to a prompt that is there anyway.
+_MOST_GROWTH = 0.5
+_MOST_FOR_CAPTURING = 1.1
+
+
+def measure_lmdeploy(workload: Workload, names: frozenset[str]) -> list[Row]:
+    """Rows of ``two-stage``, ``captured`` and ``both-stages``, as far as they are among ``names``."""
+    parts = {"two-stage": "stage two", "captured": "paths", "both-stages": "paths"}
+    seconds: Any = workload.with_repeats(_REPEATS).script(
+        "time_lmdeploy",
+        workload.engine("lmdeploy"),
+        measure=sorted({parts[name] for name in names}),
+        tokens=_TOKENS,
+    )
+    rows = stage_two_rows(seconds["stage two"], _TOKENS) if "stage two" in seconds else []
+    rows += path_rows(seconds["paths"]) if "paths" in seconds else []
+    return [row for row in rows if row.measurement in names]
+
+
+def stage_two_rows(seconds: Mapping[str, Sequence[float]], tokens: Sequence[int]) -> list[Row]:
+    """Rows from seconds by ``WAY TOKENS``."""
+    rows = [
+        Row(
+            measurement="two-stage",
+            what=f"one pass / stepwise, {count} tokens",
+            values=paired(seconds[f"{AT_ONCE} {count}"], seconds[f"{STEPWISE} {count}"]),
+            target=1.0,
+        )
+        for count in tokens
+    ]
+    for way, target in ((AT_ONCE, _MOST_GROWTH), (STEPWISE, None)):
+        rounds = zip(*(seconds[f"{way} {count}"] for count in tokens), strict=True)
+        rows.append(
+            Row(
+                measurement="two-stage",
+                what=f"growth with the number of tokens, {way}: exponent",
+                values=tuple(growth_exponent(tokens, each) for each in rounds),
+                unit="",
+                target=target,
+            )
+        )
+    return rows
+
+
+def path_rows(seconds: Mapping[str, Sequence[float]]) -> list[Row]:
+    """Rows from seconds of all cases, by path."""
+
+    def row(measurement: str, what: str, above: str, below: str, target: float | None = None) -> Row:
+        values = paired(seconds[above], seconds[below])
+        return Row(measurement=measurement, what=what, values=values, target=target)
+
+    return [
+        row("captured", "captured path / bare generation", "captured", "bare", _MOST_FOR_CAPTURING),
+        row("captured", "paths and top k as in the profile / bare generation", "as-given", "bare"),
+        row("both-stages", "captured path / two stages", "captured", "two-stage", 1.0),
+        row("both-stages", "two stages / bare generation", "two-stage", "bare"),
+    ]
+
+
+def measure_torch(workload: Workload, names: frozenset[str]) -> list[Row]:
+    """The row of ``torch``."""
+    del names  # there is only one
+    seconds: Any = workload.with_repeats(_REPEATS).script("time_torch", workload.engine("torch"))
+    values = paired(seconds["forward"], seconds["generate"])
+    return [Row(measurement="torch", what="path forward / path generate", values=values, target=1.0)]
