@@ -97,14 +97,16 @@ def later(request: Request) -> Request:
 def random_model() -> Path:
     """The embedded model's shape with random weights, which goes on generating for as long as it may."""
     import torch
-    from transformers import AutoConfig, InternVLForConditionalGeneration
+    from transformers import AutoConfig, AutoTokenizer, InternVLForConditionalGeneration
 
     folder = FOLDER / "random"
     shutil.copytree(EMBEDDED, folder, ignore=shutil.ignore_patterns("*.safetensors"))
     config = AutoConfig.from_pretrained(folder)
     torch.manual_seed(0)
     model = InternVLForConditionalGeneration(config).eval()
-    model.lm_head.weight.data[config.image_token_id] = 0  # no placeholders among what it generates
+    # Neither an end nor a placeholder among what it generates: of hundreds of logits one is above 0.
+    never = AutoTokenizer.from_pretrained(folder).all_special_ids
+    model.lm_head.weight.data[[config.image_token_id, *never]] = 0
     model.generation_config.eos_token_id = None
     model.save_pretrained(folder)
     return folder
