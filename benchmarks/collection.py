@@ -18,7 +18,6 @@ __all__ = ["measure_collection"]
 
 _REPEATS = 5
 _CASES = 10_000
-_IMAGES = 20
 _MOST = 3.0
 _COLLECTED = re.compile(r"^(\d+) tests collected", re.MULTILINE)
 _COLOURS = ("red", "blue", "green", "yellow")
@@ -67,7 +66,7 @@ def measure_collection(workload: Workload, names: frozenset[str]) -> list[Row]:
 def collection_rows(seconds: dict[str, list[float]], tests: int) -> list[Row]:
     """Rows from seconds of ``ours``, ``trivial`` and ``yaml``."""
     rounds = list(zip(seconds["ours"], seconds["trivial"], seconds["yaml"], strict=True))
-    what = f"{_CASES:,} cases ({tests:,} tests) / bare YAML load and as many trivial tests"
+    what = f"{_CASES:,} cases, each with its image ({tests:,} tests) / YAML load and trivial tests"
     return [
         Row(
             measurement="collection",
@@ -96,8 +95,9 @@ def write_cases(folder: Path, model: str) -> Path:
     """Write a folder ``cases`` with a profile of two engines and one suite, whose file is returned."""
     cases = folder / "cases"
     (cases / "images").mkdir(parents=True, exist_ok=True)
-    for number in range(_IMAGES):
-        Image.new("RGB", (56, 56), (12 * number, 0, 0)).save(cases / "images" / f"{number}.png")
+    for number in range(_CASES):
+        colour = (number % 256, number // 256, 0)
+        Image.new("RGB", (56, 56), colour).save(cases / "images" / f"{number}.png")
     engines = {"torch": {"paths": ["forward"]}, "lmdeploy": {"paths": ["two-stage", "captured"]}}
     profile = {"model": model, "dtype": "float32", "device": "cpu", "reference": "torch", "engines": engines}
     (cases / "profiles.yaml").write_text(json.dumps({"profiles": {"generated": profile}}), encoding="utf-8")
@@ -115,7 +115,7 @@ def _case(number: int) -> str:
     )
     return (
         f"  - id: colour-{number}\n"
-        f"    image: images/{number % _IMAGES}.png\n"
+        f"    image: images/{number}.png\n"
         f"    prompt: |-\n      What colour is object {number}?\n{options}"
         "      Answer with the option's letter.\n"
         f"    expect: {_LETTERS[number % len(_LETTERS)]}\n"

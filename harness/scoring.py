@@ -67,6 +67,7 @@ class Scoring:
         self._run_id = run_id
         self._fresh = fresh
         self._show = show
+        self._installed: dict[str, dict[str, Json]] = {}  # by interpreter
         self._engines: dict[str, _Engine | EngineError] = {}  # by engine label
         self._keys: dict[str, str] = {}  # by subject id
         self._errors: dict[str, EngineError] = {}  # by recording key
@@ -161,7 +162,9 @@ class Scoring:
             found = find_model(spec.python, settings.model, revision=spec.revision)
             settings = replace(settings, model=str(found["folder"]))
         cache = self._root / "cache"
-        installed = probe(spec.python, cache=cache)
+        if spec.python not in self._installed:  # engines often share an interpreter
+            self._installed[spec.python] = probe(spec.python, cache=cache)
+        installed = self._installed[spec.python]
         return _Engine(settings, engine_fingerprint(settings, installed, patch=spec.patch, cache=cache))
 
     def _wanted_with_rows(self, compared: Iterable[Subject]) -> set[str]:
