@@ -2,9 +2,8 @@
 
 import os
 
-from hypothesis import settings
+if os.environ.get("CI"):
+    from hypothesis import settings
 
-pytest_plugins = ["pytester"]
-
-# Hypothesis's own CI profile: derandomised and without deadlines, so a red run can be repeated.
-settings.load_profile("ci" if os.environ.get("CI") else "default")
+    # Hypothesis's own CI profile: derandomised and without deadlines, so a red run can be repeated.
+    settings.load_profile("ci")

@@ -22,6 +22,7 @@ from harness.subjects import SELECTIONS, Subject
 __all__ = ["accepted", "agreement", "recording", "rows", "tolerances", "verify"]
 
 _LOG_COLUMNS = 132
+_SUITE = Path(__file__).with_name("suite")
 _PROGRESS = pytest.StashKey[ProgressLine]()
 
 
@@ -71,6 +72,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", f"subjects(selection): which engines a test of the suite is for: {', '.join(SELECTIONS)}"
     )
+    if config.getoption("harness_cases") is not None and not _names_tests(config):
+        config.args[:] = [str(_SUITE)]
     progress = config.stash[_PROGRESS] = ProgressLine(config)
     scoring = Scoring(
         recordings_folder(config),
@@ -81,6 +84,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUN] = Run(config, scoring)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_MainProcess(config), "vlm-harness-main-process")
+
+
+def _names_tests(config: pytest.Config) -> bool:
+    """Whether the command line or the configuration says which tests to run.
+
+    ``pytest --cases DIR`` alone means the suite, even where the configuration names other tests: pytest takes
+    DIR for a hint at its root folder, and does not find the configuration when DIR lies elsewhere.
+    """
+    return config.args_source is not pytest.Config.ArgsSource.INVOCATION_DIR
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -190,7 +190,7 @@ def run_again(item: pytest.Item) -> str:
         words = ["pytest", "--pyargs", f"harness.suite.{where.stem}::{item.name}"]
     for option in ("cases", "snapshots", "recordings"):
         if (given := config.getoption(f"harness_{option}")) is not None:
-            words += [f"--{option}", str(given)]
+            words.append(f"--{option}={given}")
     if item.get_closest_marker("gpu"):
         words += ["-m", "gpu"]
     return shlex.join(words)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from harness.checks.agreement import Agreement, compare, row_belongs
@@ -67,6 +68,7 @@ class Scoring:
         self._run_id = run_id
         self._fresh = fresh
         self._show = show
+        self._stored = lru_cache(maxsize=256)(self.store.get)  # a test asks several times for its recording
         self._installed: dict[str, dict[str, Json]] = {}  # by interpreter
         self._engines: dict[str, _Engine | EngineError] = {}  # by engine label
         self._keys: dict[str, str] = {}  # by subject id
@@ -79,6 +81,7 @@ class Scoring:
         pair's full-vocabulary metrics are known already. Engines run one after another, references first.
         Engine errors are not raised here but by `recording`.
         """
+        self._stored.cache_clear()
         compared = list(compared)
         wanted = {subject.id: subject for subject in subjects}
         for subject in compared:
@@ -112,7 +115,7 @@ class Scoring:
         key = self.key(subject)
         if (error := self._errors.get(key)) is not None:
             raise error
-        recording = self.store.get(key)
+        recording = self._stored(key)
         if recording is None:
             raise EngineError(ErrorKind.FAILED, f"{subject.id} was not scored in this run")
         return replace(recording, case=subject.case.name, engine=subject.engine_label)

@@ -348,3 +348,23 @@ def test_a_whole_run_leaves_the_process_free_of_engine_libraries(project: Projec
     result = project.pytester.runpytest_subprocess(*arguments)
     result.assert_outcomes(passed=5, deselected=3)
     result.stdout.fnmatch_lines(["loaded: [[][]] tests: 5"])
+
+
+def test_cases_elsewhere_alone_mean_the_suite(
+    project: Project, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write_suite(one="say A")
+    here = tmp_path_factory.mktemp("here")
+    (here / "test_own.py").write_text("def test_own(): pass")
+    (here / "pyproject.toml").write_text("[tool.pytest]\n")
+    monkeypatch.chdir(here)
+    result = project.pytester.runpytest_inprocess(
+        "-p", "no:cacheprovider", "--cases", str(project.cases), "-k", "not snapshot"
+    )
+    result.assert_outcomes(passed=5, deselected=3)
+    assert (here / ".harness").is_dir()
+    # Tests that are named are run as named.
+    own = project.pytester.runpytest_inprocess(
+        "-p", "no:cacheprovider", "--cases", str(project.cases), "test_own.py"
+    )
+    own.assert_outcomes(passed=1)
