@@ -85,16 +85,17 @@ class Run:
         if self._broken:
             return []
         self._broken = True
-        cases: list[Case] = [case for suite in self.loaded.suites for case in suite.cases]
         names = self._config.getoption("harness_profiles")
         profiles = [p for p in self.loaded.profiles if not names or p.name in names]
         self._broken = False
-        return list(subjects(cases, profiles, selection=selection))
+        return list(subjects(self._cases(), profiles, selection=selection))
 
     def all_subjects(self) -> list[Subject]:
         """Every case on every engine of every profile, asked for in this run or not."""
-        cases = [case for suite in self.loaded.suites for case in suite.cases]
-        return list(subjects(cases, self.loaded.profiles, selection="every"))
+        return list(subjects(self._cases(), self.loaded.profiles, selection="every"))
+
+    def _cases(self) -> list[Case]:
+        return [case for suite in self.loaded.suites for case in suite.cases]
 
     def begin(self, item: pytest.Item) -> None:
         """Note on a test of the suite what it is about, before it runs."""
