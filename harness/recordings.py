@@ -33,7 +33,7 @@ from harness.journal import Journal, compact_json, disk_error
 
 __all__ = ["Recording", "RecordingStore"]
 
-_VERSION = 1  # of the entries below and of the codec; a change makes all recordings again
+_VERSION = 2  # of the entries below and of the codec; a change makes all recordings again
 _WAIT_BEFORE_TELLING = 1.0
 _FINGERPRINT_DIGITS = 16
 

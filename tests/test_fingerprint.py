@@ -236,6 +236,7 @@ SETTING_CHANGES: dict[str, object] = {
     "paths": ("generate",),
     "top_k": 5,
     "batch_size": 1,
+    "max_tiles": 6,
     "options": {"session_len": 4096},
 }
 

@@ -198,7 +198,7 @@ def test_a_deleted_journal_is_begun_anew(store: RecordingStore) -> None:
 
 def test_another_version_is_refused(store: RecordingStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.put(recording())
-    monkeypatch.setattr(recordings, "_VERSION", 2)
+    monkeypatch.setattr(recordings, "_VERSION", recordings._VERSION + 1)
     with pytest.raises(RecordingError, match=rf"{journal_path(store)} is of another.*\n(.*\n)+  mv "):
         RecordingStore(store.root).get(key_of(1))
 
@@ -397,7 +397,14 @@ def test_two_processes_make_each_recording_once(store: RecordingStore) -> None:
     assert [errors for _, errors in outputs] == ["", ""]
     made = [int(number) for output, _ in outputs for number in output.split()]
     assert sorted(made) == list(range(20))
-    assert len(Journal(journal_path(store), format_name="vlm-harness recordings", version=1).keys()) == 21
+    assert (
+        len(
+            Journal(
+                journal_path(store), format_name="vlm-harness recordings", version=recordings._VERSION
+            ).keys()
+        )
+        == 21
+    )
     assert len(journal_path(store).read_bytes().splitlines()) == 22
 
 

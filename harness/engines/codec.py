@@ -14,6 +14,7 @@ answer
 ``k``      ``reported_top`` as two parallel lists, ``[ids, logprobs]``
 ``n``      ``reported_logprobs``
 ``w``      ``seconds``
+``q``      ``question`` as a list: text, tokens, tiles, pixels, pixel means; left out when nothing is known
 reading
 ``path``   ``path``
 ``a``      ``argmax``
@@ -23,12 +24,14 @@ reading
 ``k``      ``top`` as ``[ids, logprobs]``; the ids are null where they equal the previous list's in the answer
            (``reported_top`` comes first, then the readings in order)
 ``o``      ``other_spellings``
+``h``      ``letter_ranks`` (how high the letters are); left out when empty
+``c``      ``letter_ceilings``; left out when empty
 =========  =============================================================================================
 
 Rounding: numbers keep 9 significant digits, the fewest that bring back every float32 exactly; letter logits
 are raw float32 and do come back exactly. A log-probability of a magnitude below 100 moves by 5e-8 at most,
-below what a float32 resolves there. Timings keep 4 digits. Numbers that JSON lacks are the strings ``inf``,
-``-inf`` and ``nan``. Settings and requests are not rounded. Rows are not part of the JSON.
+below what a float32 resolves there. Timings and pixel means keep 4 digits. Numbers that JSON lacks are the
+strings ``inf``, ``-inf`` and ``nan``. Settings and requests are not rounded. Rows are not part of the JSON.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ from functools import wraps
 from itertools import groupby
 from typing import Any, ParamSpec, TypeVar
 
-from harness.engines.contract import Answer, EngineSettings, Entry, Json, Reading, Request
+from harness.engines.contract import Answer, EngineSettings, Entry, Json, Question, Reading, Request
 from harness.errors import RecordingError
 
 __all__ = [
@@ -85,6 +88,7 @@ def settings_to_json(settings: EngineSettings) -> dict[str, Json]:
         "paths": list(settings.paths),
         "top_k": settings.top_k,
         "batch_size": settings.batch_size,
+        "max_tiles": settings.max_tiles,
         "options": dict(settings.options),
     }
 
@@ -130,6 +134,8 @@ def answer_to_json(answer: Answer) -> dict[str, Json]:
                 "z": None if reading.log_z is None else _number(reading.log_z),
                 "k": [None if ids == previous else ids, _numbers(entry.logprob for entry in reading.top)],
                 "o": _numbers(reading.other_spellings),
+                **({"h": _ids(reading.letter_ranks)} if reading.letter_ranks else {}),
+                **({"c": _numbers(reading.letter_ceilings)} if reading.letter_ceilings else {}),
             }
         )
         previous = ids
@@ -143,6 +149,7 @@ def answer_to_json(answer: Answer) -> dict[str, Json]:
         "k": [reported, _numbers(entry.logprob for entry in answer.reported_top)],
         "n": _numbers(answer.reported_logprobs),
         "w": {part: _number(seconds, digits=4) for part, seconds in answer.seconds.items()},
+        **({} if answer.question == Question() else {"q": _question(answer.question)}),
     }
 
 
@@ -163,6 +170,8 @@ def answer_from_json(data: Mapping[str, Any]) -> Answer:
                 log_z=None if item["z"] is None else float(item["z"]),
                 top=_entries(ids, item["k"][1]),
                 other_spellings=_floats(item["o"]),
+                letter_ranks=tuple(item.get("h", ())),
+                letter_ceilings=_floats(item.get("c", ())),
             )
         )
         previous = ids
@@ -176,7 +185,19 @@ def answer_from_json(data: Mapping[str, Any]) -> Answer:
         reported_top=reported,
         reported_logprobs=_floats(data["n"]),
         seconds={part: float(seconds) for part, seconds in data["w"].items()},
+        question=_asked(*data["q"]) if "q" in data else Question(),
     )
+
+
+def _question(question: Question) -> list[Json]:
+    means: list[Json] = [_number(mean, digits=4) for mean in question.pixel_means]
+    return [question.text, question.tokens, question.tiles, question.pixels, means]
+
+
+def _asked(
+    text: str | None, tokens: int | None, tiles: int | None, pixels: str | None, means: Iterable[float | str]
+) -> Question:
+    return Question(text=text, tokens=tokens, tiles=tiles, pixels=pixels, pixel_means=_floats(means))
 
 
 def _number(value: float, *, digits: int = 9) -> float | str:

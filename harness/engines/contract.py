@@ -5,13 +5,17 @@ names, so this module needs the standard library only.
 
 Shapes: T generated tokens, L letters on offer, V columns of the model's logits, k entries of a top-k list.
 Logarithms are natural.
+
+Not every engine tells everything. Where ids are not told (an `Answer` of a server), the answer is *by text*:
+its ids are empty and its letters are found by their text. Where a path sees only the top of a row, its
+reading is *partial*: a letter outside is known as an interval.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeAlias
 
 from harness.errors import ErrorKind
 
@@ -27,6 +31,7 @@ __all__ = [
     "Failure",
     "Json",
     "Outcome",
+    "Question",
     "Reading",
     "Request",
     "Row",
@@ -41,10 +46,12 @@ class EngineSettings:
     """How an engine is to be built; everything here is part of a recording's key.
 
     ``model`` is a local folder. ``dtype`` is ``float32``, ``float16``, ``bfloat16`` or ``auto``; ``device``
-    is ``cpu`` or ``cuda``. ``paths`` names the ways to the logits, the first of which gives the answer:
-    ``forward`` and ``generate`` for torch, ``two-stage`` and ``captured`` for lmdeploy. ``top_k`` is the
-    number of log-probabilities asked of an engine that reports them (0: none) and kept of every full row.
-    ``batch_size`` is the most cases scored together. ``options`` are those of one kind of engine only.
+    is ``cpu`` or ``cuda``. ``paths`` names the ways to the logits, the first of which gives the answer (see
+    `harness.profiles`); empty, the engine takes the best that it has, and the answer's readings say which.
+    ``top_k`` is the number of log-probabilities asked of an engine that reports them (0: none) and kept of
+    every full row. ``batch_size`` is the most cases scored together. ``max_tiles`` is the most tiles that an
+    image is cut into, its thumbnail not counted; None leaves it to the model's own configuration.
+    ``options`` are those of one kind of engine only.
     """
 
     kind: str
@@ -54,6 +61,7 @@ class EngineSettings:
     paths: tuple[str, ...]
     top_k: int
     batch_size: int
+    max_tiles: int | None = None
     options: Mapping[str, Json] = field(default_factory=dict)
 
 
@@ -83,15 +91,42 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a model was really asked, as far as its engine tells; None where it does not.
+
+    ``text`` is the prompt as rendered, before placeholders of the image are repeated: each run of them, with
+    the marks around it, is `IMAGE` once. ``tokens`` is the length of the prompt in tokens, placeholders
+    included. ``tiles`` is the number of pieces of the image that entered the vision tower, a thumbnail
+    included; 0 without an image. ``pixels`` is the SHA-256 (hexadecimal) of their values as little-endian
+    float32 in the order in which they entered, and ``pixel_means`` the mean of each tile, so that a reader
+    can tell rounding from another picture.
+    """
+
+    IMAGE: ClassVar[str] = "<image>"
+
+    text: str | None = None
+    tokens: int | None = None
+    tiles: int | None = None
+    pixels: str | None = None
+    pixel_means: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What one path to the full logits saw.
+    """What one path to the logits saw.
 
     ``argmax`` [T] and ``logprobs`` [T]: per generated token, the row's most probable id (the lowest of
     equals) and the log-probability of the token really generated. The rest describes the answer's row, the
     one that the letter is drawn from, and is empty or None when the model never got there:
     ``letter_logits`` [L] raw, ``log_z`` the log of the softmax denominator over all V,
-    ``top`` [k] the most probable entries in descending order, and
-    ``other_spellings`` [L] the probability on other single-token spellings of each letter (' A', 'a').
+    ``top`` [k] the most probable entries in descending order,
+    ``other_spellings`` [L] the probability on other single-token spellings of each letter (' A', 'a'), and
+    ``letter_ranks`` [L] how many tokens are more probable than each letter (of equals, those of a lower id).
+
+    A partial reading, whose path saw only the top of the row, has ``log_z`` 0, log-probabilities for logits,
+    and no ranks. A letter that it did not see has the logit ``-inf``, and ``letter_ceilings`` [L] is the most
+    that its log-probability can be (the log-probability itself for a letter that was seen); empty for a full
+    reading.
     """
 
     path: str
@@ -101,6 +136,13 @@ class Reading:
     log_z: float | None = None
     top: tuple[Entry, ...] = ()
     other_spellings: tuple[float, ...] = ()
+    letter_ranks: tuple[int, ...] = ()
+    letter_ceilings: tuple[float, ...] = ()
+
+    @property
+    def partial(self) -> bool:
+        """Whether the path saw only the top of the answer's row."""
+        return bool(self.letter_ceilings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +156,10 @@ class Answer:
     log-probabilities as the engine's own interface reports them (at the answer's row; of the generated
     tokens), empty when it reports none. ``seconds`` maps parts of the work to wall time.
     ``rows`` maps each path to the raw float32 logits [V] of the answer's row; a worker stores them apart from
-    the journal.
+    the journal. ``question`` is what the model was really asked.
+
+    In an answer by text ``prompt_ids``, ``generated_ids`` and ``letter_ids`` are empty, and so are the ids of
+    its readings, whose other fields stay as they are.
     """
 
     prompt_ids: tuple[int, ...]
@@ -127,6 +172,7 @@ class Answer:
     reported_logprobs: tuple[float, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     rows: Mapping[str, Row] = field(default_factory=dict, compare=False, repr=False)
+    question: Question = Question()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

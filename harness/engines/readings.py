@@ -81,7 +81,12 @@ def _with_answer(
         log_z=float(logsumexp(row)),
         top=tuple(Entry(int(i), float(logprobs[i])) for i in top.ids if logprobs[i] > -np.inf),
         other_spellings=others,
+        letter_ranks=tuple(_rank(row, token) for token in letter_ids.ids),
     )
+
+
+def _rank(row: npt.NDArray[np.floating], token: int) -> int:
+    return int((row > row[token]).sum() + (row[:token] == row[token]).sum())
 
 
 def _require_shape(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.engines import codec
-from harness.engines.contract import Answer, EngineSettings, Entry, Json, Reading, Request
+from harness.engines.contract import Answer, EngineSettings, Entry, Json, Question, Reading, Request
 from harness.errors import RecordingError
 
 IDS = st.integers(0, 200_000)
@@ -39,6 +39,17 @@ READINGS = st.builds(
     log_z=st.none() | st.floats(-1e4, 1e4),
     top=ENTRIES,
     other_spellings=tuples(st.floats(0, 1)),
+    letter_ranks=tuples(IDS),
+    letter_ceilings=tuples(LOGPROBS),
+)
+COUNTS = st.none() | st.integers(0, 5000)
+QUESTIONS = st.builds(
+    Question,
+    text=st.none() | TEXT,
+    tokens=COUNTS,
+    tiles=COUNTS,
+    pixels=st.none() | TEXT,
+    pixel_means=tuples(st.integers(-999, 999).map(lambda n: n / 256)),
 )
 PROMPT_IDS = st.lists(st.tuples(IDS, st.integers(1, 6)), max_size=8).map(
     lambda runs: tuple(i for token, count in runs for i in [token] * count)
@@ -55,6 +66,7 @@ ANSWERS = st.builds(
     reported_logprobs=tuples(LOGPROBS),
     seconds=st.dictionaries(TEXT, st.floats(0, 1e4), max_size=3),
     rows=st.just({}),
+    question=QUESTIONS,
 )
 SETTINGS = st.builds(
     EngineSettings,
@@ -65,6 +77,7 @@ SETTINGS = st.builds(
     paths=tuples(TEXT),
     top_k=st.integers(0, 100),
     batch_size=st.integers(1, 64),
+    max_tiles=st.none() | st.integers(1, 40),
     options=st.dictionaries(TEXT, JSON_VALUES, max_size=3),
 )
 REQUESTS = st.builds(
@@ -114,7 +127,9 @@ def test_requests_come_back(request: Request) -> None:
 def test_answers_come_back_up_to_nine_digits(answer: Answer) -> None:
     back = codec.answer_from_json(through_text(codec.answer_to_json(answer)))
     seconds = back.seconds
-    assert close(dataclasses.replace(back, seconds=answer.seconds), answer, 5.1e-9)
+    coarse = dataclasses.replace(back, seconds=answer.seconds, question=answer.question)
+    assert close(coarse, answer, 5.1e-9)
+    assert close(back.question, answer.question, 5.1e-4)
     assert seconds.keys() == answer.seconds.keys()
     assert all(math.isclose(seconds[k], v, rel_tol=5.1e-4) for k, v in answer.seconds.items())
     # Exact, not merely close: two engines' letters are compared at float32's resolution.

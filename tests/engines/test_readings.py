@@ -35,6 +35,15 @@ def test_the_answers_row_is_kept_with_its_letters_top_and_other_spellings() -> N
     assert [entry.logprob for entry in reading.top] == pytest.approx([logprobs[i] for i in (1, 5, 3)])
     # B's other spelling 9 lies beyond the model's columns and cannot be drawn.
     assert reading.other_spellings == pytest.approx((math.exp(logprobs[0]), math.exp(logprobs[4])))
+    assert reading.letter_ranks == (0, 2)
+    assert not reading.partial
+
+
+@given(st.lists(st.integers(-3, 3), min_size=4, max_size=9))
+def test_a_letters_rank_is_its_place_in_the_whole_order(row: list[int]) -> None:
+    order = sorted(range(len(row)), key=lambda i: (-row[i], i))
+    reading = read_rows("forward", [np.array(row, dtype=np.float32)], [0], letter_ids=AB, top_k=0)
+    assert reading.letter_ranks == (order.index(1), order.index(3))
 
 
 def test_the_answers_row_is_the_one_after_the_prefix() -> None:
