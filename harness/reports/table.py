@@ -147,13 +147,13 @@ def _closing(profile: str, summaries: Row, cases: int, engines: Sequence[str]) -
             lines.append(Text(worst))
     for engine in engines:
         own = [s for s in summaries if s.engine == engine]
-        worst = [
+        farthest = [
             f"{title} up to {value:.2g}"
             for title, pick in _WORST.items()
             if (value := _worst(map(pick, own))) is not None
         ]
         # Which of several candidates moved is seen here; the lines above name only the worst of all.
-        ending = f"; {', '.join(worst)}" if worst and len(engines) > _PAIR else ""
+        ending = f"; {', '.join(farthest)}" if farthest and len(engines) > _PAIR else ""
         devices = dict.fromkeys(s.device for s in own if s.device)
         lines += [Text(f"{engine}: {device}{ending}") for device in devices]
     return lines
