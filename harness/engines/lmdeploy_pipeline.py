@@ -258,6 +258,7 @@ class LmdeployPipeline:
             ),
             seconds=dict(scored.seconds),
             rows={} if step is None else {path: each[step].copy() for path, each in rows.items()},
+            question=scored.question,
         )
 
     def _failure(self, request: Request, error: Exception) -> Failure:

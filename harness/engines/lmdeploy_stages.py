@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from harness.engines.contract import Request
+from harness.engines.contract import Question, Request
 from harness.engines.lmdeploy_cache import CacheRoom
 from harness.engines.lmdeploy_capture import Capture, Processor
 from harness.engines.lmdeploy_options import CAPTURED, STEPWISE, TWO_STAGE
@@ -29,6 +29,7 @@ from harness.engines.lmdeploy_prompts import (
     open_image,
     placeholder_id,
 )
+from harness.engines.lmdeploy_questions import question_of
 from harness.errors import EngineError, ErrorKind
 from harness.letters import LetterIds, LetterResolver
 
@@ -70,6 +71,7 @@ class Scored:
     logprobs: tuple[Mapping[int, float], ...]
     rows: Mapping[str, Tensor]
     seconds: Mapping[str, float]
+    question: Question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,7 @@ class _Generated:
     logprobs: tuple[Mapping[int, float], ...]
     captured: Tensor | None
     seconds: Mapping[str, float]
+    question: Question
 
 
 class Stages:
@@ -174,6 +177,7 @@ class Stages:
             logprobs=generated.logprobs,
             rows={path: found for path in self._paths if (found := by_path[path]) is not None},
             seconds=seconds,
+            question=generated.question,
         )
 
     async def _stage_one(self, request: Request) -> _Generated:
@@ -192,6 +196,13 @@ class Stages:
             letters = self._resolver.resolve(text, request.letters, answer_prefix=request.answer_prefix)
             steps = request.max_new_tokens or len(letters.prefix_ids) + 1
             check_length(len(ids), steps, self._limits)
+            asked = await asyncio.to_thread(
+                question_of,
+                inputs,
+                tokenizer=self.tokenizer,
+                placeholder=self._placeholder,
+                dtype=self._engine.engine.model_config.dtype,
+            )
         except BaseException:
             self._engine.session_mgr.remove(prepared.session)
             raise
@@ -214,6 +225,7 @@ class Stages:
                 "prepare": done_preparing - started,
                 "stage one": time.perf_counter() - done_preparing,
             },
+            question=asked,
         )
 
     async def _prepare(self, conversation: list[dict[str, Any]]) -> PreprocessedRequest:

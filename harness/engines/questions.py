@@ -39,25 +39,30 @@ def question(
     text: str | None,
     prompt_ids: Sequence[int],
     placeholder: str | None,
-    pixels: Sequence[Values] = (),
+    pixels: Sequence[Values] | None = (),
 ) -> Question:
     """What was asked, from what entered the model.
 
     ``text`` is the prompt as rendered, its placeholders repeated or not yet; None where it is not known.
     ``placeholder`` is the token that stands for a piece of an image ('<IMG_CONTEXT>'), None for a model that
     takes text only. ``pixels`` are the arrays of values that entered the vision tower, in their order and
-    after rounding to the model's dtype; none without an image. Of an array [tiles, channels, height, width],
-    with an axis of images before it or not, every tile counts. In the packed form of Qwen-VL, patches
-    [patches, values], an image is not cut, and the whole array is one piece; with an axis of images before
-    it, one for each.
+    after rounding to the model's dtype; none without an image, and None where they are not known. Of an array
+    [tiles, channels, height, width], with an axis of images before it or not, every tile counts. In the
+    packed form of Qwen-VL, patches [patches, values], an image is not cut, and the whole array is one piece;
+    with an axis of images before it, one for each.
     """
+    known: dict[str, Any] = {
+        "text": None if text is None else one_mark(text, placeholder),
+        "tokens": len(prompt_ids),
+    }
+    if pixels is None:
+        return Question(**known)
     pieces = [piece for values in pixels for piece in _pieces(np.asarray(values))]
     digest = hashlib.sha256()
     for piece in pieces:
         digest.update(np.ascontiguousarray(piece, dtype="<f4").tobytes())
     return Question(
-        text=None if text is None else one_mark(text, placeholder),
-        tokens=len(prompt_ids),
+        **known,
         tiles=len(pieces),
         pixels=digest.hexdigest() if pieces else None,
         pixel_means=tuple(float(piece.mean(dtype=np.float64)) for piece in pieces),
