@@ -30,6 +30,7 @@ from harness.engines.lmdeploy_prompts import (
     placeholder_id,
 )
 from harness.engines.lmdeploy_questions import question_of
+from harness.engines.lmdeploy_tiles import image_options
 from harness.errors import EngineError, ErrorKind
 from harness.letters import LetterIds, LetterResolver
 
@@ -98,6 +99,7 @@ class Stages:
         top_k: int,
         stage_two: str,
         limits: Mapping[str, int],
+        max_tiles: int | None = None,
     ) -> None:
         """``limits`` are the most tokens a sequence may have, each by the name of the option that sets it."""
         self._engine = engine
@@ -108,6 +110,7 @@ class Stages:
         self.tokenizer = engine.tokenizer.model.model
         self._resolver = LetterResolver(self.tokenizer)
         self._placeholder = placeholder_id(engine)
+        self._image_options = image_options(engine, max_tiles)
         cache = engine.engine.cache_config
         self._room = CacheRoom(cache.num_gpu_blocks - cache.num_reserved_gpu_blocks, cache.block_size)
 
@@ -187,7 +190,7 @@ class Stages:
         """
         started = time.perf_counter()
         image = None if request.image is None else await asyncio.to_thread(open_image, request.image)
-        prepared = await self._prepare(messages(request, image))
+        prepared = await self._prepare(messages(request, image, self._image_options))
         try:
             inputs = dict(prepared.inputs)  # LMDeploy takes the image out of its own
             ids = inputs["input_ids"]

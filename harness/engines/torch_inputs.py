@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jinja2 import TemplateError
@@ -123,10 +124,10 @@ class Prompts:
         self, context: str, ids: Sequence[int], tensors: Mapping[str, torch.Tensor], request: Request
     ) -> Question:
         values = tensors.get("pixel_values")
-        if values is not None:
-            pixels = [values.to(self._dtype).float().numpy()]
+        if request.image is None:
+            pixels: list[Any] | None = []
         else:
-            pixels = None if request.image is not None else []
+            pixels = None if values is None else [values.to(self._dtype).float().numpy()]
         placeholder = getattr(self._processor, "image_token", None) if self._takes_images else None
         return question(text=context, prompt_ids=ids, placeholder=placeholder, pixels=pixels)
 
