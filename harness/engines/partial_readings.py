@@ -47,8 +47,8 @@ def read_top(
 ) -> Reading:
     """What ``path`` saw, from the most probable entries of each row: ``tops`` [T], log-probabilities by id.
 
-    Each must hold the generated token of its row. Its largest entry, of equals that of the lowest id, is taken
-    for the row's most probable. Letters outside the answer's list get ``-inf`` and a ceiling.
+    Each must hold the generated token of its row. Its largest entry, of equals that of the lowest id, is the
+    row's most probable. Letters outside the answer's list get ``-inf`` and a ceiling.
 
     Raises EngineError: FAILED if a row has no list or its list lacks the generated token, NOT_FINITE for a
     NaN or a log-probability of a generated token that is infinite, and for entries above 0.
