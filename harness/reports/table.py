@@ -107,7 +107,7 @@ def _case_table(rows: Sequence[Row], engines: Sequence[str], checks: Sequence[st
             row[0].case,
             row[0].expected,
             *(_top(row, engine) for engine in engines),
-            _figure(_worst([s.figures.worst for s in row])),
+            _change(row),
             _figure(_worst([s.figures.kl for s in row])),
             *(_marks(row, check, engines) for check in checks),
         )
@@ -126,7 +126,7 @@ def _suite_table(summaries: Row) -> Table:
             str(len({summary.case for summary in own})),
             str(len(own)),
             *(str(counts[status]) for status in _NAMES),
-            _figure(_worst([s.figures.worst for s in own])),
+            _change(own),
             _figure(_worst([s.figures.kl for s in own])),
         )
     return table
@@ -165,7 +165,8 @@ def _where_worst(title: str, summaries: Row, pick: Callable[[CheckSummary], floa
         return ""
     value, summary = max(known, key=lambda pair: (math.isnan(pair[0]), pair[0]))
     letter = f", letter {summary.figures.worst_letter}" if title == "|Δp|" else ""
-    return f"largest {title}: {value:.2g} ({summary.case}, {summary.engine}{letter}; {summary.place})"
+    bound = "at most " if title == "|Δp|" and summary.figures.bounded else ""
+    return f"largest {title}: {bound}{value:.2g} ({summary.case}, {summary.engine}{letter}; {summary.place})"
 
 
 def _top(row: Row, engine: str) -> str:
@@ -183,6 +184,13 @@ def _marks(row: Row, check: str, engines: Sequence[str]) -> Text:
 def _worst(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return max(known, key=lambda value: (math.isnan(value), value), default=None)
+
+
+def _change(row: Row) -> str:
+    """The largest |Δp|, with '≤' where it is only known to be no larger."""
+    worst = _worst([s.figures.worst for s in row])
+    bounded = any(s.figures.bounded for s in row if s.figures.worst == worst)
+    return f"{'≤' if bounded else ''}{_figure(worst)}"
 
 
 def _figure(value: float | None) -> str:
