@@ -8,6 +8,7 @@
 ``uv_program.py``   running uv, and what to do about what it says
 ``folder.py``       what is on disk
 ``hold.py``         locks of processes on it
-``checking.py``     whether an interpreter can load an engine
+``inventory.py``    which environments there are, and which engines use them
+``checking.py``     whether an interpreter can load an engine, with ``loadable_report.py`` in it
 ==================  ================================================================
 """

@@ -97,6 +97,12 @@ class EnvironmentsFolder:
         self.prepare()
         return Hold(self.root / "holds" / name)
 
+    def last_used(self, environment: str) -> float | None:
+        """When it was last used, in seconds since the epoch; None where that is not known."""
+        with suppress(FileNotFoundError):
+            return (self.root / "holds" / environment).stat().st_mtime
+        return None
+
     def prepare(self) -> None:
         """Make the folder, kept out of version control."""
         if not (ignore := self.root / ".gitignore").exists():

@@ -40,6 +40,12 @@ REQUIREMENTS = {
 }
 """What each kind of engine needs in its interpreter, as the extras of the same names say."""
 
+LOADED_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "torch": ("transformers.AutoModelForImageTextToText", "transformers.AutoProcessor"),
+    "lmdeploy": ("lmdeploy.pipeline", "lmdeploy.GenerationConfig", "lmdeploy.PytorchEngineConfig"),
+}
+"""What each kind of engine cannot do without in its library, whatever the version."""
+
 ENVIRONMENT_MARKER: Final = "harness-environment.json"
 """A file in environments that the harness made (see `harness.environments`)."""
 
