@@ -197,7 +197,7 @@ def _check(options: argparse.Namespace, environments: Environments, engines: Seq
         return 2
     cannot = 0
     for engine in chosen:
-        loadable = check_loadable(engine.label, engine.spec, environments, given=options.environments)
+        loadable = check_loadable(engine.label, engine.spec, environments)
         cannot += not loadable
         found = ", ".join(f"{name} {version}" for name, version in loadable.found.items())
         where = f" in {loadable.python}" if loadable.python else ""

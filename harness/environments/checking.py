@@ -11,7 +11,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from harness.environments.store import Environments, command_for
+from harness.environments.store import Environments
 from harness.errors import EngineError
 from harness.profiles import EngineSpec
 from harness.workers.interpreter import ask
@@ -44,18 +44,13 @@ class Loadable:
         return not self.missing
 
 
-def check_loadable(
-    label: str, spec: EngineSpec, environments: Environments, *, given: Path | None
-) -> Loadable:
-    """Try in an engine's interpreter what the engine needs; its environment is not made for it.
-
-    ``given`` is the folder of environments as it stood on the command line.
-    """
+def check_loadable(label: str, spec: EngineSpec, environments: Environments) -> Loadable:
+    """Try in an engine's interpreter what the engine needs; its environment is not made for it."""
     python = spec.python
     if spec.environment is not None:
         lock = environments.known_lock(spec.environment)
         if lock is None or environments.folder.marker(lock.id) is None:
-            make = command_for("make", label, spec.location.file.parent, given)
+            make = environments.command_to_make(label, spec.location)
             return Loadable(python=None, found={}, missing=("its environment, which is not made",), mend=make)
         python = str(environments.folder.python(lock.id))
     requirements = [Requirement(text) for text in REQUIREMENTS.get(spec.settings.kind, ())]

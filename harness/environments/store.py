@@ -22,7 +22,7 @@ from harness.environments.uv_program import UvError
 from harness.errors import EngineError, ErrorKind
 from harness.profiles import EngineSpec
 
-__all__ = ["Environments", "Interpreter", "Show", "command_for"]
+__all__ = ["Environments", "Interpreter", "Show"]
 
 Show = Callable[[str, str], None]
 """Takes what is being done, and a note about it such as the seconds it has taken."""
@@ -119,6 +119,15 @@ class Environments:
         finally:
             hold.release()
 
+    def command_to_make(self, label: str, location: Location) -> str:
+        """The command line that makes the environment of the engine at ``location``."""
+        words = ["harness", "env", "make", label]
+        if (cases := shown(location.file.parent)) != "cases":
+            words += ["--cases", cases]
+        if self._given is not None:
+            words += ["--environments", shown(self._given)]
+        return shlex.join(words)
+
     def close(self) -> None:
         """Hold nothing any more."""
         while self._held:
@@ -180,7 +189,7 @@ class Environments:
             yield
             noted.unlink(missing_ok=True)
         except UvError as error:
-            again = command_for("make", order.label, order.location.file.parent, self._given)
+            again = self.command_to_make(order.label, order.location)
             message = (
                 f"engine {order.label} ({order.location}, requirements: {order.request}): {error.what}\n"
                 f"what to do: {error.advice}\nthen: {again}"
@@ -200,16 +209,6 @@ class Environments:
             "what to do: free some of the disk, with `harness env remove --unused` for one, or name another "
             "folder with --environments",
         )
-
-
-def command_for(action: str, name: str, cases: Path, environments: Path | None) -> str:
-    """The command line ``harness env ACTION NAME`` for these folders."""
-    words = ["harness", "env", action, name]
-    if (folder := shown(cases)) != "cases":
-        words += ["--cases", folder]
-    if environments is not None:
-        words += ["--environments", shown(environments)]
-    return shlex.join(word for word in words if word)
 
 
 def _waiting(show: Show) -> Callable[[float], None]:
