@@ -130,11 +130,13 @@ class UvProgram:
 
     def _communicate(self, process: subprocess.Popen[bytes], given: bytes, start: int) -> bytes:
         began = time.monotonic()
+        rest: bytes | None = given
         try:
             while True:
                 try:
-                    return process.communicate(given, timeout=_TELL_SECONDS)[0]
+                    return process.communicate(rest, timeout=_TELL_SECONDS)[0]
                 except subprocess.TimeoutExpired:
+                    rest = None  # goes on with what was given
                     self.show(time.monotonic() - began, _tail(self.log, start).rpartition("\n")[2].strip())
         finally:
             if process.returncode is None:
