@@ -154,9 +154,6 @@ def _make(options: argparse.Namespace, environments: Environments, engines: Sequ
     if (chosen := _chosen(options.names, engines)) is None:
         return 2
     wanted = [engine for engine in chosen if engine.spec.environment is not None]
-    for engine in chosen if options.names else ():
-        if engine not in wanted:
-            print(f"{engine.label}: nothing to make, it runs in {engine.spec.python}")
     failed = 0
     for engine in wanted:
         began = time.monotonic()
@@ -172,8 +169,8 @@ def _make(options: argparse.Namespace, environments: Environments, engines: Sequ
             print(error, file=sys.stderr)
         else:
             print(f"{engine.label}: {interpreter.path} ({time.monotonic() - began:.1f} s)")
-    if not wanted:
-        print("no engine here names `requirements`; nothing to make")
+    for engine in () if wanted else chosen:
+        print(f"{engine.label}: nothing to make, it runs in {engine.spec.python}")
     return 1 if failed else 0
 
 

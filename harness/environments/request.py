@@ -151,10 +151,12 @@ def _absolute_requirement(text: str, here: Path) -> str:
         raise _WrongError(f"{describe(text)}, an option", allowed)
     if _URL.fullmatch(text):
         return text
+    if text.endswith(_ARCHIVES) and "@" not in text:  # x-1.0.tar.gz alone would pass for a name
+        return str(_existing(text, here, named=False))
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
-        if not re.search(r"[/\\]|^~|^\.", text) and not text.endswith(_ARCHIVES):
+        if not re.search(r"[/\\]|^~|^\.", text):
             why = str(error).splitlines()[0]
             allowed = "a requirement such as lmdeploy==0.12.3, NAME @ LOCATION, a URL, or a path"
             raise _WrongError(f"{describe(text)} ({why})", allowed) from error

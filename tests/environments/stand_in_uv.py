@@ -32,7 +32,8 @@ def main() -> int:
         (place / "bin" / "python").symlink_to(sys.executable)
         (place / "pyvenv.cfg").write_text("version_info = 3.11.99\n")
     if "say" in order:
-        print(order["say"], file=sys.stderr, flush=True)
+        sys.stderr.write(order["say"] + "\n")
+        sys.stderr.flush()
     time.sleep(order.get("sleep", 0))
     if "exit" in order:
         return int(order["exit"])
@@ -40,9 +41,10 @@ def main() -> int:
         version = order.get("version", "1.0")
         for line in given.splitlines():
             name, _, pinned = line.partition("==")
-            print(line if " @ " in line else f"{name}=={pinned or version} \\\n    --hash=sha256:{'0' * 64}")
+            lock = f"{name}=={pinned or version} \\\n    --hash=sha256:{'0' * 64}"
+            sys.stdout.write((line if " @ " in line else lock) + "\n")
     if command == "find":
-        print(sys.executable)
+        sys.stdout.write(sys.executable + "\n")
     return 0
 
 
