@@ -41,9 +41,7 @@ profiles:
 
 @pytest.fixture
 def uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandInUv:
-    stand_in = StandInUv(tmp_path / "uv")
-    monkeypatch.setattr("uv.find_uv_bin", lambda: str(stand_in.program))
-    return stand_in
+    return StandInUv.in_place_of_uv(tmp_path / "uv", monkeypatch)
 
 
 @pytest.fixture
