@@ -86,6 +86,8 @@ class Making:
                 profiles=str(profiles),
             ),
         )
+        if self.folder.marker(lock.id) is None:  # else it would be made again and again
+            raise UvError("its environment was made and cannot be used", f"no interpreter in {place}")
 
     def _uv(self, request: EnvironmentRequest, what: str, hold: int | None) -> UvProgram:
         began = time.monotonic()

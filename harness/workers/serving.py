@@ -211,9 +211,8 @@ def _refusal(kind: str, error: BaseException) -> dict[str, str]:
     if isinstance(error, ModuleNotFoundError) and error.name:
         root = error.name.partition(".")[0]
         wanted = REQUIREMENTS[kind] if kind in REQUIREMENTS and root in _IN_REQUIREMENTS else (root,)
-        if Path(
-            sys.prefix, ENVIRONMENT_MARKER
-        ).exists():  # made by the harness, and so shared and without pip
+        # An environment that the harness made has no pip, and others may share it.
+        if Path(sys.prefix, ENVIRONMENT_MARKER).exists():
             words += f"; add to the engine's `requirements` in profiles.yaml: {', '.join(wanted)}"
         else:
             words += f"; install it with: {shlex.join([sys.executable, '-m', 'pip', 'install', *wanted])}"
