@@ -73,7 +73,7 @@ def operators() -> dict[str, dict[str, str]]:
     from lmdeploy.pytorch.backends.flash_attention import FlashAttentionBuildSpec
     from lmdeploy.pytorch.backends.lora import LoRABuildSpec
 
-    from harness.engines.lmdeploy_on_cpu_ops import CpuOpsBackend
+    from harness.engines.lmdeploy_on_cpu_specs import CpuOpsBackend
 
     paged = PagedAttentionBuildSpec(
         num_heads=4, head_dim=8, scale=None, num_kv_heads=2, v_head_dim=8, alibi=False, sliding_window=None,
@@ -107,7 +107,7 @@ def operators() -> dict[str, dict[str, str]]:
 def caches() -> dict[str, dict[str, str]]:
     from types import SimpleNamespace
 
-    from harness.engines.lmdeploy_on_cpu_ops import CpuOpsBackend
+    from harness.engines.lmdeploy_on_cpu_specs import CpuOpsBackend
 
     def build(**cache: int) -> object:
         config = SimpleNamespace(**{"quant_policy": 0, "window_size": -1, **cache})
@@ -194,7 +194,7 @@ def device() -> dict[str, Any]:
     """How calls that name 'cuda' end, within the context of LMDeploy's engine and outside."""
     import torch
 
-    from harness.engines.lmdeploy_on_cpu_ops import CudaReadAsCpu
+    from harness.engines.lmdeploy_on_cpu_device import CudaReadAsCpu
 
     host = torch.zeros(2)
     with CudaReadAsCpu():
@@ -227,7 +227,8 @@ def main() -> None:
     ):
         importlib.import_module(name)
     facts["late"] = install_late()
-    importlib.import_module("harness.engines.lmdeploy_on_cpu_ops")
+    for name in ("device", "specs"):
+        importlib.import_module(f"harness.engines.lmdeploy_on_cpu_{name}")
     facts["missing"] = without_a_name()
     before = everything()
     lmdeploy_on_cpu.install(dtype="float32")
