@@ -215,7 +215,7 @@ class Access:
         return tuple(entries)
 
     def reset(self) -> None:
-        """Drop what requests that generate nothing left to be decoded further, unless LMDeploy does it itself.
+        """Drop what requests that generate nothing left to be decoded, unless LMDeploy does it itself.
 
         The model's agent keeps their state until it is told that they are gone. An LMDeploy that lists them
         among its running sequences tells it with the next step, for which the state must still be there. One

@@ -28,7 +28,7 @@ class InputScores:
     letters: tuple[float, ...]
 
     def reading(self, generated_ids: Sequence[int], *, step: int | None, top_k: int) -> Reading:
-        """What the path saw: log-probabilities for logits and ``log_z`` 0, since there is no row."""
+        """What the path saw: a partial reading, though one in which no letter is missing."""
         argmax = tuple(_descending(entries)[0].id for entries in self.generated)
         logprobs = tuple(
             float(entries[token]) for token, entries in zip(generated_ids, self.generated, strict=True)
@@ -42,6 +42,7 @@ class InputScores:
             letter_logits=self.letters,
             log_z=0.0,
             top=tuple(_descending(self.generated[step])[:top_k]),
+            letter_ceilings=self.letters,
         )
 
 

@@ -19,6 +19,7 @@ from harness.engines import lmdeploy_on_cpu
 from harness.errors import EngineError
 
 WATCHED = ("torch", "lmdeploy", "transformers")
+MISSING = ("lmdeploy.pytorch.backends.selector._get_backend", "lmdeploy.pytorch.config._update_torch_dtype")
 
 
 def refused(call: Callable[[], object]) -> dict[str, str]:
@@ -50,18 +51,38 @@ def install_late() -> dict[str, str]:
     return late
 
 
-def without_a_name() -> dict[str, Any]:
-    """An LMDeploy that lacks the last of the names."""
-    name = lmdeploy_on_cpu.REPLACED[-1].name
-    module, _, attribute = name.rpartition(".")
-    owner = importlib.import_module(module)
-    removed = vars(owner).pop(attribute)
+def without_names() -> dict[str, Any]:
+    """An LMDeploy that lacks two of the names."""
+    removed = []
+    for name in MISSING:
+        module, _, attribute = name.rpartition(".")
+        owner = importlib.import_module(module)
+        removed.append((owner, attribute, vars(owner).pop(attribute)))
     before = everything()
     result: dict[str, Any] = refused(lmdeploy_on_cpu.replace_names)
     after = everything()
     result["touched"] = [name for name in after if after[name] is not before.get(name)]
-    setattr(owner, attribute, removed)
+    for owner, attribute, value in removed:
+        setattr(owner, attribute, value)
     return result
+
+
+def elsewhere() -> dict[str, bool]:
+    """Names that are not in their place but in the other one, and names that may be missing."""
+    agent: Any = importlib.import_module("lmdeploy.pytorch.engine.model_agent.agent")
+    package: Any = importlib.import_module("lmdeploy.pytorch.engine.model_agent")
+    vision: Any = importlib.import_module("lmdeploy.vl.engine")
+    moved = agent._try_to_cuda
+    optional = vision._resolve_mm_feature_dtype
+    del agent._try_to_cuda, vision._resolve_mm_feature_dtype
+    package._try_to_cuda = moved
+    owners = lmdeploy_on_cpu._owners()
+    agent._try_to_cuda, vision._resolve_mm_feature_dtype = moved, optional
+    del package._try_to_cuda
+    return {
+        "found": owners["lmdeploy.pytorch.engine.model_agent._try_to_cuda"] is package,
+        "left out": "lmdeploy.vl.engine._resolve_mm_feature_dtype" not in owners,
+    }
 
 
 def operators() -> dict[str, dict[str, str]]:
@@ -229,7 +250,8 @@ def main() -> None:
     facts["late"] = install_late()
     for name in ("device", "specs"):
         importlib.import_module(f"harness.engines.lmdeploy_on_cpu_{name}")
-    facts["missing"] = without_a_name()
+    facts["missing"] = without_names()
+    facts["elsewhere"] = elsewhere()
     before = everything()
     lmdeploy_on_cpu.install(dtype="float32")
     after = everything()
