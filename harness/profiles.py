@@ -22,7 +22,7 @@ from harness.yaml_source import read_document
 
 __all__ = ["EngineSpec", "Profile", "load_profiles", "read_profiles"]
 
-_PATHS = {"torch": ("forward", "generate"), "lmdeploy": ("two-stage", "captured", "scored")}
+_PATHS = {"torch": ("forward", "generate"), "lmdeploy": ("two-stage", "captured", "scored", "top-k")}
 # LMDeploy's versions have different paths: the engine takes the best that it finds.
 _DEFAULT_PATHS: Mapping[str, tuple[str, ...]] = {"torch": ("forward",), "lmdeploy": ()}
 _OPTIONS = {

@@ -21,6 +21,7 @@ __all__ = [
     "PINNED",
     "SCORED",
     "STEPWISE",
+    "TOP_K",
     "TWO_STAGE",
     "check_settings",
     "engine_options",
@@ -30,7 +31,9 @@ __all__ = [
 TWO_STAGE: Final = "two-stage"
 CAPTURED: Final = "captured"
 SCORED: Final = "scored"
-PATHS: Final = (TWO_STAGE, CAPTURED, SCORED)
+TOP_K: Final = "top-k"
+PATHS: Final = (TWO_STAGE, CAPTURED, SCORED, TOP_K)
+"""In the order of what they tell: of full rows, of every letter, of the letters that are among the top."""
 AT_ONCE: Final = "one-pass"
 STEPWISE: Final = "stepwise"
 
@@ -73,6 +76,8 @@ def check_settings(settings: EngineSettings) -> None:
         _one_of("paths", path, PATHS)
     if settings.top_k < 0:
         raise _refusal("top_k", str(settings.top_k), "0 or more")
+    if TOP_K in settings.paths and settings.top_k == 0:
+        raise _refusal("top_k", "0 for the path top-k", "1 or more")
     if settings.batch_size < 1:
         raise _refusal("batch_size", str(settings.batch_size), "1 or more")
     _check_options(settings.options)

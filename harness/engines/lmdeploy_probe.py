@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from harness.engines.contract import Json
 from harness.engines.lmdeploy_access import Access, Entries, Prepared
 from harness.engines.lmdeploy_capture import Capture
-from harness.engines.lmdeploy_options import CAPTURED, SCORED, TWO_STAGE
+from harness.engines.lmdeploy_options import CAPTURED, PATHS, SCORED, TOP_K, TWO_STAGE
 from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ __all__ = ["Probe", "choose_paths", "probe"]
 RAW: Final = "raw"
 ABSENT: Final = "absent"
 ONE_CANDIDATE: Final = "one token with 0.0"
+
+_NO_LIST: Final[Mapping[str, str]] = {
+    ABSENT: "the pipeline reports no log-probabilities",
+    ONE_CANDIDATE: "under greedy decoding the pipeline reports one token with 0.0, which tells nothing",
+}
 
 _LMDEPLOYS_TEMPERATURE: Final = 0.8
 _CLOSE: Final = 0.1
@@ -90,6 +95,10 @@ async def probe(access: Access) -> Probe:
         row = rows[-1] if row is None else row
         paths[TWO_STAGE] = _way_of_stage_two(access)
     reported = _reported(entries, ids[0], row)
+    if reported in _NO_LIST:
+        lacking[TOP_K] = _NO_LIST[reported]
+    else:
+        paths[TOP_K] = f"logprobs while generating ({reported})"
     if not access.scores_inputs:
         lacking[SCORED] = "GenerationConfig has no logprob_start_len"
     else:
@@ -111,8 +120,10 @@ async def probe(access: Access) -> Probe:
     )
 
 
-def choose_paths(asked: Sequence[str], found: Probe) -> tuple[str, ...]:
+def choose_paths(asked: Sequence[str], found: Probe, *, reports: bool) -> tuple[str, ...]:
     """The paths to go: those ``asked`` for or, where none are, the best there are.
+
+    ``reports`` is whether log-probabilities are asked of the pipeline, as the path top-k needs them.
 
     Raises EngineError: UNSUPPORTED for a path that is not there, LOAD if none is.
     """
@@ -124,8 +135,9 @@ def choose_paths(asked: Sequence[str], found: Probe) -> tuple[str, ...]:
                 f"({found.lacking.get(path, 'unknown')}); allowed: {', '.join(found.paths) or 'none'}. Name "
                 "those in the profile, leave paths out to get the best there is, or use another LMDeploy",
             )
-    full = tuple(path for path in (TWO_STAGE, CAPTURED) if path in found.paths)
-    chosen = tuple(asked) or full or tuple(path for path in (SCORED,) if path in found.paths)
+    best = [path for path in PATHS if path in found.paths and (path != TOP_K or reports)]
+    full = [path for path in best if path in (TWO_STAGE, CAPTURED)]
+    chosen = tuple(asked or full or best[:1])
     if not chosen:
         reasons = "; ".join(f"{path}: {why}" for path, why in found.lacking.items())
         raise EngineError(

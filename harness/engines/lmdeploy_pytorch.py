@@ -20,9 +20,10 @@ import numpy.typing as npt
 from harness.engines import lmdeploy_on_cpu
 from harness.engines.contract import Answer, EngineSettings, Entry, Failure, Json, Outcome, Reading, Request
 from harness.engines.lmdeploy_access import Access
-from harness.engines.lmdeploy_options import ENGINE_OPTIONS, PINNED, SCORED, stage_two
+from harness.engines.lmdeploy_options import ENGINE_OPTIONS, PINNED, SCORED, TOP_K, stage_two
 from harness.engines.lmdeploy_probe import Probe, choose_paths, probe
 from harness.engines.lmdeploy_stages import Scored, Stages
+from harness.engines.partial_readings import read_top
 from harness.engines.readings import read_rows
 from harness.errors import EngineError, ErrorKind, LettersError
 
@@ -70,7 +71,7 @@ class LmdeployPipeline:
             "max_prefill_token_num": int(self._engine.engine.cache_config.max_prefill_token_num),
         }
         self._probe = self._probed()
-        self._paths = choose_paths(settings.paths, self._probe)
+        self._paths = choose_paths(settings.paths, self._probe, reports=settings.top_k > 0)
         self._stages = Stages(
             self._engine,
             self._access,
@@ -191,7 +192,10 @@ class LmdeployPipeline:
             answer_step=step,
             readings=tuple(self._reading(path, scored, rows.get(path)) for path in self._paths),
             reported_top=top,
-            reported_logprobs=tuple(
+            # Where they are the only path there is, they are no second account of the answer.
+            reported_logprobs=()
+            if self._paths == (TOP_K,)
+            else tuple(
                 float(entries[token])
                 for token, entries in zip(scored.generated_ids, scored.logprobs, strict=False)
             ),
@@ -204,6 +208,8 @@ class LmdeployPipeline:
         letters, ids, top_k = scored.letter_ids, scored.generated_ids, self._settings.top_k
         if path == SCORED and scored.scores is not None:
             return scored.scores.reading(ids, step=letters.answer_step(ids), top_k=top_k)
+        if path == TOP_K:
+            return read_top(TOP_K, scored.logprobs, ids, letter_ids=letters)
         if rows is None:
             raise EngineError(ErrorKind.FAILED, f"{path}: LMDeploy gave no rows of logits")
         return read_rows(path, rows, ids, letter_ids=letters, top_k=top_k)
