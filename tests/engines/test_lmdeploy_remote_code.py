@@ -17,16 +17,11 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, *, asks: bool) -> None:
     """A `lmdeploy.pipeline` whose Pipeline is told about remote code, or not."""
     module = types.ModuleType("lmdeploy.pipeline")
 
-    class Pipeline:
-        if asks:
+    def told(model_path: str, *, trust_remote_code: bool = False) -> None: ...
 
-            def __init__(self, model_path: str, trust_remote_code: bool = False) -> None: ...
+    def not_told(model_path: str, **others: object) -> None: ...
 
-        else:
-
-            def __init__(self, model_path: str, **others: object) -> None: ...
-
-    vars(module)["Pipeline"] = Pipeline
+    vars(module)["Pipeline"] = told if asks else not_told
     monkeypatch.setitem(sys.modules, "lmdeploy", types.ModuleType("lmdeploy"))
     monkeypatch.setitem(sys.modules, "lmdeploy.pipeline", module)
 
