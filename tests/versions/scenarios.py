@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 from harness.engines import lmdeploy_pipeline, lmdeploy_stages
 from harness.engines.contract import Answer, EngineSettings, Request
-from harness.errors import EngineError
+from tests.engines.lmdeploy_scenarios import refused
 
 ROOT = Path(__file__).parents[2]
 EMBEDDED = ROOT / "cases" / "models" / "embedded"
@@ -59,14 +58,6 @@ def loaded(**changes: Any) -> Iterator[Any]:
 
 def answers(engine: Any, asked: Sequence[Request]) -> dict[str, Answer]:
     return {outcome.case: outcome.result for outcome in engine.score(asked)}
-
-
-def refused(call: Callable[[], object]) -> dict[str, str]:
-    try:
-        call()
-    except EngineError as error:
-        return {"kind": error.kind.value, "message": error.message}
-    return {"kind": "none", "message": "nothing was raised"}
 
 
 def gaps(answer: Answer) -> list[float]:
