@@ -23,8 +23,9 @@ from harness.yaml_source import read_document
 
 __all__ = ["EngineSpec", "Profile", "load_profiles", "read_profiles"]
 
-_PATHS = {"torch": ("forward", "generate"), "lmdeploy": ("two-stage", "captured")}
-_DEFAULT_PATHS = {"torch": ("forward",), "lmdeploy": ("two-stage", "captured")}
+_PATHS = {"torch": ("forward", "generate"), "lmdeploy": ("two-stage", "captured", "scored", "top-k")}
+# LMDeploy's versions have different paths: the engine takes the best that it finds.
+_DEFAULT_PATHS: Mapping[str, tuple[str, ...]] = {"torch": ("forward",), "lmdeploy": ()}
 _OPTIONS = {
     "torch": ("attention", "threads", "trust_remote_code"),
     "lmdeploy": tuple(name for name in Options.model_fields if name not in ("attention", "threads")),
