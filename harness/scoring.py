@@ -127,6 +127,10 @@ class Scoring:
         rows = {path: self.store.load_row(key, path) for path in subject.engine.settings.paths}
         return {path: row for path, row in rows.items() if row is not None}
 
+    def job(self, subject: Subject) -> Job:
+        """How the subject's engine is run for its recordings; raises `EngineError` if it is not there."""
+        return self._job(_Plan(subject.engine_label, self._engine(subject), {subject.id: subject}))
+
     def agreement(self, subject: Subject) -> Agreement:
         """The subject's recording beside its reference's, with full-vocabulary metrics from rows or journal.
 
@@ -219,8 +223,10 @@ class Scoring:
         fingerprint: Mapping[str, Json] = plan.engine.fingerprint
         requests = [(key, request_for(subject.case, subject.profile)) for key, subject in missing.items()]
         phase = "starting"
+        job = self._job(plan)
+        job.log.unlink(missing_ok=True)  # workers append to it; an earlier run's lines would mislead
         # closing: the worker ends with the run, however that is left, not when Python gets round to it.
-        with closing(run(self._job(plan), requests)) as events:
+        with closing(run(job, requests)) as events:
             for event in events:
                 match event:
                     case Loaded():
@@ -247,7 +253,6 @@ class Scoring:
     def _job(self, plan: _Plan) -> Job:
         spec = next(iter(plan.subjects.values())).engine
         log = self._root / "logs" / f"{plan.label}.log"
-        log.unlink(missing_ok=True)  # workers append to it; an earlier run's lines would mislead
         return Job(
             python=spec.python,
             settings=plan.engine.settings,
