@@ -111,7 +111,7 @@ def account_for(
     own = list({subject.case.name: subject.case for subject in asked}.values())
     timed = _spread(own, plan.cases_per_path) if plan.rounds else []
     if timed:
-        engines = _measured(engines, asked, timed, scoring, plan, show, work)
+        engines = _measured(engines, profile, asked, timed, scoring, plan, show, work)
     return Account(
         profile=profile.name,
         suites=len({case.suite for case in own}),
@@ -195,6 +195,7 @@ def _limits(spec: EngineSpec, fingerprint: Mapping[str, Json], plan: Plan) -> Li
 
 def _measured(
     engines: Sequence[EngineAccount],
+    profile: Profile,
     asked: Sequence[Subject],
     timed: Sequence[Case],
     scoring: Scoring,
@@ -226,7 +227,7 @@ def _measured(
             )
             own.log.unlink(missing_ok=True)  # as for recordings: workers append to it
             paths.append(TimedPath(engine=engine.name, path=path, job=own))
-    requests = [request_for(case) for case in timed]
+    requests = [request_for(case, profile) for case in timed]
     costs = [*measure_paths(paths, requests, rounds=plan.rounds, show=show, work=work), *refused]
     return [
         replace(engine, costs=tuple(cost for cost in costs if cost.engine == engine.name))

@@ -72,7 +72,7 @@ def test_costs_with_their_spread_and_device() -> None:
     assert "e captured 200 2.00 (1.00 to 3.00) 2.00 (1.00 to 3.00) the whole row" in told
     assert "e top-k 40 100 1.00 1.00 the top of the row" in told
     assert "e scored not timed: not on this engine" in told
-    assert "timed on: e: GPU" in told
+    assert "timed on: e: a GPU" in told
 
 
 def test_advice_and_its_rule() -> None:
