@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from harness.method.coverage import Coverage
 from harness.method.missing import MissedMass
-from harness.method.timing import PathCost, cheapest
+from harness.method.timing import PathCost, cheapest, ratio
 
 __all__ = ["RULES", "SAME_COST", "SERVER_LIST", "Advice", "Limits", "advise", "advise_debugging"]
 
@@ -89,7 +89,7 @@ def advise(
             f"top-k with k={deepest.k} shows every letter in {_all(cases)}{_behind_server(deepest.k, missed)}"
         )
         if short is not None and full is not None:
-            times = full.median / short.median
+            times = ratio(full, short).median
             told = (
                 f"{shows}; it costs 1.00{_others([c for c in costs if c.seconds and not c.partial], short)}"
             )
@@ -139,7 +139,7 @@ def _all(cases: int) -> str:
 
 
 def _others(costs: Sequence[PathCost], base: PathCost) -> str:
-    return "".join(f", {cost.path} {cost.median / base.median:.2f}" for cost in costs)
+    return "".join(f", {cost.path} {ratio(cost, base).median:.2f}" for cost in costs)
 
 
 def _untimed(short: PathCost | None, full: PathCost | None) -> str:

@@ -52,7 +52,7 @@ def test_a_list_where_it_is_enough_and_cheaper() -> None:
     found = advice(needs(9), costs=COSTS)
     assert (found.rule, found.method) == ("list", "path top-k, k=9")
     assert found.why == (
-        "top-k with k=9 shows every letter in all 88 cases; it costs 1.00, two-stage 1.70, captured 1.20: "
+        "top-k with k=9 shows every letter in all 88 cases; it costs 1.00, two-stage 1.60, captured 1.20: "
         "the list is enough, and cheaper"
     )
 
