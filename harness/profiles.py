@@ -21,7 +21,7 @@ from harness.schemas.validation import Broken, validate
 from harness.yaml_document import Document, Steps
 from harness.yaml_source import read_document
 
-__all__ = ["EngineSpec", "Profile", "load_profiles", "read_profiles"]
+__all__ = ["EngineSpec", "Profile", "load_profiles", "paths_of", "read_profiles"]
 
 _PATHS = {"torch": ("forward", "generate"), "lmdeploy": ("two-stage", "captured", "scored", "top-k")}
 # LMDeploy's versions have different paths: the engine takes the best that it finds.
@@ -78,6 +78,11 @@ class Profile:
     system: str | None = None
     marks: tuple[str, ...] = ()
     tolerances: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+
+def paths_of(kind: str) -> tuple[str, ...]:
+    """All ways to the logits that an engine of this kind may have; loading it tells which it has."""
+    return _PATHS[kind]
 
 
 def load_profiles(path: Path, suites: Sequence[Suite]) -> tuple[Profile, ...]:

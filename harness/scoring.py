@@ -159,6 +159,10 @@ class Scoring:
             return None
         return self.store.load_row(recording.key, readings[0].path)
 
+    def job(self, subject: Subject) -> Job:
+        """How the subject's engine is run for its recordings; raises `EngineError` if it is not there."""
+        return self._job(_Plan(subject.engine_label, self._engine(subject), {subject.id: subject}))
+
     def agreement(self, subject: Subject) -> Agreement:
         """The subject's recording beside its reference's, with full-vocabulary metrics from rows or journal.
 
@@ -262,8 +266,10 @@ class Scoring:
         fingerprint: Mapping[str, Json] = plan.engine.fingerprint
         requests = [(key, request_for(subject.case, subject.profile)) for key, subject in missing.items()]
         phase = "starting"
+        job = self._job(plan)
+        job.log.unlink(missing_ok=True)  # workers append to it; an earlier run's lines would mislead
         # closing: the worker ends with the run, however that is left, not when Python gets round to it.
-        with closing(run(self._job(plan), requests)) as events:
+        with closing(run(job, requests)) as events:
             for event in events:
                 match event:
                     case Loaded():
@@ -290,7 +296,6 @@ class Scoring:
     def _job(self, plan: _Plan) -> Job:
         spec = next(iter(plan.subjects.values())).engine
         log = self._root / "logs" / f"{plan.label}.log"
-        log.unlink(missing_ok=True)  # workers append to it; an earlier run's lines would mislead
         return Job(
             python=plan.engine.python,
             settings=plan.engine.settings,
