@@ -28,6 +28,7 @@ from harness.engines.codec import request_to_json, settings_to_json
 from harness.engines.contract import EngineSettings, Json, Request
 from harness.errors import EngineError, ErrorKind, RecordingError
 from harness.journal import Journal
+from harness.server_profiles import is_running_server
 
 __all__ = [
     "Difference",
@@ -145,8 +146,9 @@ def engine_fingerprint(
     """What the engine's answers may depend on, as far as it is known before the engine is loaded.
 
     ``installed`` is what `harness.workers.probe` returned for its interpreter, ``patch`` the Python file that
-    is run before the engine, ``cache`` a folder for hashes of large files. Raises as `model_fingerprint`, and
-    `EngineError` (LOAD) when the patch cannot be read.
+    is run before the engine, ``cache`` a folder for hashes of large files. Of a server that is running
+    already only the model's name is known. Raises as `model_fingerprint`, and `EngineError` (LOAD) when the
+    patch cannot be read.
     """
     described = settings_to_json(settings)
     del described["model"]
@@ -158,7 +160,11 @@ def engine_fingerprint(
         ) from error
     return {
         "settings": described,
-        "model": model_fingerprint(Path(settings.model), cache),
+        "model": (
+            {"served": settings.model}
+            if is_running_server(settings)
+            else model_fingerprint(Path(settings.model), cache)
+        ),
         "installed": dict(installed),
         "patch": patch_hash,
         "harness": harness_fingerprint(),

@@ -17,6 +17,7 @@ from harness.engines.contract import EngineSettings, Json, Row
 from harness.errors import EngineError, ErrorKind
 from harness.fingerprint import engine_fingerprint, image_fingerprint, recording_key
 from harness.recordings import Recording, RecordingStore
+from harness.server_profiles import is_running_server
 from harness.subjects import Subject, request_for
 from harness.workers import Failed, Job, Loaded, Progress, Scored, find_model, probe, run
 
@@ -161,7 +162,7 @@ class Scoring:
     def _described(self, subject: Subject) -> _Engine:
         spec = subject.engine
         settings = spec.settings
-        if not Path(settings.model).is_absolute():  # a hub id
+        if not (is_running_server(settings) or Path(settings.model).is_absolute()):  # a hub id
             found = find_model(spec.python, settings.model, revision=spec.revision)
             settings = replace(settings, model=str(found["folder"]))
         cache = self._root / "cache"
@@ -177,9 +178,18 @@ class Scoring:
                 theirs, ours = self.key(subject.reference()), self.key(subject)
             except EngineError:
                 continue
+            if self._top_only(subject, ours) or self._top_only(subject.reference(), theirs):
+                continue
             if self._fresh or self.store.get_metrics(theirs, ours) is None:
                 wanted |= {theirs, ours}
         return wanted
+
+    def _top_only(self, subject: Subject, key: str) -> bool:
+        """Whether the engine sees the top of a row only, so that there are no full rows to compare."""
+        if subject.engine.settings.kind == "api":
+            return True
+        recording = self.store.get(key)
+        return recording is not None and any(reading.partial for reading in recording.answer.readings[:1])
 
     def _missing(self, plan: _Plan, with_rows: set[str]) -> dict[str, Subject]:
         missing: dict[str, Subject] = {}
@@ -187,14 +197,16 @@ class Scoring:
             if (error := self.store.error_for(key, self._run_id)) is not None:
                 self._errors[key] = error
                 continue
-            recording = self.store.get(key, run_id=self._run_id if self._fresh else None)
+            # A server that runs already may be another one by the next run.
+            anew = self._fresh or is_running_server(plan.engine.settings)
+            recording = self.store.get(key, run_id=self._run_id if anew else None)
             if recording is None or (key in with_rows and not self._has_rows(subject, recording)):
                 missing[key] = subject
         return missing
 
     def _has_rows(self, subject: Subject, recording: Recording) -> bool:
         """Whether the full rows are there and are this recording's; without an answer there are none."""
-        if recording.answer.answer_step is None:
+        if recording.answer.answer_step is None or self._top_only(subject, recording.key):
             return True
         rows, paths = self.rows(subject), subject.engine.settings.paths
         # A worker that was ended between writing rows and answering leaves rows of a recording never made.

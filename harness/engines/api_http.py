@@ -85,13 +85,14 @@ def key_from(variable: str | None) -> str | None:
 class Client:
     """Talks to one server; may be used by several threads."""
 
-    def __init__(self, url: str, *, key: str | None, seconds: float) -> None:
+    def __init__(self, url: str, *, key: str | None, seconds: float, attempts: int = _ATTEMPTS) -> None:
         """``url`` is as `base_url` gives it; a call may take ``seconds``, its retries included."""
         import httpx2
 
         self.url: Final = url
         self._key: Final = key
         self._seconds: Final = seconds
+        self._attempts: Final = attempts
         self._errors: Final = httpx2
         headers = {"accept": "application/json"}
         if key is not None:
@@ -132,7 +133,7 @@ class Client:
         attempt = 0
         while True:
             attempt += 1
-            last = attempt == _ATTEMPTS
+            last = attempt == self._attempts
             try:
                 reply = self._once(method, path, body, max(0.1, until - time.monotonic()))
             except Unreachable:
