@@ -56,16 +56,22 @@ def load(settings: EngineSettings) -> ApiServer:
     key = key_from(None if variable is None else str(variable))
     limit = float(seconds) if isinstance(seconds, int | float) else _DEFAULT_SECONDS
     if url := options.get("url"):
-        return ApiServer(settings, Client(base_url(str(url)), key=key, seconds=limit), None)
+        return _reached(settings, Client(base_url(str(url)), key=key, seconds=limit), None)
     if not Path(settings.model).is_dir():
         raise EngineError(
             ErrorKind.LOAD, f"there is no model folder {settings.model}; see 'model' in the profile"
         )
     server = Server(settings, served_model=str(options.get("served_model", Path(settings.model).name)))
+    return _reached(settings, Client(server.url, key=key, seconds=limit), server)
+
+
+def _reached(settings: EngineSettings, client: Client, server: Server | None) -> ApiServer:
     try:
-        return ApiServer(settings, Client(server.url, key=key, seconds=limit), server)
+        return ApiServer(settings, client, server)
     except BaseException:
-        server.close()
+        client.close()
+        if server is not None:
+            server.close()
         raise
 
 
