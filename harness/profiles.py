@@ -23,7 +23,7 @@ from harness.yaml_source import read_document
 
 __all__ = ["EngineSpec", "Profile", "load_profiles", "read_profiles"]
 
-_PATHS = {"torch": ("forward", "generate"), "lmdeploy": ("two-stage", "captured"), "api": ("chat",)}
+_PATHS = {"torch": ("forward", "generate"), "lmdeploy": ("two-stage", "captured"), "api": ("chat", "scored")}
 _DEFAULT_PATHS = {"torch": ("forward",), "lmdeploy": ("two-stage", "captured"), "api": ("chat",)}
 _OPTIONS = {
     "torch": ("attention", "threads", "trust_remote_code"),

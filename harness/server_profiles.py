@@ -61,7 +61,7 @@ def check_api_engine(
     elif "url" in options and "serve" in options:
         document.add((*at, "serve"), "serve beside url", "one of the two", at_key=True)
     elif "url" in options:
-        _check_running(document, steps, entry, profile)
+        _check_running(document, steps, entry, profile, broken)
     elif "key_env" in options:
         found = "a key for a server that is started here"
         document.add((*at, "key_env"), found, "key_env beside url only", at_key=True)
@@ -71,7 +71,11 @@ def check_api_engine(
 
 
 def _check_running(
-    document: Document, steps: Steps, entry: Mapping[str, Any], profile: Mapping[str, Any]
+    document: Document,
+    steps: Steps,
+    entry: Mapping[str, Any],
+    profile: Mapping[str, Any],
+    broken: Collection[str | int],
 ) -> None:
     options = entry["options"]
     for option in options:
@@ -79,6 +83,9 @@ def _check_running(
             found = f"{describe(option)} beside url"
             allowed = f"{', '.join(_OF_RUNNING)}; the others are for a server that is started with serve"
             document.add((*steps, "options", option), found, allowed, at_key=True)
+    if "paths" not in broken and "scored" in entry.get("paths", ()):
+        place = (*steps, "paths", entry["paths"].index("scored"))
+        document.add(place, "scored beside url", "chat: inputs are scored on a server started with serve")
     if isinstance(options["url"], str) and (wrong := _url_problem(options["url"])) is not None:
         document.add((*steps, "options", "url"), *wrong)
     if {**profile, **entry}.get("dtype", "auto") == "auto":

@@ -119,7 +119,11 @@ def test_a_server_has_no_top_k_check_and_no_stages() -> None:
             "{kind: api, dtype: auto, options: {url: 'http://h'}}",
             "engines.a.dtype: found no dtype for a running server",
         ),
-        ("{kind: api, paths: [captured], options: {url: 'http://h'}}", "allowed: a path of api: chat"),
+        (
+            "{kind: api, paths: [captured], options: {url: 'http://h'}}",
+            "allowed: a path of api: chat, scored",
+        ),
+        ("{kind: api, paths: [scored], options: {url: 'http://h'}}", "a.paths.0: found scored beside url"),
         ("{kind: api, options: {serve: true, stage_two: stepwise}}", "allowed: an option of api: "),
         ("{kind: torch, options: {url: 'http://h'}}", "allowed: an option of torch: "),
         ("{kind: lmdeploy, options: {serve: true}}", "allowed: an option of lmdeploy: "),

@@ -21,11 +21,12 @@ from typing import Final
 from harness.engines.api_answers import Choice, choice_of, read_choice
 from harness.engines.api_http import Client, Reply, Unreachable, base_url, key_from
 from harness.engines.api_limits import TopLimit, largest_accepted
+from harness.engines.api_scored import SCORED, InputScorer
 from harness.engines.api_serving import Server
 from harness.engines.api_tokens import Spelling, spelling_of
 from harness.engines.contract import Answer, EngineSettings, Failure, Json, Outcome, Question, Request
 from harness.engines.lmdeploy_prompts import open_image
-from harness.errors import EngineError, ErrorKind
+from harness.errors import EngineError, ErrorKind, LettersError
 
 __all__ = ["CHAT", "ApiServer", "load"]
 
@@ -46,8 +47,12 @@ def load(settings: EngineSettings) -> ApiServer:
     serves no such model or it reports no log-probabilities.
     """
     options = settings.options
-    if settings.paths not in ((), (CHAT,)):
-        raise _unsupported("paths", ", ".join(settings.paths) or "none", CHAT)
+    if set(settings.paths) - {CHAT, SCORED}:
+        raise _unsupported("paths", ", ".join(settings.paths), f"{CHAT}, {SCORED} or both")
+    if SCORED in settings.paths and not options.get("serve"):
+        raise _unsupported(
+            "paths", SCORED, f"{CHAT}; inputs are scored on a server that is started with serve"
+        )
     if settings.top_k < 1:
         raise _unsupported("top_k", str(settings.top_k), "1 or more: it is all that a server tells")
     if bool(options.get("serve")) == bool(options.get("url")):
@@ -89,6 +94,7 @@ class ApiServer:
         self._spelling = Spelling.TEXT
         self._version = self._told_version()
         self._limit = self._probe()
+        self._scorer = InputScorer(client, settings.model) if SCORED in settings.paths else None
 
     def fingerprint(self) -> dict[str, Json]:
         """Where it runs, the served model and what the server tells of itself. Never the key."""
@@ -114,7 +120,7 @@ class ApiServer:
         }
 
     def score(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        """Yield one outcome per request as they come in; ``seconds`` are ``prepare`` and ``request``.
+        """Yield one outcome per request as they come in; ``seconds`` are ``prepare``, ``request``, ``score``.
 
         Raises EngineError (CRASH or LOAD) when the server has gone.
         """
@@ -143,12 +149,15 @@ class ApiServer:
             raise EngineError(
                 ErrorKind.CRASH, f"LMDeploy's api_server {ending} while {request.case} was in hand"
             ) from error
+        except LettersError as error:
+            return Outcome(request.case, Failure(kind=ErrorKind.LETTERS, message=str(error)))
         except EngineError as error:
             return Outcome(request.case, Failure(kind=error.kind, message=f"{request.case}: {error.message}"))
 
     def _answer(self, request: Request) -> Answer:
         started = time.perf_counter()
-        body = self._body(request)
+        picture = None if request.image is None else _data_url(request.image)
+        body = self._body(request, picture)
         prepared = time.perf_counter()
 
         def ask(count: int) -> Reply:
@@ -161,22 +170,36 @@ class ApiServer:
             print(f"harness: {request.case}: {limit.note}", file=sys.stderr)  # noqa: T201 - this is the log
         choice = self._choice(reply)
         answer, reading = read_choice(choice, request, self._spelling, path=CHAT)
+        asked = time.perf_counter()
+        readings = {} if reading is None else {CHAT: reading}
+        seconds = {"prepare": prepared - started, "request": asked - prepared}
+        if self._scorer is not None and reading is not None and answer.step is not None:
+            readings[SCORED] = self._scorer.read(
+                request,
+                picture,
+                asked=choice.prompt_tokens,
+                text=answer.text,
+                tokens=len(reading.logprobs),
+            )
+            seconds["score"] = time.perf_counter() - asked
+        paths = self._settings.paths or (CHAT,)
         return Answer(
             prompt_ids=(),
             generated_ids=(),
             text=answer.text,
             letter_ids=(),
             answer_step=answer.step,
-            readings=() if reading is None else (reading,),
-            seconds={"prepare": prepared - started, "request": time.perf_counter() - prepared},
+            readings=tuple(readings[path] for path in paths if path in readings),
+            seconds=seconds,
             question=Question(tokens=choice.prompt_tokens),
         )
 
-    def _body(self, request: Request) -> dict[str, Json]:
-        content: list[Json] = [{"type": "text", "text": request.prompt}]
-        if request.image is not None:
-            content.insert(0, {"type": "image_url", "image_url": {"url": _data_url(request.image)}})
-        messages: list[Json] = [{"role": "user", "content": content if request.image else request.prompt}]
+    def _body(self, request: Request, picture: str | None) -> dict[str, Json]:
+        content: Json = request.prompt
+        if picture is not None:
+            image: Json = {"type": "image_url", "image_url": {"url": picture}}
+            content = [image, {"type": "text", "text": request.prompt}]
+        messages: list[Json] = [{"role": "user", "content": content}]
         if request.system is not None:
             messages.insert(0, {"role": "system", "content": request.system})
         # A prefix takes an unknown number of tokens, each of at least one character; the rest is cut off.
@@ -258,7 +281,8 @@ class ApiServer:
         return told
 
     def _probe(self) -> TopLimit:
-        body = self._body(Request(case="probe", prompt=_PROBE_TEXT, letters=(), max_new_tokens=_PROBE_TOKENS))
+        probe = Request(case="probe", prompt=_PROBE_TEXT, letters=(), max_new_tokens=_PROBE_TOKENS)
+        body = self._body(probe, None)
 
         def ask(count: int) -> Reply:
             return self._client.post(_CHAT, {**body, "top_logprobs": count})

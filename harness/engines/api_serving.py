@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from harness.engines.api_http import Client, Unreachable
+from harness.engines.api_http import Client
 from harness.engines.codec import settings_to_json
 from harness.engines.contract import EngineSettings
 from harness.engines.lmdeploy_on_cpu import processor_name
@@ -28,6 +28,12 @@ _SCRIPT: Final = Path(__file__).with_name("lmdeploy_server.py")
 _LOOK_SECONDS: Final = 0.25
 _END_SECONDS: Final = 3.0
 _PROBE_SECONDS: Final = 5.0
+_STARTS: Final = 3
+"""How often it is started before it is given up.
+
+LMDeploy 0.18's server may end at once on a busy machine: it closes a helper process when it has heard from
+the process that it spawned for its engine, which may still have to give a lock back there.
+"""
 
 
 class Server:
@@ -46,17 +52,25 @@ class Server:
                 "options.serve: LMDeploy is not installed in this interpreter; install it with: "
                 f"{sys.executable} -m pip install lmdeploy, or set url to a server that is already running",
             ) from None
-        port = _free_port()
-        self.url: Final = f"http://127.0.0.1:{port}"
-        order = {"settings": settings_to_json(settings), "served_model": served_model, "port": port}
-        self._process: Final = subprocess.Popen(
-            [sys.executable, os.fspath(_SCRIPT), json.dumps(order)], stdin=subprocess.DEVNULL
-        )
-        try:
-            self._wait()
-        except BaseException:
-            self.close()
-            raise
+        self._settings: Final = settings
+        self._served_model: Final = served_model
+        self._process, self.url = self._started()
+        for attempt in range(1, _STARTS + 1):
+            try:
+                if (ended := self._wait()) is None:
+                    break
+            except BaseException:
+                self.close()
+                raise
+            if attempt == _STARTS:
+                raise EngineError(
+                    ErrorKind.LOAD,
+                    f"LMDeploy's api_server {ended} while it started, as it did {_STARTS - 1} times "
+                    "before; its "
+                    "output stands in this worker's log",
+                )
+            print(f"harness: api_server {ended} while it started; once more", file=sys.stderr)  # noqa: T201
+            self._process, self.url = self._started()
         self.dtype: Final = _dtype(settings)
         self.device: Final = (
             f"CPU device plug-in ({processor_name()})" if settings.device == "cpu" else _gpu_name()
@@ -80,22 +94,30 @@ class Server:
             self._process.kill()
             self._process.wait()
 
-    def _wait(self) -> None:
+    def _started(self) -> tuple[subprocess.Popen[bytes], str]:
+        port = _free_port()
+        order = {
+            "settings": settings_to_json(self._settings),
+            "served_model": self._served_model,
+            "port": port,
+        }
+        command = [sys.executable, os.fspath(_SCRIPT), json.dumps(order)]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL), f"http://127.0.0.1:{port}"
+
+    def _wait(self) -> str | None:
+        """Wait until it is healthy, or has ended: then how."""
         client = Client(self.url, key=None, seconds=_PROBE_SECONDS, attempts=1)
         try:
             while (ended := self.ending()) is None:
                 try:
                     if client.get("/health").ok:
-                        return
-                except Unreachable:
+                        return None
+                except EngineError:
                     pass
                 time.sleep(_LOOK_SECONDS)
+            return ended
         finally:
             client.close()
-        raise EngineError(
-            ErrorKind.LOAD,
-            f"LMDeploy's api_server {ended} while it started; its output stands in this worker's log",
-        )
 
 
 def _free_port() -> int:

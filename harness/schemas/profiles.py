@@ -106,12 +106,12 @@ class EngineEntry(_EngineDefaults):
         "Python file, relative to this file's folder, executed in the worker before the engine is imported."
     )
     paths: Annotated[
-        list[Literal["forward", "generate", "two-stage", "captured", "chat"]],
+        list[Literal["forward", "generate", "two-stage", "captured", "chat", "scored"]],
         Field(min_length=1, json_schema_extra={"uniqueItems": True}),
     ] = optional(
         "Ways to the full logits; the first gives the answer. torch: forward, generate ([forward] if "
-        "left out); lmdeploy: two-stage, captured (both if left out); api: chat, "
-        "which sees the top_k of them only."
+        "left out); lmdeploy: two-stage, captured (both if left out); api: chat, which "
+        "sees the top_k of them only, and scored, for a server started with serve ([chat] if left out)."
     )
     top_k: Annotated[int, Field(ge=0, le=1024)] = optional(
         "Number of the most probable tokens to ask for and keep; 0 for none, 20 if left out."
