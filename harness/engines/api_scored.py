@@ -54,8 +54,8 @@ class InputScorer:
     ) -> Reading:
         """Each letter's log-probability behind prompt and prefix, and those of what was generated.
 
-        ``asked`` is the length of the chat's prompt in tokens; ``text`` is what it brought, and ``tokens`` how
-        many they are.
+        ``asked`` is the length of the chat's prompt in tokens; ``text`` is what it brought, in ``tokens``
+        tokens.
 
         Raises LettersError, and EngineError: FAILED where the server answers otherwise, or was asked another
         question by the chat.

@@ -53,6 +53,10 @@ def load(settings: EngineSettings) -> ApiServer:
         raise _unsupported(
             "paths", SCORED, f"{CHAT}; inputs are scored on a server that is started with serve"
         )
+    if settings.max_tiles is not None:
+        raise _unsupported(
+            "max_tiles", str(settings.max_tiles), "none; a server keeps to its model's own limit"
+        )
     if settings.top_k < 1:
         raise _unsupported("top_k", str(settings.top_k), "1 or more: it is all that a server tells")
     if bool(options.get("serve")) == bool(options.get("url")):

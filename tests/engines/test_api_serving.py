@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from harness.case_folder import load
 from harness.cases import Case
 from harness.checks.agreement import compare, judge
 from harness.checks.expected_letter import check_expected_letter
+from harness.checks.stages import check_stages
 from harness.engines.contract import EngineSettings, Json
 from harness.errors import EngineError, ErrorKind
 from harness.recordings import Recording
@@ -41,7 +42,7 @@ def case(name: str) -> Case:
 
 
 def settings(kind: str, *, top_k: int = 20, **options: Json) -> EngineSettings:
-    paths = {"api": ("chat",), "lmdeploy": ("two-stage",)}[kind]
+    paths = {"api": ("chat", "scored"), "lmdeploy": ("two-stage",)}[kind]
     return EngineSettings(
         kind=kind,
         model=str(MODEL),
@@ -132,6 +133,22 @@ def test_the_server_agrees_with_the_pipeline(served: Scoring, piped: Scoring, na
     assert judge(agreement, DEFAULTS["float32"]), str(judge(agreement, DEFAULTS["float32"]))
     assert ours.answer.text == theirs.answer.text
     assert ours.answer.question.tokens == len(theirs.answer.prompt_ids)
+
+
+@pytest.mark.parametrize("name", [*BEFORE, *AFTER[1:]])
+def test_scored_inputs_tell_the_same_as_the_chat(served: Scoring, piped: Scoring, name: str) -> None:
+    ours, theirs, letters = served.answers[name], piped.answers[name], case(name).letters
+    chat, scored = ours.answer.readings
+    assert (chat.path, scored.path) == ("chat", "scored")
+    assert len(scored.logprobs) == len(chat.logprobs) == len(theirs.answer.generated_ids)
+    assert check_stages(ours, letters, DEFAULTS["float32"]), str(
+        check_stages(ours, letters, DEFAULTS["float32"])
+    )
+    # Every letter is known exactly, even those that the chat did not tell.
+    first = replace(ours, answer=replace(ours.answer, readings=(scored, chat)))
+    agreement = compare(theirs, first, letters)
+    assert judge(agreement, DEFAULTS["float32"])
+    assert all(interval.exact for interval in agreement.b.intervals)
 
 
 def test_the_server_that_was_killed_is_an_error_of_the_case_in_hand_only(served: Scoring) -> None:
