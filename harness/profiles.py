@@ -15,16 +15,22 @@ from typing import Any
 from harness.case_problems import Location, ProblemList, describe, nearest, shown
 from harness.cases import Suite, check_marks
 from harness.engines.contract import EngineSettings, Json
+from harness.environments.request import EnvironmentRequest, check_environment, environment_request
 from harness.schemas.profiles import Options, ProfilesFile
 from harness.schemas.validation import Broken, validate
 from harness.server_profiles import API_OPTIONS, asks_running_server, check_api_engine, needs_model
 from harness.yaml_document import Document, Steps
 from harness.yaml_source import read_document
 
-__all__ = ["EngineSpec", "Profile", "load_profiles", "read_profiles"]
+__all__ = ["EngineSpec", "Profile", "load_profiles", "paths_of", "read_profiles"]
 
-_PATHS = {"torch": ("forward", "generate"), "lmdeploy": ("two-stage", "captured"), "api": ("chat", "scored")}
-_DEFAULT_PATHS = {"torch": ("forward",), "lmdeploy": ("two-stage", "captured"), "api": ("chat",)}
+_PATHS = {
+    "torch": ("forward", "generate"),
+    "lmdeploy": ("two-stage", "captured", "scored", "top-k"),
+    "api": ("chat", "scored"),
+}
+# LMDeploy's versions have different paths: the engine takes the best that it finds.
+_DEFAULT_PATHS: Mapping[str, tuple[str, ...]] = {"torch": ("forward",), "lmdeploy": (), "api": ("chat",)}
 _OPTIONS = {
     "torch": ("attention", "threads", "trust_remote_code"),
     "lmdeploy": tuple(
@@ -50,16 +56,18 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 class EngineSpec:
     """An engine of a profile and how its worker is to be run.
 
-    ``python`` is the absolute path of an interpreter and ``patch`` that of a Python file to execute before
-    the engine is imported. ``load_seconds`` and ``case_seconds`` are the worker's deadlines. Where
-    ``settings.model`` is a hub id, ``revision`` is a commit, tag or branch of it.
+    ``python`` is the absolute path of an interpreter, or None where ``environment`` says what one is to be
+    made of (see `harness.environments`). ``patch`` is the path of a Python file to execute before the engine
+    is imported. ``load_seconds`` and ``case_seconds`` are the worker's deadlines. Where ``settings.model`` is
+    a hub id, ``revision`` is a commit, tag or branch of it.
     """
 
     name: str
     settings: EngineSettings
     location: Location = field(compare=False)
     revision: str | None = None
-    python: str = sys.executable
+    python: str | None = sys.executable
+    environment: EnvironmentRequest | None = None
     patch: Path | None = None
     load_seconds: float = _DEFAULT_DEADLINES["load"]
     case_seconds: float = _DEFAULT_DEADLINES["case"]
@@ -69,7 +77,8 @@ class EngineSpec:
 class Profile:
     """A model and the engines to run it on; ``reference`` names the one that the others are compared with.
 
-    ``suites`` are the names of those to run.
+    ``suites`` are the names of those to run. ``system`` is the text of the system message for every case that
+    has none of its own; None to send none.
     """
 
     name: str
@@ -78,8 +87,14 @@ class Profile:
     suites: tuple[str, ...]
     location: Location = field(compare=False)
     description: str = ""
+    system: str | None = None
     marks: tuple[str, ...] = ()
     tolerances: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+
+def paths_of(kind: str) -> tuple[str, ...]:
+    """All ways to the logits that an engine of this kind may have; loading it tells which it has."""
+    return _PATHS[kind]
 
 
 def load_profiles(path: Path, suites: Sequence[Suite]) -> tuple[Profile, ...]:
@@ -172,6 +187,7 @@ class _Checks:
         if self._sound(steps, entry, "python") and _interpreter(entry["python"], here) is None:
             allowed = "an executable Python: a path, or the name of a command on PATH"
             self._document.add((*steps, "python"), f"{entry['python']!r}, which cannot be executed", allowed)
+        check_environment(self._document, steps, entry, lambda field: self._sound(steps, entry, field))
         if self._sound(steps, entry, "patch"):
             patch = _absolute(entry["patch"], here)
             if patch.suffix != ".py" or not patch.is_file():
@@ -250,6 +266,7 @@ def _profile(document: Document, name: str, entry: Mapping[str, Any], suite_name
     return Profile(
         name=name,
         description=entry.get("description", ""),
+        system=entry.get("system"),
         reference=entry["reference"],
         suites=tuple(dict.fromkeys(entry.get("suites", suite_names))),
         marks=tuple(dict.fromkeys(entry.get("marks", ()))),
@@ -275,6 +292,8 @@ def _engine(
         options.setdefault("timeout", _OF_DEADLINE * deadlines["case"])
     # A revision says something of the model that it stands beside.
     revision = entry.get("revision", None if "model" in entry else shared.get("revision"))
+    environment = environment_request(entry, here)
+    python = (_interpreter(entry["python"], here) if "python" in entry else None) or sys.executable
     return EngineSpec(
         name=name,
         settings=EngineSettings(
@@ -285,11 +304,13 @@ def _engine(
             paths=tuple(entry.get("paths", _DEFAULT_PATHS[kind])),
             top_k=entry.get("top_k", _DEFAULT_TOP_K),
             batch_size=merged.get("batch_size", _DEFAULT_BATCH_SIZE),
+            max_tiles=merged.get("max_tiles"),
             options=options,
         ),
         location=location,
         revision=revision,
-        python=(_interpreter(entry["python"], here) if "python" in entry else None) or sys.executable,
+        python=python if environment is None else None,
+        environment=environment,
         patch=_absolute(entry["patch"], here) if "patch" in entry else None,
         load_seconds=deadlines["load"],
         case_seconds=deadlines["case"],

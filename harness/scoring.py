@@ -13,7 +13,8 @@ from pathlib import Path
 
 from harness.checks.agreement import Agreement, compare, row_belongs
 from harness.checks.full_vocabulary import FullVocabulary
-from harness.engines.contract import EngineSettings, Json, Row
+from harness.engines.contract import EngineSettings, Json, Reading, Row
+from harness.environments.store import Environments
 from harness.errors import EngineError, ErrorKind
 from harness.fingerprint import engine_fingerprint, image_fingerprint, recording_key
 from harness.recordings import Recording, RecordingStore
@@ -21,12 +22,24 @@ from harness.server_profiles import is_running_server
 from harness.subjects import Subject, request_for
 from harness.workers import Failed, Job, Loaded, Progress, Scored, find_model, probe, run
 
-__all__ = ["EngineProgress", "Scoring"]
+__all__ = ["EngineProgress", "Scoring", "paths_with_rows"]
+
+
+def paths_with_rows(recording: Recording) -> list[str]:
+    """The paths that saw the answer's full row: none where the model never got there."""
+    return [reading.path for reading in recording.answer.readings if _has_row(reading)]
+
+
+def _has_row(reading: Reading) -> bool:
+    return reading.log_z is not None and not reading.partial
 
 
 @dataclass(frozen=True, slots=True)
 class EngineProgress:
-    """How far one engine is: ``done`` of ``total`` missing recordings; ``reused`` were there before."""
+    """How far one engine is: ``done`` of ``total`` missing recordings; ``reused`` were there before.
+
+    ``note`` is about the phase and changes within it, such as the seconds that it has taken.
+    """
 
     engine: str
     phase: str
@@ -34,12 +47,14 @@ class EngineProgress:
     total: int
     reused: int
     errors: int
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Engine:
     """An engine as it will run: the model's folder is local, the fingerprint is from before loading."""
 
+    python: str
     settings: EngineSettings
     fingerprint: dict[str, Json]
 
@@ -57,13 +72,21 @@ class Scoring:
     """Makes the missing recordings of a test run and hands out all of them.
 
     ``root`` holds journals, full rows and logs. ``run_id`` is shared by the processes of one run. ``fresh``
-    accepts only recordings made by this run. ``show`` is called with the progress.
+    accepts only recordings made by this run. ``show`` is called with the progress. ``environments`` has the
+    environments of engines whose profile names requirements.
     """
 
     def __init__(
-        self, root: Path, *, run_id: str, fresh: bool, show: Callable[[EngineProgress], None]
+        self,
+        root: Path,
+        *,
+        run_id: str,
+        fresh: bool,
+        show: Callable[[EngineProgress], None],
+        environments: Environments | None = None,
     ) -> None:
         """Touches nothing yet."""
+        self._environments = Environments(run_id=run_id) if environments is None else environments
         self.store = RecordingStore(root)
         self._root = root
         self._run_id = run_id
@@ -104,7 +127,8 @@ class Scoring:
         """The key of the subject's recording; raises `EngineError` when the engine or image is not there."""
         if (key := self._keys.get(subject.id)) is None:
             image = None if subject.case.image is None else image_fingerprint(subject.case.image)
-            key = recording_key(self._engine(subject).fingerprint, request_for(subject.case), image)
+            request = request_for(subject.case, subject.profile)
+            key = recording_key(self._engine(subject).fingerprint, request, image)
             self._keys[subject.id] = key
         return key
 
@@ -123,9 +147,22 @@ class Scoring:
 
     def rows(self, subject: Subject) -> dict[str, Row]:
         """The full rows [V] that are still kept for the subject's recording, by path."""
-        key = self.key(subject)
-        rows = {path: self.store.load_row(key, path) for path in subject.engine.settings.paths}
+        return self._rows(self.recording(subject))
+
+    def _rows(self, recording: Recording) -> dict[str, Row]:
+        rows = {path: self.store.load_row(recording.key, path) for path in paths_with_rows(recording)}
         return {path: row for path, row in rows.items() if row is not None}
+
+    def _first_row(self, recording: Recording) -> Row | None:
+        """The row of the path that gives the answer."""
+        readings = recording.answer.readings
+        if not readings or not _has_row(readings[0]):
+            return None
+        return self.store.load_row(recording.key, readings[0].path)
+
+    def job(self, subject: Subject) -> Job:
+        """How the subject's engine is run for its recordings; raises `EngineError` if it is not there."""
+        return self._job(_Plan(subject.engine_label, self._engine(subject), {subject.id: subject}))
 
     def agreement(self, subject: Subject) -> Agreement:
         """The subject's recording beside its reference's, with full-vocabulary metrics from rows or journal.
@@ -139,8 +176,8 @@ class Scoring:
             theirs,
             ours,
             subject.case.letters,
-            row_a=self.store.load_row(theirs.key, reference.engine.settings.paths[0]),
-            row_b=self.store.load_row(ours.key, subject.engine.settings.paths[0]),
+            row_a=self._first_row(theirs),
+            row_b=self._first_row(ours),
             full=None if kept is None else FullVocabulary.from_json(kept),
         )
         if agreement.full is not None and (full := agreement.full.to_json()) != kept:
@@ -162,14 +199,25 @@ class Scoring:
     def _described(self, subject: Subject) -> _Engine:
         spec = subject.engine
         settings = spec.settings
+
+        def show(phase: str, note: str) -> None:
+            self._show(EngineProgress(subject.engine_label, phase, 0, 0, 0, 0, note))
+
+        python = self._environments.interpreter(subject.engine_label, spec, show)
         if not (is_running_server(settings) or Path(settings.model).is_absolute()):  # a hub id
-            found = find_model(spec.python, settings.model, revision=spec.revision)
+            found = find_model(python.path, settings.model, revision=spec.revision)
             settings = replace(settings, model=str(found["folder"]))
         cache = self._root / "cache"
-        if spec.python not in self._installed:  # engines often share an interpreter
-            self._installed[spec.python] = probe(spec.python, cache=cache)
-        installed = self._installed[spec.python]
-        return _Engine(settings, engine_fingerprint(settings, installed, patch=spec.patch, cache=cache))
+        if python.path not in self._installed:  # engines often share an interpreter
+            self._installed[python.path] = probe(python.path, cache=cache)
+        fingerprint = engine_fingerprint(
+            settings,
+            self._installed[python.path],
+            patch=spec.patch,
+            cache=cache,
+            environment=python.fingerprint,
+        )
+        return _Engine(python.path, settings, fingerprint)
 
     def _wanted_with_rows(self, compared: Iterable[Subject]) -> set[str]:
         wanted: set[str] = set()
@@ -200,17 +248,17 @@ class Scoring:
             # A server that runs already may be another one by the next run.
             anew = self._fresh or is_running_server(plan.engine.settings)
             recording = self.store.get(key, run_id=self._run_id if anew else None)
-            if recording is None or (key in with_rows and not self._has_rows(subject, recording)):
+            if recording is None or (key in with_rows and not self._has_rows(recording)):
                 missing[key] = subject
         return missing
 
-    def _has_rows(self, subject: Subject, recording: Recording) -> bool:
-        """Whether the full rows are there and are this recording's; without an answer there are none."""
-        if recording.answer.answer_step is None or self._top_only(subject, recording.key):
-            return True
-        rows, paths = self.rows(subject), subject.engine.settings.paths
+    def _has_rows(self, recording: Recording) -> bool:
+        """Whether the full rows are there and are this recording's, as far as its paths see any."""
+        rows, first = self._rows(recording), next(iter(recording.answer.readings), None)
+        if len(rows) != len(paths_with_rows(recording)):
+            return False
         # A worker that was ended between writing rows and answering leaves rows of a recording never made.
-        return len(rows) == len(paths) and row_belongs(recording, rows[paths[0]])
+        return first is None or not _has_row(first) or row_belongs(recording, rows[first.path])
 
     def _make_engine(self, plan: _Plan, with_rows: set[str]) -> None:
         def show(phase: str) -> None:
@@ -228,10 +276,12 @@ class Scoring:
     def _run(self, plan: _Plan, missing: Mapping[str, Subject]) -> None:
         reused, done, errors = len(plan.subjects) - len(missing), 0, 0
         fingerprint: Mapping[str, Json] = plan.engine.fingerprint
-        requests = [(key, request_for(subject.case)) for key, subject in missing.items()]
+        requests = [(key, request_for(subject.case, subject.profile)) for key, subject in missing.items()]
         phase = "starting"
+        job = self._job(plan)
+        job.log.unlink(missing_ok=True)  # workers append to it; an earlier run's lines would mislead
         # closing: the worker ends with the run, however that is left, not when Python gets round to it.
-        with closing(run(self._job(plan), requests)) as events:
+        with closing(run(job, requests)) as events:
             for event in events:
                 match event:
                     case Loaded():
@@ -258,9 +308,8 @@ class Scoring:
     def _job(self, plan: _Plan) -> Job:
         spec = next(iter(plan.subjects.values())).engine
         log = self._root / "logs" / f"{plan.label}.log"
-        log.unlink(missing_ok=True)  # workers append to it; an earlier run's lines would mislead
         return Job(
-            python=spec.python,
+            python=plan.engine.python,
             settings=plan.engine.settings,
             load_seconds=spec.load_seconds,
             case_seconds=spec.case_seconds,

@@ -56,7 +56,11 @@ SELECTIONS: Mapping[str, Callable[[Subject], bool]] = {
     "compared": lambda subject: not subject.is_reference,
     "top-k": _reports_log_probabilities,
     # One account of an answer cannot contradict itself: it takes two paths, or a path and reported values.
-    "staged": lambda subject: len(subject.engine.settings.paths) > 1 or _reports_log_probabilities(subject),
+    # What is reported is the path top-k. An engine that takes the best paths it has is asked as well.
+    "staged": lambda subject: (
+        len(subject.engine.settings.paths) != 1
+        or (_reports_log_probabilities(subject) and subject.engine.settings.paths != ("top-k",))
+    ),
 }
 
 
@@ -73,14 +77,14 @@ def subjects(cases: Sequence[Case], profiles: Sequence[Profile], *, selection: s
                     yield subject
 
 
-def request_for(case: Case) -> Request:
-    """The case as an engine sees it: without the expected letter."""
+def request_for(case: Case, profile: Profile) -> Request:
+    """The case as the engines of a profile see it: without the expected letter, with a system text pinned."""
     return Request(
         case=case.name,
         prompt=case.prompt,
         letters=case.letters,
         image=None if case.image is None else str(case.image),
-        system=case.system,
+        system=profile.system if case.system is None else case.system,
         answer_prefix=case.answer_prefix,
         max_new_tokens=case.max_new_tokens,
     )

@@ -7,6 +7,7 @@ another name: so the plug-in is installed at the top, and the server is started 
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import os
@@ -35,13 +36,14 @@ def _main() -> None:
     from lmdeploy import PytorchEngineConfig
     from lmdeploy.serve.openai.api_server import serve
 
+    known = {field.name for field in dataclasses.fields(PytorchEngineConfig)}
     threads = _SETTINGS.options.get("threads")
     if isinstance(threads, int):
         torch.set_num_threads(threads)
     asked = {
         "model_name": _ORDER["served_model"],
         "backend": "pytorch",
-        "backend_config": PytorchEngineConfig(**engine_options(_SETTINGS)),
+        "backend_config": PytorchEngineConfig(**engine_options(_SETTINGS, known)),
         "server_name": "127.0.0.1",
         "server_port": _ORDER["port"],
         "log_level": "WARNING",
@@ -50,8 +52,8 @@ def _main() -> None:
         # Not the sampling that generation_config.json of the model asks for, such as penalties.
         "generation_config": "lmdeploy",
     }
-    known = inspect.signature(serve).parameters
-    serve(_SETTINGS.model, **{name: value for name, value in asked.items() if name in known})
+    taken = inspect.signature(serve).parameters
+    serve(_SETTINGS.model, **{name: value for name, value in asked.items() if name in taken})
 
 
 if __name__ == "__main__":

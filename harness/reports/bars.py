@@ -17,7 +17,7 @@ _FULL = "█"
 class Column(NamedTuple):
     """One distribution: ``probabilities`` [L], None where it is not known, and ``text``, what was written.
 
-    ``ceilings`` [L] say how large one that is not known can be, None for those that are known; () for none.
+    ``ceilings`` [L] say how large a probability that is not known can be, None where it is known; may be ().
     """
 
     title: str

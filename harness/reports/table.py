@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from rich import box
@@ -22,6 +22,11 @@ FULL_TABLE = 200
 
 UNLIMITED = 10_000
 LEAST_ID = 20
+_PAIR = 2
+_WORST: Mapping[str, Callable[[CheckSummary], float | None]] = {
+    "|Δp|": lambda summary: summary.figures.worst,
+    "KL": lambda summary: summary.figures.kl,
+}
 
 Row = Sequence[CheckSummary]
 _STYLES = {
@@ -137,12 +142,20 @@ def _closing(profile: str, summaries: Row, cases: int, engines: Sequence[str]) -
         line.append(", " if place else "")
         line.append(f"{_count(counts[status], *_NAMES[status])} {status.value}", style=_STYLES[status])
     lines = [line]
-    for title, pick in (("|Δp|", lambda s: s.figures.worst), ("KL", lambda s: s.figures.kl)):
+    for title, pick in _WORST.items():
         if worst := _where_worst(title, summaries, pick):
             lines.append(Text(worst))
     for engine in engines:
-        devices = dict.fromkeys(s.device for s in summaries if s.engine == engine and s.device)
-        lines += [Text(f"{engine}: {device}") for device in devices]
+        own = [s for s in summaries if s.engine == engine]
+        farthest = [
+            f"{title} up to {value:.2g}"
+            for title, pick in _WORST.items()
+            if (value := _worst(map(pick, own))) is not None
+        ]
+        # Which of several candidates moved is seen here; the lines above name only the worst of all.
+        ending = f"; {', '.join(farthest)}" if farthest and len(engines) > _PAIR else ""
+        devices = dict.fromkeys(s.device for s in own if s.device)
+        lines += [Text(f"{engine}: {device}{ending}") for device in devices]
     return lines
 
 

@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from harness.schemas.fields import (
+    Day,
     EngineName,
     FileModel,
     Mark,
     NonBlank,
     ProfileName,
+    PythonVersion,
     SuiteName,
     Tolerances,
     optional,
@@ -85,6 +87,10 @@ class _EngineDefaults(FileModel):
         "Type of the weights; auto, the one the model was saved in, if left out."
     )
     device: Literal["cpu", "cuda"] = optional("Where the model runs; cpu if left out.")
+    max_tiles: Annotated[int, Field(ge=1, le=1024)] = optional(
+        "Most tiles that an image is cut into, its thumbnail not counted; the model's own limit, which may "
+        "differ between engines, if left out."
+    )
     batch_size: Annotated[int, Field(ge=1, le=4096)] = optional("Most cases scored together; 16 if left out.")
     deadlines: Deadlines = optional("How long an engine may be silent before its worker is ended.")
 
@@ -102,16 +108,28 @@ class EngineEntry(_EngineDefaults):
         "Interpreter to run the engine in: a path, relative to this file's folder, or the name of a command; "
         "that of pytest if left out."
     )
+    requirements: Annotated[list[NonBlank], Field(min_length=1)] = optional(
+        "What to install in an environment that is made for the engine, in place of `python`: requirements "
+        "such as lmdeploy==0.12.3, NAME @ LOCATION, URLs, or paths relative to this file's folder."
+    )
+    as_of: Day = optional(
+        "Day, such as 2026-06-01: `requirements` are resolved as on that day; as on the day on which it is "
+        "first made if left out."
+    )
+    python_version: PythonVersion = optional(
+        "Python of the environment, such as '3.11' (in quotes); that of pytest if left out."
+    )
     patch: NonBlank = optional(
         "Python file, relative to this file's folder, executed in the worker before the engine is imported."
     )
     paths: Annotated[
-        list[Literal["forward", "generate", "two-stage", "captured", "chat", "scored"]],
+        list[Literal["forward", "generate", "two-stage", "captured", "scored", "top-k", "chat"]],
         Field(min_length=1, json_schema_extra={"uniqueItems": True}),
     ] = optional(
         "Ways to the full logits; the first gives the answer. torch: forward, generate ([forward] if "
-        "left out); lmdeploy: two-stage, captured (both if left out); api: chat, which "
-        "sees the top_k of them only, and scored, for a server started with serve ([chat] if left out)."
+        "left out); lmdeploy: two-stage, captured (full rows), scored (each letter), top-k (what the "
+        "pipeline reports); the best that its version has if left out, the first two where it has both. api: "
+        "chat (the top_k), scored (each letter, on a server started with serve); [chat] if left out."
     )
     top_k: Annotated[int, Field(ge=0, le=1024)] = optional(
         "Number of the most probable tokens to ask for and keep; 0 for none, 20 if left out."
@@ -127,6 +145,10 @@ class ProfileEntry(_EngineDefaults):
         description="Folder of the model, relative to this file's folder, or a hub id such as org/name."
     )
     revision: NonBlank = optional("Commit, tag or branch of a hub id. Not for folders.")
+    system: NonBlank = optional(
+        "Text of the system message for every case that has none of its own, sent to all engines in place of "
+        "a default of theirs."
+    )
     reference: EngineName = Field(description="The engine that the others are compared with.")
     suites: Annotated[list[SuiteName], Field(min_length=1)] = optional(
         "Names of the suites to run; all if left out."

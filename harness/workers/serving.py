@@ -38,9 +38,19 @@ _WORDS_CHARACTERS = 2000
 REQUIREMENTS = {
     "api": ("httpx2>=2.12", "pillow>=10.4"),
     "torch": ("jinja2>=3.1", "pillow>=10.4", "torch>=2.6", "torchvision>=0.21", "transformers>=4.56"),
-    "lmdeploy": ("lmdeploy<0.19,>=0.18", "pillow>=10.4"),
+    "lmdeploy": ("lmdeploy>=0.12", "pillow>=10.4"),
 }
 """What each kind of engine needs in its interpreter, as the extras of the same names say."""
+
+LOADED_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "api": ("httpx2.Client",),
+    "torch": ("transformers.AutoModelForImageTextToText", "transformers.AutoProcessor"),
+    "lmdeploy": ("lmdeploy.pipeline", "lmdeploy.GenerationConfig", "lmdeploy.PytorchEngineConfig"),
+}
+"""What each kind of engine cannot do without in its library, whatever the version."""
+
+ENVIRONMENT_MARKER: Final = "harness-environment.json"
+"""A file in environments that the harness made (see `harness.environments`)."""
 
 _IN_REQUIREMENTS = {"PIL", "httpx2", "jinja2", "lmdeploy", "numpy", "torch", "torchvision", "transformers"}
 _OUT_OF_MEMORY_TEXTS = (
@@ -204,7 +214,11 @@ def _refusal(kind: str, error: BaseException) -> dict[str, str]:
     if isinstance(error, ModuleNotFoundError) and error.name:
         root = error.name.partition(".")[0]
         wanted = REQUIREMENTS[kind] if kind in REQUIREMENTS and root in _IN_REQUIREMENTS else (root,)
-        words += f"; install it with: {shlex.join([sys.executable, '-m', 'pip', 'install', *wanted])}"
+        # An environment that the harness made has no pip, and others may share it.
+        if Path(sys.prefix, ENVIRONMENT_MARKER).exists():
+            words += f"; add to the engine's `requirements` in profiles.yaml: {', '.join(wanted)}"
+        else:
+            words += f"; install it with: {shlex.join([sys.executable, '-m', 'pip', 'install', *wanted])}"
     return {"kind": ErrorKind.LOAD, "message": words}
 
 

@@ -90,7 +90,8 @@ def score(engine: EngineSettings, names: Sequence[str], folder: Path, *, kill_af
         return workers[-1]
 
     made = Scoring({}, {}, [], [])
-    requests = [(name, request_for(case(name))) for name in names]
+    profile = next(profile for profile in load(CASES).profiles if profile.name == "embedded")
+    requests = [(name, request_for(case(name), profile)) for name in names]
     with closing(run(job, requests, start=start)) as events:
         for event in events:
             match event:
