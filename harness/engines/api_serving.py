@@ -102,7 +102,9 @@ class Server:
             "port": port,
         }
         command = [sys.executable, os.fspath(_SCRIPT), json.dumps(order)]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL), f"http://127.0.0.1:{port}"
+        environment = {"UVICORN_LOG_LEVEL": "warning", **os.environ}  # else a line for each request
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment)
+        return process, f"http://127.0.0.1:{port}"
 
     def _wait(self) -> str | None:
         """Wait until it is healthy, or has ended: then how."""
