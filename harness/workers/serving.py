@@ -43,7 +43,6 @@ REQUIREMENTS = {
 """What each kind of engine needs in its interpreter, as the extras of the same names say."""
 
 LOADED_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "api": ("httpx2.Client",),
     "torch": ("transformers.AutoModelForImageTextToText", "transformers.AutoProcessor"),
     "lmdeploy": ("lmdeploy.pipeline", "lmdeploy.GenerationConfig", "lmdeploy.PytorchEngineConfig"),
 }
