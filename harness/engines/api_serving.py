@@ -42,7 +42,8 @@ class Server:
     def __init__(self, settings: EngineSettings, *, served_model: str) -> None:
         """Start it and wait until it is healthy; the worker's load deadline ends a wait that never does.
 
-        Raises EngineError: LOAD where LMDeploy is not installed or the server ends while it starts.
+        Raises EngineError: LOAD where LMDeploy is not installed, there is no GPU for ``device: cuda``, or the
+        server ends while it starts.
         """
         try:
             self.version: Final = importlib.metadata.version("lmdeploy")
@@ -52,6 +53,9 @@ class Server:
                 "options.serve: LMDeploy is not installed in this interpreter; install it with: "
                 f"{sys.executable} -m pip install lmdeploy, or set url to a server that is already running",
             ) from None
+        self.device: Final = (
+            f"CPU device plug-in ({processor_name()})" if settings.device == "cpu" else _gpu_name()
+        )
         self._settings: Final = settings
         self._served_model: Final = served_model
         self._process, self.url = self._started()
@@ -65,16 +69,12 @@ class Server:
             if attempt == _STARTS:
                 raise EngineError(
                     ErrorKind.LOAD,
-                    f"LMDeploy's api_server {ended} while it started, as it did {_STARTS - 1} times "
-                    "before; its "
-                    "output stands in this worker's log",
+                    f"LMDeploy's api_server {ended} while it started, as it did {_STARTS - 1} times before; "
+                    "its output stands in this worker's log",
                 )
             print(f"harness: api_server {ended} while it started; once more", file=sys.stderr)  # noqa: T201
             self._process, self.url = self._started()
         self.dtype: Final = _dtype(settings)
-        self.device: Final = (
-            f"CPU device plug-in ({processor_name()})" if settings.device == "cpu" else _gpu_name()
-        )
 
     def ending(self) -> str | None:
         """How it ended, in words; None while it runs."""
@@ -144,4 +144,10 @@ def _dtype(settings: EngineSettings) -> str:
 def _gpu_name() -> str:
     import torch
 
-    return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else "no GPU visible"
+    if not torch.cuda.is_available():
+        raise EngineError(
+            ErrorKind.LOAD,
+            "device: found cuda, but this machine has no NVIDIA GPU visible (torch.cuda.is_available() is "
+            "False). Run on a machine with one, or choose a profile with 'device: cpu'; nothing was scored",
+        )
+    return str(torch.cuda.get_device_name())

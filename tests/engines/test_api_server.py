@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -344,6 +346,27 @@ def test_settings_that_it_cannot_honour(server: StandIn, changes: dict[str, Any]
     error = refusal(server, **changes)
     assert error.kind is ErrorKind.UNSUPPORTED
     assert said in error.message
+
+
+def test_a_server_for_a_gpu_is_not_started_without_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    torch = SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: False))  # a stand-in
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    asked = EngineSettings(
+        kind="api",
+        model=str(tmp_path),
+        dtype="float16",
+        device="cuda",
+        paths=("chat",),
+        top_k=5,
+        batch_size=1,
+        options={"serve": True},
+    )
+    with pytest.raises(EngineError, match="no NVIDIA GPU visible"):
+        load(asked)
+    with pytest.raises(EngineError, match="there is no model folder"):
+        load(replace(asked, model=str(tmp_path / "gone")))
 
 
 # Keys.
