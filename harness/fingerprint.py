@@ -29,6 +29,7 @@ from harness.engines.codec import request_to_json, settings_to_json
 from harness.engines.contract import EngineSettings, Json, Request
 from harness.errors import EngineError, ErrorKind, RecordingError
 from harness.journal import Journal
+from harness.server_profiles import is_running_server
 
 __all__ = [
     "Difference",
@@ -152,8 +153,8 @@ def engine_fingerprint(
 
     ``installed`` is what `harness.workers.probe` returned for its interpreter, ``patch`` the Python file that
     is run before the engine, ``cache`` a folder for hashes of large files, ``environment`` the lock of one
-    that the harness made. Raises as `model_fingerprint`, and `EngineError` (LOAD) when the patch cannot be
-    read.
+    that the harness made. Of a server that is running already only the model's name is known. Raises as
+    `model_fingerprint`, and `EngineError` (LOAD) when the patch cannot be read.
     """
     described = settings_to_json(settings)
     del described["model"]
@@ -165,7 +166,11 @@ def engine_fingerprint(
         ) from error
     return {
         "settings": described,
-        "model": model_fingerprint(Path(settings.model), cache),
+        "model": (
+            {"served": settings.model}
+            if is_running_server(settings)
+            else model_fingerprint(Path(settings.model), cache)
+        ),
         "installed": dict(installed),
         **({} if environment is None else {"environment": dict(environment)}),
         "patch": patch_hash,

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from harness.errors import LettersError
 
-__all__ = ["LetterIds", "LetterResolver", "Tokenizer"]
+__all__ = ["BYTE_OF", "LetterIds", "LetterResolver", "Tokenizer"]
 
 _OPENING = r"""(\[{"'`*“‘「『【《"""
 _CLOSING = r""")\]}"'`*”’」』】》.,:;!?。、"""
@@ -248,7 +248,7 @@ def _guesses(token: str) -> Iterator[str]:
         return
     yield token.replace("▁", " ")
     try:
-        yield bytes(_BYTE_OF[character] for character in token).decode()
+        yield bytes(BYTE_OF[character] for character in token).decode()
     except (KeyError, UnicodeDecodeError):
         return
 
@@ -260,4 +260,5 @@ def _byte_alphabet() -> dict[str, int]:
     return {chr(byte): byte for byte in shown} | {chr(256 + n): byte for n, byte in enumerate(hidden)}
 
 
-_BYTE_OF = _byte_alphabet()
+BYTE_OF = _byte_alphabet()
+"""Character to byte, as vocabularies of byte-level tokenizers are written."""

@@ -18,22 +18,34 @@ from harness.engines.contract import EngineSettings, Json
 from harness.environments.request import EnvironmentRequest, check_environment, environment_request
 from harness.schemas.profiles import Options, ProfilesFile
 from harness.schemas.validation import Broken, validate
+from harness.server_profiles import API_OPTIONS, asks_running_server, check_api_engine, needs_model
 from harness.yaml_document import Document, Steps
 from harness.yaml_source import read_document
 
 __all__ = ["EngineSpec", "Profile", "load_profiles", "paths_of", "read_profiles"]
 
-_PATHS = {"torch": ("forward", "generate"), "lmdeploy": ("two-stage", "captured", "scored", "top-k")}
+_PATHS = {
+    "torch": ("forward", "generate"),
+    "lmdeploy": ("two-stage", "captured", "scored", "top-k"),
+    "api": ("chat", "scored"),
+}
 # LMDeploy's versions have different paths: the engine takes the best that it finds.
-_DEFAULT_PATHS: Mapping[str, tuple[str, ...]] = {"torch": ("forward",), "lmdeploy": ()}
+_DEFAULT_PATHS: Mapping[str, tuple[str, ...]] = {"torch": ("forward",), "lmdeploy": (), "api": ("chat",)}
 _OPTIONS = {
     "torch": ("attention", "threads", "trust_remote_code"),
-    "lmdeploy": tuple(name for name in Options.model_fields if name not in ("attention", "threads")),
+    "lmdeploy": tuple(
+        name for name in Options.model_fields if name not in ("attention", "threads", *API_OPTIONS)
+    ),
+    "api": tuple(name for name in Options.model_fields if name not in ("attention", "threads", "stage_two")),
 }
 _DEFAULT_OPTIONS: Mapping[str, Mapping[str, Json]] = {
     "torch": {"attention": "sdpa"},
     "lmdeploy": {"stage_two": "one-pass"},
+    "api": {},
 }
+_OF_DEADLINE = (
+    0.9  # of the case's deadline: a server's silence is told by its engine, not by the worker's end
+)
 _DEFAULT_DEADLINES = {"load": 600.0, "case": 120.0}
 _DEFAULT_TOP_K = 20
 _DEFAULT_BATCH_SIZE = 16
@@ -143,7 +155,7 @@ class _Checks:
                     self._document.add((*steps, "suites", number), describe(suite), allowed)
         if self._sound(steps, entry, "marks"):
             check_marks(self._document, steps, entry["marks"])
-        if self._sound(steps, entry, "model"):
+        if self._sound(steps, entry, "model") and needs_model(entry):
             self._check_model(steps, entry)
 
     def _check_model(self, steps: Steps, entry: Mapping[str, Any]) -> None:
@@ -166,7 +178,9 @@ class _Checks:
     def _check_engine(self, steps: Steps, entry: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
         name = str(steps[-1])
         here = self._document.file.parent
-        if self._sound(steps, entry, "model"):
+        if asks_running_server(name, entry):
+            pass  # its model is a name that the server knows
+        elif self._sound(steps, entry, "model"):
             self._check_model(steps, entry)
         elif "revision" in entry and not _is_hub_id(str(profile.get("model")), here):
             self._refuse_revision(steps)
@@ -183,11 +197,14 @@ class _Checks:
             return
         kind = entry.get("kind", name)
         if kind not in _PATHS:
-            allowed = f"{' or '.join(_PATHS)}, needed as {name!r} is neither"
+            allowed = f"{' or '.join(_PATHS)}, needed as {name!r} is none of them"
             self._document.add((*steps, "kind"), "nothing", allowed)
             return
         either = {**profile, **entry}
-        if kind == "lmdeploy" and (either.get("device"), either.get("dtype")) == ("cuda", "float32"):
+        if kind == "api":
+            check_api_engine(self._document, steps, entry, profile, tuple(self._broken.get(steps, ())))
+        is_lmdeploy = kind == "lmdeploy" or (kind == "api" and not asks_running_server(name, entry))
+        if is_lmdeploy and (either.get("device"), either.get("dtype")) == ("cuda", "float32"):
             # LMDeploy knows no float32 and turns it into float16 without a word.
             owner = steps if "dtype" in entry else steps[:2]
             self._document.add((*owner, "dtype"), "float32 for lmdeploy on cuda", "float16, bfloat16 or auto")
@@ -268,7 +285,11 @@ def _engine(
     kind = entry.get("kind", name)
     deadlines = {**_DEFAULT_DEADLINES, **shared.get("deadlines", {}), **entry.get("deadlines", {})}
     merged = {**shared, **entry}
-    model = merged["model"] if _is_hub_id(merged["model"], here) else str(_absolute(merged["model"], here))
+    as_written = asks_running_server(name, entry) or _is_hub_id(merged["model"], here)
+    model = merged["model"] if as_written else str(_absolute(merged["model"], here))
+    options = {**_DEFAULT_OPTIONS[kind], **entry.get("options", {})}
+    if kind == "api":
+        options.setdefault("timeout", _OF_DEADLINE * deadlines["case"])
     # A revision says something of the model that it stands beside.
     revision = entry.get("revision", None if "model" in entry else shared.get("revision"))
     environment = environment_request(entry, here)
@@ -284,7 +305,7 @@ def _engine(
             top_k=entry.get("top_k", _DEFAULT_TOP_K),
             batch_size=merged.get("batch_size", _DEFAULT_BATCH_SIZE),
             max_tiles=merged.get("max_tiles"),
-            options={**_DEFAULT_OPTIONS[kind], **entry.get("options", {})},
+            options=options,
         ),
         location=location,
         revision=revision,

@@ -18,6 +18,7 @@ from harness.environments.store import Environments
 from harness.errors import EngineError, ErrorKind
 from harness.fingerprint import engine_fingerprint, image_fingerprint, recording_key
 from harness.recordings import Recording, RecordingStore
+from harness.server_profiles import is_running_server
 from harness.subjects import Subject, request_for
 from harness.workers import Failed, Job, Loaded, Progress, Scored, find_model, probe, run
 
@@ -203,7 +204,7 @@ class Scoring:
             self._show(EngineProgress(subject.engine_label, phase, 0, 0, 0, 0, note))
 
         python = self._environments.interpreter(subject.engine_label, spec, show)
-        if not Path(settings.model).is_absolute():  # a hub id
+        if not (is_running_server(settings) or Path(settings.model).is_absolute()):  # a hub id
             found = find_model(python.path, settings.model, revision=spec.revision)
             settings = replace(settings, model=str(found["folder"]))
         cache = self._root / "cache"
@@ -225,9 +226,18 @@ class Scoring:
                 theirs, ours = self.key(subject.reference()), self.key(subject)
             except EngineError:
                 continue
+            if self._top_only(subject, ours) or self._top_only(subject.reference(), theirs):
+                continue
             if self._fresh or self.store.get_metrics(theirs, ours) is None:
                 wanted |= {theirs, ours}
         return wanted
+
+    def _top_only(self, subject: Subject, key: str) -> bool:
+        """Whether the engine sees the top of a row only, so that there are no full rows to compare."""
+        if subject.engine.settings.kind == "api":
+            return True
+        recording = self.store.get(key)
+        return recording is not None and any(reading.partial for reading in recording.answer.readings[:1])
 
     def _missing(self, plan: _Plan, with_rows: set[str]) -> dict[str, Subject]:
         missing: dict[str, Subject] = {}
@@ -235,7 +245,9 @@ class Scoring:
             if (error := self.store.error_for(key, self._run_id)) is not None:
                 self._errors[key] = error
                 continue
-            recording = self.store.get(key, run_id=self._run_id if self._fresh else None)
+            # A server that runs already may be another one by the next run.
+            anew = self._fresh or is_running_server(plan.engine.settings)
+            recording = self.store.get(key, run_id=self._run_id if anew else None)
             if recording is None or (key in with_rows and not self._has_rows(recording)):
                 missing[key] = subject
         return missing

@@ -18,6 +18,7 @@ from harness.engines.lmdeploy_options import ENGINE_OPTIONS
 from harness.errors import CaseFileError, Problem
 from harness.profiles import EngineSpec, Profile, load_profiles
 from harness.schemas.profiles import Options
+from harness.server_profiles import API_OPTIONS
 
 MODEL = "model: m, reference: torch"
 
@@ -274,7 +275,7 @@ RULES = {
         profile("engines: {torch: {kind: §vllm}}"),
         "profiles.p.engines.torch.kind",
         "'vllm'",
-        "'torch' or",
+        "'torch', 'lmdeploy' or 'api'",
     ),
     "kind missing": (
         profile("engines: {torch: {}, e: §{}}"),
@@ -551,7 +552,7 @@ def test_a_suite_with_problems_is_still_known_to_profiles(folder: Path) -> None:
 
 def test_options_are_those_that_lmdeploy_takes(folder: Path) -> None:
     known = {"stage_two", "trust_remote_code", *ENGINE_OPTIONS}
-    assert known == set(Options.model_fields) - {"attention", "threads"}
+    assert known == set(Options.model_fields) - {"attention", "threads", *API_OPTIONS}
 
 
 NAMES = st.from_regex(r"[a-z0-9_]{1,6}", fullmatch=True)

@@ -53,12 +53,15 @@ def check_loadable(label: str, spec: EngineSpec, environments: Environments) -> 
             make = environments.command_to_make(label, spec.location)
             return Loadable(python=None, found={}, missing=("its environment, which is not made",), mend=make)
         python = str(environments.folder.python(lock.id))
-    requirements = [Requirement(text) for text in REQUIREMENTS.get(spec.settings.kind, ())]
+    # A server that the harness starts is LMDeploy's, in the same interpreter.
+    kinds = [spec.settings.kind, *(["lmdeploy"] if spec.settings.options.get("serve") else [])]
+    texts = dict.fromkeys(text for kind in kinds for text in REQUIREMENTS.get(kind, ()))
+    requirements = [Requirement(text) for text in texts]
     packages = {r.name: _MODULES.get(r.name, r.name) for r in requirements}
     order = {
         "packages": {"numpy": "numpy", **packages},
-        "names": list(LOADED_NAMES.get(spec.settings.kind, ())),
-        "cuda": spec.settings.device == "cuda" and spec.settings.kind in LOADED_NAMES,
+        "names": [name for kind in kinds for name in LOADED_NAMES.get(kind, ())],
+        "cuda": spec.settings.device == "cuda" and any(kind in LOADED_NAMES for kind in kinds),
     }
     try:
         told = ask(str(python), order, _SECONDS, script=_SCRIPT)

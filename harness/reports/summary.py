@@ -89,7 +89,7 @@ def figures_of(result: Result) -> Figures:
             worst=agreement.worst,
             worst_letter="" if letter is None else agreement.letters[letter],
             kl=None if agreement.full is None else agreement.full.kl,
-            bounded=agreement.worst is not None and agreement.worst != agreement.least,
+            bounded=agreement.partial and agreement.worst != agreement.least,
         )
     return Figures()
 

@@ -38,6 +38,25 @@ class Options(FileModel):
     attention: Literal["sdpa", "eager", "flash_attention_2"] = optional(
         "torch: attention kernel; sdpa if left out."
     )
+    url: NonBlank = optional(
+        "api: where a server is running already, without /v1, such as http://localhost:23333; see "
+        "docs/api.md."
+    )
+    serve: Literal[True] = optional(
+        "api: true to have LMDeploy's api_server started with the model, in the engine's interpreter; it "
+        "takes "
+        "the options of lmdeploy too."
+    )
+    served_model: NonBlank = optional(
+        "api: name of the model on the server; if left out, the profile's `model` if it is served, else "
+        "the first."
+    )
+    key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = optional(
+        "api: name of the environment variable that holds the server's key. Never the key itself."
+    )
+    timeout: _Seconds = optional(
+        "api: seconds that one request may take, retries included; 9/10 of the case deadline if left out."
+    )
     threads: _Count = optional("torch: number of CPU threads; PyTorch's own choice if left out.")
     trust_remote_code: bool = optional("torch, lmdeploy: true to run Python files that come with the model.")
     stage_two: Literal["one-pass", "stepwise"] = optional(
@@ -79,7 +98,7 @@ class _EngineDefaults(FileModel):
 class EngineEntry(_EngineDefaults):
     """An engine of a profile; {} for all defaults. What the profile says on the same key is its default."""
 
-    kind: Literal["torch", "lmdeploy"] = optional("What the engine is; its name, if left out.")
+    kind: Literal["torch", "lmdeploy", "api"] = optional("What the engine is; its name, if left out.")
     model: NonBlank = optional(
         "Model of this engine where it is not the profile's, such as the one to upgrade to: a folder, "
         "relative to this file's folder, or a hub id."
@@ -104,12 +123,13 @@ class EngineEntry(_EngineDefaults):
         "Python file, relative to this file's folder, executed in the worker before the engine is imported."
     )
     paths: Annotated[
-        list[Literal["forward", "generate", "two-stage", "captured", "scored", "top-k"]],
+        list[Literal["forward", "generate", "two-stage", "captured", "scored", "top-k", "chat"]],
         Field(min_length=1, json_schema_extra={"uniqueItems": True}),
     ] = optional(
         "Ways to the full logits; the first gives the answer. torch: forward, generate ([forward] if "
         "left out); lmdeploy: two-stage, captured (full rows), scored (each letter), top-k (what the "
-        "pipeline reports); the best that its version has if left out, the first two where it has both."
+        "pipeline reports); the best that its version has if left out, the first two where it has both. api: "
+        "chat (the top_k), scored (each letter, on a server started with serve); [chat] if left out."
     )
     top_k: Annotated[int, Field(ge=0, le=1024)] = optional(
         "Number of the most probable tokens to ask for and keep; 0 for none, 20 if left out."

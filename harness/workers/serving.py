@@ -27,6 +27,7 @@ from harness.workers.rows import save_rows
 __all__ = ["ENGINE_MODULES", "serve"]
 
 ENGINE_MODULES: Final[Mapping[str, str]] = {
+    "api": "harness.engines.api_server",
     "lmdeploy": "harness.engines.lmdeploy_pipeline",
     "torch": "harness.engines.torch_native",
 }
@@ -35,6 +36,7 @@ ENGINE_MODULES: Final[Mapping[str, str]] = {
 # Compilers put whole programs into their exceptions; the log has them in full.
 _WORDS_CHARACTERS = 2000
 REQUIREMENTS = {
+    "api": ("httpx2>=2.12", "pillow>=10.4"),
     "torch": ("jinja2>=3.1", "pillow>=10.4", "torch>=2.6", "torchvision>=0.21", "transformers>=4.56"),
     "lmdeploy": ("lmdeploy>=0.12", "pillow>=10.4"),
 }
@@ -49,7 +51,7 @@ LOADED_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 ENVIRONMENT_MARKER: Final = "harness-environment.json"
 """A file in environments that the harness made (see `harness.environments`)."""
 
-_IN_REQUIREMENTS = {"PIL", "jinja2", "lmdeploy", "numpy", "torch", "torchvision", "transformers"}
+_IN_REQUIREMENTS = {"PIL", "httpx2", "jinja2", "lmdeploy", "numpy", "torch", "torchvision", "transformers"}
 _OUT_OF_MEMORY_TEXTS = (
     "out of memory",
     "can't allocate memory",

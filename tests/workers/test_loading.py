@@ -83,7 +83,7 @@ def test_a_fingerprint_that_is_no_json_is_refused(workers: Workers) -> None:
 def test_an_unknown_kind_names_the_known_ones(workers: Workers) -> None:
     result = workers.run("a", kind="tensorflow")
     assert result.error.kind is ErrorKind.LOAD
-    assert "'tensorflow'; allowed: lmdeploy, torch or the path of a .py file" in result.error.message
+    assert "'tensorflow'; allowed: api, lmdeploy, torch or the path of a .py file" in result.error.message
 
 
 @pytest.mark.parametrize("python", ["/nowhere/python", "/etc/passwd"])

@@ -1,0 +1,120 @@
+"""A whole run on a running server, which is a stand-in here: reuse, keys, and a server that goes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engines.stand_in_server import StandIn, serving
+from tests.suite.conftest import HERE, Project
+
+SECRET = "sk-planted-0123456789"
+
+
+@pytest.fixture
+def server() -> Iterator[StandIn]:
+    with serving(StandIn(generated=["A"], top={"A": 0.9, "B": 0.05, "C": 0.01, "x": 0.001})) as stand_in:
+        yield stand_in
+
+
+def write(project: Project, server: StandIn, *, top_k: int = 5, **options: Any) -> None:
+    """A profile of two servers, which are one: so they agree."""
+    api = {"kind": "api", "top_k": top_k, "options": {"url": server.url, **options}}
+    engines = {"first": api, "second": api}
+    project.write_profiles(model="some-model", reference="first", engines=engines)
+    project.write_suite(one="say A", two="again")
+
+
+def test_two_servers_that_answer_alike_agree(project: Project, server: StandIn) -> None:
+    write(project, server)
+    result = project.run(accept=True)
+    result.assert_outcomes(passed=11)
+    result.stdout.fnmatch_lines(["*s.one*A 0.900*A 0.900*0e+00*"])
+    result.stdout.fnmatch_lines([f"*first: server at {server.url}, float32"])
+
+
+def test_what_a_running_server_answered_is_not_used_again_in_another_run(
+    project: Project, server: StandIn
+) -> None:
+    write(project, server)
+    project.run(accept=True).assert_outcomes(passed=11)
+    count = len(server.asked)
+    server.top = {"B": 0.9, "A": 0.05, "C": 0.01}
+    server.generated = ["B"]
+    result = project.run()
+    assert len(server.asked) > count
+    result.assert_outcomes(failed=8, passed=3)  # letters and snapshots; the two still agree
+    result.stdout.fnmatch_lines(["*found B (0.9), expected A (0.05)*"])
+
+
+def test_a_letter_outside_the_list_is_shown_as_a_bound(project: Project, server: StandIn) -> None:
+    write(project, server, top_k=2)
+    result = project.run("-k", "agree or expected")
+    result.stdout.fnmatch_lines(["*not decidable: the difference is at most 0.05*"])
+    result.stdout.fnmatch_lines(["*C*≤ 0.05*≤ 0.05*"])
+    result.stdout.fnmatch_lines(["*s.one*≤5e-02*"])
+    result.stdout.fnmatch_lines(["largest |Δp|: at most 0.05*"])
+    result.assert_outcomes(passed=4, failed=2)
+
+
+def test_the_key_is_in_no_file_and_in_no_output(
+    project: Project, server: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLANTED_KEY", SECRET)
+    server.key = SECRET
+    write(project, server, key_env="PLANTED_KEY")
+    outputs = [project.run(accept=True)]
+    outputs[0].assert_outcomes(passed=11)
+    assert f"Bearer {SECRET}" in server.keys
+    server.key = "another one now"  # whereupon the server repeats what it was sent
+    outputs.append(project.run())
+    outputs[1].stdout.fnmatch_lines(["*does not take the key in the environment variable PLANTED_KEY*"])
+    assert not any(SECRET in output.stdout.str() + output.stderr.str() for output in outputs)
+    written = [path for path in project.folder.rglob("*") if path.is_file()]
+    assert len(written) > 10
+    assert not [path for path in written if SECRET.encode() in path.read_bytes()]
+    assert not [path for path in written if SECRET in unpacked(path)]
+
+
+def unpacked(path: Path) -> str:
+    """All recordings of a journal as text, which are compressed there."""
+    from harness.recordings import _unpacked
+
+    if path.suffix != ".jsonl":
+        return ""
+    return "".join(str(_unpacked(text)) for text in re.findall(r'"answer":\s*"([^"]+)"', path.read_text()))
+
+
+def test_a_server_that_has_gone_is_an_error_of_its_cases_and_of_no_other(
+    project: Project, server: StandIn
+) -> None:
+    patch = str(HERE / "stand_in_engine.py")
+    with serving(StandIn()) as gone:
+        pass
+    engines = {
+        "torch": {"patch": patch},
+        "here": {"kind": "api", "options": {"url": server.url}},
+        "gone": {"kind": "api", "options": {"url": gone.url}},
+    }
+    project.write_profiles(engines=engines)
+    project.write_suite(one="say A")
+    result = project.run("-k", "expected")
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines([f"*Is the server running, and url right? Try: curl {gone.url}/v1/models*"])
+
+
+def test_full_and_partial_readings_side_by_side_are_made_once(project: Project, server: StandIn) -> None:
+    patch = str(HERE / "stand_in_engine.py")
+    engines = {"torch": {"patch": patch}, "api": {"kind": "api", "options": {"url": server.url}}}
+    project.write_profiles(engines=engines)
+    project.write_suite(one="say A")
+    project.run("-k", "agree")
+    project.run("-k", "agree")
+    made = [line for line in project.recorded() if line.endswith("p-torch")]
+    assert len(made) == 1  # its full rows have gone, and nobody needs them beside a server
+    assert math.isclose(server.top["A"], 0.9)
