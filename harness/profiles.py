@@ -61,7 +61,7 @@ class EngineSpec:
 class Profile:
     """A model and the engines to run it on; ``reference`` names the one that the others are compared with.
 
-    ``suites`` are the names of those to run.
+    ``suites`` are the names of those to run. With ``by_name_only`` it runs only where --profile names it.
     """
 
     name: str
@@ -71,6 +71,7 @@ class Profile:
     location: Location = field(compare=False)
     description: str = ""
     marks: tuple[str, ...] = ()
+    by_name_only: bool = False
     tolerances: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
@@ -240,6 +241,7 @@ def _profile(document: Document, name: str, entry: Mapping[str, Any], suite_name
         reference=entry["reference"],
         suites=tuple(dict.fromkeys(entry.get("suites", suite_names))),
         marks=tuple(dict.fromkeys(entry.get("marks", ()))),
+        by_name_only=entry.get("by_name_only", False),
         tolerances=dict(entry.get("tolerances", {})),
         engines=tuple(
             _engine(engine_name, engine, entry, document.key_place((*steps, "engines", engine_name)), here)
