@@ -9,11 +9,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from harness.commands import check, schema
+from harness.commands import check, profile, schema
 
 __all__ = ["main"]
 
-_COMMANDS = (check, schema)
+_COMMANDS = (check, profile, schema)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

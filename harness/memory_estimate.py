@@ -142,18 +142,19 @@ def estimate_memory(
         f"2 × {language.layers} layers × {language.kv_heads} heads × {language.head_size} × "
         f"{serving.cache_bits} bits × {who}",
     )
+    at_once = min(work.cases * work.tokens, serving.prefill_tokens or work.cases * work.tokens)
+    together = max(1, at_once // work.tokens)  # cases in one pass
     others = []
     if shapes.vision is not None and work.vision_positions:
         vision = shapes.vision
-        positions = work.cases * work.vision_positions
+        positions = together * work.vision_positions
         alive = _ALIVE * vision.hidden + 2 * vision.intermediate
-        pieces = f"{_cases(work.cases)} × {work.vision_positions:,} positions"
+        pieces = f"{_cases(together)} × {work.vision_positions:,} positions"
         if work.tiles:
             pieces += f" ({work.tiles} tiles)"
         others.append(
             Part("vision tower", positions * alive * width, f"{pieces} × {alive:,} numbers × {width} bytes")
         )
-    at_once = min(work.cases * work.tokens, serving.prefill_tokens or work.cases * work.tokens)
     alive = _ALIVE * language.hidden + 3 * language.intermediate
     others.append(
         Part(
@@ -162,12 +163,12 @@ def estimate_memory(
             f"{at_once:,} tokens × {alive:,} numbers × {width} bytes",
         )
     )
-    rows = work.cases * work.rows
+    rows = together * work.rows
     others.append(
         Part(
             "rows of logits",
             rows * language.vocabulary * work.row_bytes,
-            f"{_cases(work.cases)} × {work.rows:,} rows × {language.vocabulary:,} columns × "
+            f"{_cases(together)} × {work.rows:,} rows × {language.vocabulary:,} columns × "
             f"{work.row_bytes} bytes",
         )
     )

@@ -70,9 +70,11 @@ def test_more_cases_need_more_of_everything_but_weights() -> None:
     assert four.passing == 4 * one.passing
 
 
-def test_a_pass_of_few_tokens_bounds_the_language_layers() -> None:
+@pytest.mark.parametrize("name", ["vision tower", "language layers", "rows of logits"])
+def test_a_pass_of_few_tokens_bounds_what_passes(name: str) -> None:
     bounded = reckon(replace(IMAGE, cases=4), replace(BF16, prefill_tokens=3400))
-    assert part(bounded, "language layers").size == part(reckon(), "language layers").size
+    assert part(bounded, name).size == part(reckon(), name).size
+    assert bounded.cache.size == 4 * reckon().cache.size
 
 
 def test_fixed_blocks_replace_the_need() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from harness.engines.contract import Json
 from harness.errors import EngineError, ErrorKind
 from harness.workers.process import no_interpreter, worker_environment
 
-__all__ = ["PACKAGES", "find_model", "probe"]
+__all__ = ["PACKAGES", "ask_tokenizer", "find_model", "probe"]
 
 _SCRIPT = Path(__file__).with_name("interpreter_report.py")
+_TOKENIZER_SCRIPT = Path(__file__).with_name("tokenizer_report.py")
 
 PACKAGES = ("lmdeploy", "numpy", "pillow", "tokenizers", "torch", "torchvision", "transformers")
 """What an answer may depend on, by the names pip knows."""
@@ -66,12 +67,45 @@ def find_model(
     return _ask(python, {"model": model, "revision": revision}, seconds)
 
 
-def _ask(python: str, order: dict[str, Any], seconds: float) -> dict[str, Json]:
-    command = [python, os.fspath(_SCRIPT), json.dumps(order)]
+def ask_tokenizer(
+    python: str,
+    model: str,
+    questions: Sequence[Mapping[str, Json]],
+    *,
+    trust_remote_code: bool = False,
+    configuration: bool = True,
+    seconds: float = 300.0,
+) -> dict[str, Json]:
+    """What the tokenizer in the folder ``model`` makes of ``questions``, by Transformers in ``python``.
+
+    A question has ``prompt``, ``system`` (or None), ``letters`` and ``answer_prefix``. No weights are loaded;
+    with ``configuration`` the model's configuration class is, and Python files of the model's own run only
+    with ``trust_remote_code``.
+
+    Returns:
+        ``transformers``, the version; ``answers``, None where there is no chat template, else for each
+        question its ``error`` (None if the letters resolve) and ``tokens``, the length of its prompt.
+
+    Raises:
+        EngineError: LOAD, there is no such interpreter, or the tokenizer cannot be loaded there.
+    """
+    order = {
+        "model": model,
+        "trust": trust_remote_code,
+        "configuration": configuration,
+        "questions": [dict(question) for question in questions],
+    }
+    return _ask(python, order, seconds, script=_TOKENIZER_SCRIPT)
+
+
+def _ask(python: str, order: dict[str, Any], seconds: float, *, script: Path = _SCRIPT) -> dict[str, Json]:
+    # Prompts can be longer than an argument may be.
+    text = json.dumps(order)
+    command = [python, os.fspath(script), *([text] if script == _SCRIPT else [])]
     try:
         done = subprocess.run(
             command,
-            stdin=subprocess.DEVNULL,
+            input=b"" if script == _SCRIPT else text.encode(),
             capture_output=True,
             env=worker_environment(),
             timeout=seconds,
