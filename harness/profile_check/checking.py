@@ -65,7 +65,9 @@ class ProfileCheck:
         if any(finding.mark is not Mark.RIGHT for finding in environment):
             letters = Letters((unknown("letters", "not looked at without an environment"),))
         elif model.files is not None and model.files.tokenizer and model.files.template:
-            letters = look_at_letters(engine, self._places, model.files.folder, self.cases)
+            letters = look_at_letters(
+                engine, self._places, model.files.folder, self.cases, profile=self._profile
+            )
         else:
             letters = Letters((unknown("letters", "not looked at without a tokenizer and a chat template"),))
         yield from letters.findings

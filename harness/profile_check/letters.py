@@ -10,7 +10,8 @@ from harness.cases import Case
 from harness.errors import EngineError
 from harness.profile_check.findings import Finding, right, unknown, wrong
 from harness.profile_check.places import Places
-from harness.profiles import EngineSpec
+from harness.profiles import EngineSpec, Profile
+from harness.subjects import request_for
 from harness.workers import ask_tokenizer
 
 __all__ = ["Letters", "look_at_letters"]
@@ -27,13 +28,15 @@ class Letters:
     answer_tokens: int | None = None
 
 
-def look_at_letters(engine: EngineSpec, places: Places, model: Path, cases: Sequence[Case]) -> Letters:
+def look_at_letters(
+    engine: EngineSpec, places: Places, model: Path, cases: Sequence[Case], *, profile: Profile
+) -> Letters:
     """Resolve each different combination of letters, answer_prefix and system text once.
 
     The prompt is rendered with the tokenizer's own chat template and without its image, which stands before
     the text. Of the cases with one combination, the one with the longest prompt is asked.
     """
-    asked = _longest_of_each(cases)
+    asked = _longest_of_each(cases, profile)
     trust = engine.settings.options.get("trust_remote_code") is True
     try:
         report = ask_tokenizer(
@@ -41,12 +44,12 @@ def look_at_letters(engine: EngineSpec, places: Places, model: Path, cases: Sequ
             str(model),
             [
                 {
-                    "prompt": case.prompt,
-                    "system": case.system,
-                    "letters": list(case.letters),
-                    "answer_prefix": case.answer_prefix,
+                    "prompt": request.prompt,
+                    "system": request.system,
+                    "letters": list(request.letters),
+                    "answer_prefix": request.answer_prefix,
                 }
-                for case in asked
+                for request in (request_for(case, profile) for case in asked)
             ],
             trust_remote_code=trust,
             # LMDeploy brings a configuration of its own for what Transformers does not know.
@@ -82,10 +85,10 @@ def look_at_letters(engine: EngineSpec, places: Places, model: Path, cases: Sequ
     return Letters(found, max(lengths, default=None), max(prefixes, default=0) + 1)
 
 
-def _longest_of_each(cases: Sequence[Case]) -> list[Case]:
+def _longest_of_each(cases: Sequence[Case], profile: Profile) -> list[Case]:
     longest: dict[Combination, Case] = {}
     for case in cases:
-        key = (case.letters, case.answer_prefix, case.system)
+        key = (case.letters, case.answer_prefix, request_for(case, profile).system)
         if key not in longest or len(case.prompt) > len(longest[key].prompt):
             longest[key] = case
     return list(longest.values())

@@ -32,6 +32,9 @@ def of(findings: list[Finding], topic: str) -> list[Finding]:
 def test_letters_that_a_tokenizer_lowers(asking: Checked) -> None:
     file = asking.model / "tokenizer.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "normalizer": {"type": "Lowercase"}}))
+    config = asking.model / "tokenizer_config.json"
+    plain = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    config.write_text(json.dumps({**json.loads(config.read_text()), **plain}))
     suite(asking.folder, {}, {"prompt": "What is it, if one may ask?"}, {"answer_prefix": "Answer: "})
     found = of(asking.findings(), "letters")
     assert [finding.mark for finding in found] == [Mark.WRONG, Mark.WRONG]
@@ -39,6 +42,13 @@ def test_letters_that_a_tokenizer_lowers(asking: Checked) -> None:
     assert [finding.text.partition(":")[0] for finding in found] == ["s.c1", "s.c2"]
     assert all("no single token id of its own" in finding.text for finding in found)
     assert all("answer_prefix" in finding.command for finding in found)
+
+
+def test_the_profiles_system_text_is_one_for_all(asking: Checked) -> None:
+    suite(asking.folder, {}, {"system": "Be brief."})
+    asking.write(system="Be brief.")
+    (found,) = of(asking.findings(), "letters")
+    assert found.text.startswith("all resolve: 1 combination of")
 
 
 def test_all_that_resolve(asking: Checked) -> None:
