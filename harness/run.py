@@ -189,7 +189,7 @@ def run_again(item: pytest.Item) -> str:
         words = ["pytest", f"{near}::{item.name}"]
     else:
         words = ["pytest", "--pyargs", f"harness.suite.{where.stem}::{item.name}"]
-    for option in ("cases", "snapshots", "recordings"):
+    for option in ("cases", "snapshots", "recordings", "environments"):
         if (given := config.getoption(f"harness_{option}")) is not None:
             words.append(f"--{option}={given}")
     if (subject := subject_of(item)) is not None and subject.profile.by_name_only:
@@ -208,6 +208,12 @@ def run_id(config: pytest.Config) -> str:
 def recordings_folder(config: pytest.Config) -> Path:
     """Where recordings are kept: ``--recordings``, or ``.harness`` in the home folder (see `_home`)."""
     return _folder(config, "recordings", _home(config) / DEFAULT_RECORDINGS)
+
+
+def environments_folder(config: pytest.Config) -> Path | None:
+    """Where environments are made: ``--environments``, or None for the user's cache folder."""
+    given: Path | None = config.getoption("harness_environments")
+    return None if given is None else config.invocation_params.dir / given
 
 
 def _home(config: pytest.Config) -> Path:

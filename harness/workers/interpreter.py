@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from harness.engines.contract import Json
 from harness.errors import EngineError, ErrorKind
 from harness.workers.process import no_interpreter, worker_environment
 
-__all__ = ["PACKAGES", "ask_tokenizer", "find_model", "probe"]
+__all__ = ["PACKAGES", "ask", "ask_tokenizer", "find_model", "probe"]
 
 _SCRIPT = Path(__file__).with_name("interpreter_report.py")
 _TOKENIZER_SCRIPT = Path(__file__).with_name("tokenizer_report.py")
@@ -48,7 +49,7 @@ def probe(
         "sources": list(sources),
         "cache": None if cache is None else str(cache),
     }
-    return _ask(python, order, seconds)
+    return ask(python, order, seconds)
 
 
 def find_model(
@@ -64,7 +65,7 @@ def find_model(
     Raises:
         EngineError: LOAD, there is no such model, or it cannot be had from here.
     """
-    return _ask(python, {"model": model, "revision": revision}, seconds)
+    return ask(python, {"model": model, "revision": revision}, seconds)
 
 
 def ask_tokenizer(
@@ -95,17 +96,23 @@ def ask_tokenizer(
         "configuration": configuration,
         "questions": [dict(question) for question in questions],
     }
-    return _ask(python, order, seconds, script=_TOKENIZER_SCRIPT)
+    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
+        # Prompts can be longer than an argument may be.
+        json.dump(order, file)
+        file.flush()
+        return ask(python, {"file": file.name}, seconds, script=_TOKENIZER_SCRIPT)
 
 
-def _ask(python: str, order: dict[str, Any], seconds: float, *, script: Path = _SCRIPT) -> dict[str, Json]:
-    # Prompts can be longer than an argument may be.
-    text = json.dumps(order)
-    command = [python, os.fspath(script), *([text] if script == _SCRIPT else [])]
+def ask(python: str, order: dict[str, Any], seconds: float, *, script: Path = _SCRIPT) -> dict[str, Json]:
+    """Run ``script`` in an interpreter with ``order`` as JSON; the object that it prints last, as JSON.
+
+    Raises `EngineError` (LOAD) when there is no such interpreter, it fails, or its answer holds an ``error``.
+    """
+    command = [python, os.fspath(script), json.dumps(order)]
     try:
         done = subprocess.run(
             command,
-            input=b"" if script == _SCRIPT else text.encode(),
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             env=worker_environment(),
             timeout=seconds,

@@ -1,7 +1,8 @@
 """The script behind `ask_tokenizer`: letters in context, by a model's tokenizer alone, without its weights.
 
-Run as ``python tokenizer_report.py`` in the engine's interpreter, with a JSON object on standard input;
-prints one JSON object, as its last line, with ``error`` where tokenizer or configuration cannot be loaded.
+Run as ``python tokenizer_report.py ORDER`` in the engine's interpreter, with ORDER a JSON object that names a
+``file`` with another; prints one, as its last line, with ``error`` where tokenizer or configuration cannot be
+loaded.
 """
 
 from __future__ import annotations
@@ -95,4 +96,5 @@ def _render(tokenizer: PreTrainedTokenizerBase, question: dict[str, Any]) -> str
 
 
 if __name__ == "__main__":
-    print(json.dumps(report(**json.load(sys.stdin))))  # noqa: T201
+    _file = Path(json.loads(sys.argv[1])["file"])
+    print(json.dumps(report(**json.loads(_file.read_text(encoding="utf-8")))))  # noqa: T201
