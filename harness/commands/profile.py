@@ -29,12 +29,16 @@ def register(commands: Subparsers) -> None:
     check.add_argument(
         "--cases", type=Path, default=Path("cases"), metavar="DIR", help="suites and profiles; default: cases"
     )
+    check.add_argument(
+        "--environments", type=Path, metavar="DIR", help="default: in the user's cache folder, as for pytest"
+    )
     check.set_defaults(run=_check)
 
 
 def _check(options: argparse.Namespace) -> int:
     from harness.case_folder import load
     from harness.case_problems import nearest
+    from harness.environments.store import Environments
     from harness.profile_check.checking import ProfileCheck
     from harness.profile_check.findings import Mark, right
 
@@ -47,8 +51,8 @@ def _check(options: argparse.Namespace) -> int:
     if profile is None:
         known = nearest(options.profile, [p.name for p in loaded.profiles])
         print(f"profile: found {options.profile!r}; allowed: {known}", file=sys.stderr)
-        return 1
-    check = ProfileCheck(loaded, profile)
+        return 2
+    check = ProfileCheck(loaded, profile, Environments(options.environments))
     print(f"{profile.location}: profile {profile.name}")
     suites = ", ".join(check.suites)
     found = right("files", f"valid; suites {suites} with {len(check.cases)} cases and their images")

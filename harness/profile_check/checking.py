@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.case_folder import Loaded
 from harness.case_problems import shown
 from harness.cases import Case
+from harness.environments.store import Environments
 from harness.model_shapes import ModelShapes, ShapesError, read_shapes
-from harness.profile_check.environment import Surroundings, look_at_interpreter
-from harness.profile_check.findings import Finding, Mark, right, unknown, wrong
+from harness.profile_check.environment import look_at_environment
+from harness.profile_check.findings import Finding, right, unknown, wrong
 from harness.profile_check.hub_cache import cache_folder, find_snapshot
 from harness.profile_check.letters import Letters, look_at_letters
 from harness.profile_check.memory import look_at_memory, smallest_gpu
 from harness.profile_check.model_files import ModelFiles, look_into
 from harness.profile_check.places import Places
 from harness.profile_check.published import PUBLISHED
+from harness.profile_check.server import look_at_server
 from harness.profile_check.settings import look_at_settings
 from harness.profiles import EngineSpec, Profile
 
 __all__ = ["ProfileCheck"]
 
+_OF_SERVERS = ("key_env", "serve", "served_model", "timeout", "url")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 
@@ -38,12 +41,12 @@ class _Model:
 
 
 class ProfileCheck:
-    """Checks one profile of a folder that is valid as a whole."""
+    """Checks one profile of a folder that is valid as a whole; nothing is made, downloaded or loaded."""
 
-    def __init__(self, loaded: Loaded, profile: Profile) -> None:  # noqa: D107
+    def __init__(self, loaded: Loaded, profile: Profile, environments: Environments) -> None:  # noqa: D107
         self._profile = profile
         self._places = Places(profile)
-        self._surroundings = Surroundings()
+        self._environments = environments
         self._gpu_bytes = smallest_gpu()
         self._models: dict[tuple[str, str | None], _Model] = {}
         self.suites = profile.suites or tuple(suite.name for suite in loaded.suites)
@@ -53,26 +56,23 @@ class ProfileCheck:
 
     def engine(self, engine: EngineSpec) -> Iterator[Finding]:
         """Every finding on ``engine``, as soon as it is known."""
+        if engine.settings.kind == "api":
+            if not engine.settings.options.get("serve"):
+                yield from look_at_server(engine, self._places)
+                return
+            engine = _what_it_serves_with(engine)
         model = self._model(engine)
         yield from model.findings
         yield from self._remote_code(engine, model)
-        environment = list(look_at_interpreter(engine, self._places, self._surroundings))
-        yield from environment
-        saved_as = _saved_as(model)
-        gpus = self._surroundings.gpus()
-        yield from look_at_settings(engine, self._places, saved_as=saved_as, gpus=gpus)
-        letters = Letters(())
-        if any(finding.mark is not Mark.RIGHT for finding in environment):
-            letters = Letters((unknown("letters", "not looked at without an environment"),))
-        elif model.files is not None and model.files.tokenizer and model.files.template:
-            letters = look_at_letters(
-                engine, self._places, model.files.folder, self.cases, profile=self._profile
-            )
-        else:
-            letters = Letters((unknown("letters", "not looked at without a tokenizer and a chat template"),))
+        yield from look_at_settings(
+            engine, self._places, saved_as=_saved_as(model), gpu=self._gpu_bytes is not None
+        )
+        environment, python = self._environment(engine)
+        yield environment
+        letters = self._letters(engine, model, python)
         yield from letters.findings
         if model.shapes is None:
-            yield unknown("memory", "no estimate without a config.json")
+            yield unknown("memory", "no estimate without the sizes in a config.json")
             return
         yield look_at_memory(
             engine,
@@ -82,6 +82,23 @@ class ProfileCheck:
             cases=self.cases,
             letters=letters,
             gpu_bytes=self._gpu_bytes,
+        )
+
+    def _environment(self, engine: EngineSpec) -> tuple[Finding, str | None]:
+        # Without a GPU here the question is whether the engine's library would load at all.
+        device = engine.settings.device if self._gpu_bytes is not None else "cpu"
+        asked = replace(engine, settings=replace(engine.settings, device=device))
+        label = f"{self._profile.name}-{engine.name}"
+        return look_at_environment(label, asked, self._places, self._environments)
+
+    def _letters(self, engine: EngineSpec, model: _Model, python: str | None) -> Letters:
+        files = model.files
+        if files is None or not files.tokenizer or not files.template:
+            return Letters((unknown("letters", "not looked at without a tokenizer and a chat template"),))
+        if python is None:
+            return Letters((unknown("letters", "not looked at without an environment"),))
+        return look_at_letters(
+            engine, self._places, files.folder, self.cases, profile=self._profile, python=python
         )
 
     def _model(self, engine: EngineSpec) -> _Model:
@@ -153,6 +170,15 @@ class ProfileCheck:
         elif own:
             state = "on" if trust else "off"
             yield right("remote code", f"comes with {', '.join(own)}; trust_remote_code is {state}")
+
+
+def _what_it_serves_with(engine: EngineSpec) -> EngineSpec:
+    """An engine that starts LMDeploy's server, as the LMDeploy in it."""
+    settings = engine.settings
+    options = {name: value for name, value in settings.options.items() if name not in _OF_SERVERS}
+    # A server keeps no more than rows that are sampled from.
+    paths = ("generation",) if options.get("backend") == "turbomind" else ("captured",)
+    return replace(engine, settings=replace(settings, kind="lmdeploy", paths=paths, options=options))
 
 
 def _content(files: ModelFiles) -> str:

@@ -1,69 +1,36 @@
-"""The interpreter of an engine, and what is installed there."""
+"""The environment of an engine: made or not, and whether the engine can be loaded there."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator
-
-from harness.engines.contract import Json
-from harness.errors import EngineError
-from harness.profile_check.findings import Finding, right, wrong
+from harness.environments.checking import check_loadable
+from harness.environments.store import Environments
+from harness.profile_check.findings import Finding, right, unknown, wrong
 from harness.profile_check.places import Places
 from harness.profiles import EngineSpec
-from harness.workers import probe
-from harness.workers.serving import REQUIREMENTS
 
-__all__ = ["Surroundings", "look_at_interpreter"]
-
-_NEEDED = {"torch": ("torch", "transformers"), "lmdeploy": ("lmdeploy", "torch", "transformers")}
+__all__ = ["look_at_environment"]
 
 
-class Surroundings:
-    """What interpreters say of themselves, each asked once."""
+def look_at_environment(
+    label: str, engine: EngineSpec, places: Places, environments: Environments
+) -> tuple[Finding, str | None]:
+    """The finding, and the interpreter to ask further; None where there is none that would do.
 
-    def __init__(self) -> None:
-        """Asks nobody yet."""
-        self._known: dict[str, dict[str, Json]] = {}
-
-    def of(self, python: str) -> dict[str, Json]:
-        """See `harness.workers.probe`; sources are not hashed. Raises EngineError (LOAD)."""
-        if python not in self._known:
-            self._known[python] = probe(python, sources=())
-        return self._known[python]
-
-    def gpus(self) -> tuple[str, ...]:
-        """GPUs that any of them saw."""
-        found = [report.get("gpus") for report in self._known.values()]
-        return tuple(dict.fromkeys(str(gpu) for gpus in found if isinstance(gpus, list) for gpu in gpus))
-
-
-def look_at_interpreter(engine: EngineSpec, places: Places, surroundings: Surroundings) -> Iterator[Finding]:
-    """One finding: there and with the engine's library, or not."""
-    kind = engine.settings.kind
-    place = places.of(engine, "python")
-    try:
-        report = surroundings.of(engine.python)
-    except EngineError as error:
-        yield wrong(
-            "environment",
-            str(error),
-            place,
-            allowed="a Python 3.11 or newer that starts",
-            command=f"{shlex.quote(engine.python)} --version",
-        )
-        return
-    packages = report["packages"]
-    assert isinstance(packages, dict)  # noqa: S101 - probe's own promise
-    needed = _NEEDED.get(kind, ())
-    if missing := [name for name in needed if packages.get(name) is None]:
-        wanted = " ".join(shlex.quote(requirement) for requirement in REQUIREMENTS[kind])
-        yield wrong(
-            "environment",
-            f"{engine.python} (Python {report['python']}) without {', '.join(missing)}",
-            place,
-            allowed=f"an interpreter with {', '.join(needed)}",
-            command=f"{shlex.quote(engine.python)} -m pip install {wanted}",
-        )
-        return
-    versions = ", ".join(f"{name} {packages[name]}" for name in needed)
-    yield right("environment", f"Python {report['python']}, {versions}")
+    ``label`` names the engine in commands. Nothing is made or installed.
+    """
+    loadable = check_loadable(label, engine, environments)
+    if loadable:
+        found = ", ".join(f"{name} {version}" for name, version in loadable.found.items())
+        notes = [f"note: {note}" for note in loadable.notes]
+        return right("environment", "\n".join([found, *notes])), loadable.python
+    missing = "; ".join(loadable.missing)
+    if loadable.python is None:
+        return unknown("environment", f"{engine.environment}: {missing}", command=loadable.mend), None
+    finding = wrong(
+        "environment",
+        f"{loadable.python}: missing: {missing}",
+        places.of(engine, "requirements", "python"),
+        allowed=f"an environment in which the engine {engine.settings.kind} loads",
+        command=loadable.mend or f"harness env check {label}",
+    )
+    return finding, None

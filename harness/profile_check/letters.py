@@ -29,9 +29,9 @@ class Letters:
 
 
 def look_at_letters(
-    engine: EngineSpec, places: Places, model: Path, cases: Sequence[Case], *, profile: Profile
+    engine: EngineSpec, places: Places, model: Path, cases: Sequence[Case], *, profile: Profile, python: str
 ) -> Letters:
-    """Resolve each different combination of letters, answer_prefix and system text once.
+    """Resolve each different combination of letters, answer_prefix and system text once, in ``python``.
 
     The prompt is rendered with the tokenizer's own chat template and without its image, which stands before
     the text. Of the cases with one combination, the one with the longest prompt is asked.
@@ -40,7 +40,7 @@ def look_at_letters(
     trust = engine.settings.options.get("trust_remote_code") is True
     try:
         report = ask_tokenizer(
-            engine.python,
+            python,
             str(model),
             [
                 {
@@ -107,7 +107,7 @@ def _not_loaded(engine: EngineSpec, places: Places, error: EngineError, *, trust
     return wrong(
         "tokenizer",
         message if not error.log_tail else f"{message}\n{error.log_tail}",
-        places.of(engine, "model", "python"),
+        places.of(engine, "model"),
         allowed="a tokenizer and configuration that this engine's Transformers can load",
-        command="fetch the model again, or name an environment whose Transformers knows it (`python:`)",
+        command="fetch the model again, or name an environment whose Transformers knows it (`requirements:`)",
     )

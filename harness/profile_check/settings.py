@@ -18,12 +18,12 @@ _FIELD = re.compile(r"^the engine \w+: ([\w.]+):")  # as the engines' own refusa
 
 
 def look_at_settings(
-    engine: EngineSpec, places: Places, *, saved_as: str | None, gpus: tuple[str, ...]
+    engine: EngineSpec, places: Places, *, saved_as: str | None, gpu: bool
 ) -> Iterator[Finding]:
     """Findings on the settings of ``engine``.
 
-    ``saved_as`` is the dtype that the model was saved in, None where that is not known; ``gpus`` are those
-    that are visible here.
+    ``saved_as`` is the dtype that the model was saved in, None where that is not known; ``gpu`` is whether
+    one is visible here.
     """
     settings = engine.settings
     problems = list(_problems(engine, places, saved_as))
@@ -32,7 +32,7 @@ def look_at_settings(
         dtype = f"auto ({saved_as})" if settings.dtype == "auto" and saved_as else settings.dtype
         paths = ", ".join(settings.paths) or "of its own choice"
         yield right("settings", f"{dtype} on {settings.device}, paths {paths}")
-    if settings.device == "cuda" and not gpus:
+    if settings.device == "cuda" and not gpu:
         yield unknown(
             "GPU",
             "no NVIDIA GPU is visible here; the profile asks for device: cuda",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 import yaml
 
 from harness.case_folder import load
+from harness.environments.checking import Loadable
+from harness.environments.store import Environments
 from harness.profile_check.checking import ProfileCheck
 from harness.profile_check.findings import Finding, Mark
 
@@ -25,6 +28,7 @@ class Checked:
 
     folder: Path
     answers: dict[str, Any] = field(default_factory=dict)
+    loadable: Loadable = Loadable(python=sys.executable, found={"torch": "0", "transformers": "0"})
 
     @property
     def model(self) -> Path:
@@ -41,7 +45,8 @@ class Checked:
     def findings(self) -> list[Finding]:
         loaded = load(self.folder)
         (profile,) = loaded.profiles
-        return list(ProfileCheck(loaded, profile).engine(profile.engines[0]))
+        check = ProfileCheck(loaded, profile, Environments(self.folder / "environments"))
+        return list(check.engine(profile.engines[0]))
 
     def of(self, topic: str) -> Finding:
         """The only finding on ``topic``."""
@@ -58,7 +63,7 @@ class Checked:
 
 @pytest.fixture
 def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checked:
-    """Whatever asks a tokenizer is told by a stand-in that all letters resolve; no engine is imported."""
+    """Stand-ins say that the engine can be loaded and that all letters resolve; no engine is imported."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub-home"))
     shutil.copytree(EMBEDDED, tmp_path / "model")
@@ -74,4 +79,5 @@ def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checked:
 
     monkeypatch.setattr("harness.profile_check.letters.ask_tokenizer", stand_in)
     monkeypatch.setattr("harness.profile_check.checking.smallest_gpu", lambda: None)
+    monkeypatch.setattr("harness.profile_check.environment.check_loadable", lambda *_: found.loadable)
     return found

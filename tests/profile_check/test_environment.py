@@ -1,25 +1,40 @@
-"""The interpreter of an engine: there, with the engine's library, or not."""
+"""The environment of an engine: loads it, lacks something, or is not made yet."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 
-from harness.profile_check import environment
+from harness.environments.checking import Loadable, check_loadable
+from harness.memory_estimate import GIB
+from harness.profile_check import checking, environment
 from harness.profile_check.findings import Mark
+from harness.profiles import EngineSpec
 from tests.profile_check.conftest import Checked
 
 
 def test_versions_are_told(checked: Checked) -> None:
+    checked.loadable = Loadable(python=sys.executable, found={"torch": "2.6"}, notes=("old",))
     finding = checked.of("environment")
-    assert finding.mark is Mark.RIGHT
-    assert ", torch 2." in finding.text
-    assert ", transformers " in finding.text
+    assert (finding.mark, finding.text) == (Mark.RIGHT, "torch 2.6\nnote: old")
 
 
-def test_an_interpreter_that_does_not_start(checked: Checked) -> None:
+def test_what_is_missing_is_wrong(checked: Checked) -> None:
+    checked.write(engine={"python": sys.executable})
+    checked.loadable = Loadable(
+        python="/p", found={}, missing=("torch: gone", "x"), mend="/p -m pip install x"
+    )
+    found = {finding.topic: finding for finding in checked.findings()}
+    assert found["environment"].mark is Mark.WRONG
+    assert found["environment"].text == "/p: missing: torch: gone; x"
+    assert found["environment"].command == "/p -m pip install x"
+    assert str(found["environment"].place) == "profiles.yaml:9:17"
+    assert found["letters"].mark is Mark.UNKNOWN
+
+
+def test_an_interpreter_that_does_not_start(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "check_loadable", check_loadable)
     python = checked.folder / "python"
     python.write_text("#!/bin/sh\nexit 3\n")
     python.chmod(0o755)
@@ -27,30 +42,31 @@ def test_an_interpreter_that_does_not_start(checked: Checked) -> None:
     finding = checked.of("environment")
     assert finding.mark is Mark.WRONG
     assert "exit code 3" in finding.text
-    assert str(finding.place) == "profiles.yaml:9:17"
-    assert finding.command.endswith("python --version")
 
 
-def test_a_library_that_is_missing(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
-    report = {"python": "3.12.1", "packages": {"torch": "2.12.1", "transformers": None}, "gpus": []}
-    monkeypatch.setattr(environment, "probe", lambda python, sources: report)
-    found = {finding.topic: finding for finding in checked.findings()}
-    assert found["environment"].text == f"{sys.executable} (Python 3.12.1) without transformers"
-    assert "-m pip install" in found["environment"].command
-    assert "'transformers>=" in found["environment"].command
-    assert found["letters"].mark is Mark.UNKNOWN
+def test_one_that_is_not_made_cannot_be_judged(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "check_loadable", check_loadable)
+    checked.write(engine={"requirements": ["six"]})
+    finding = checked.of("environment")
+    assert finding.mark is Mark.UNKNOWN
+    assert "six" in finding.text
+    assert "not made" in finding.text
+    assert finding.command == "harness env make p-e --cases . --environments environments"
+    assert checked.of("letters").mark is Mark.UNKNOWN
 
 
-def test_each_interpreter_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("gpu", "device"), [(None, "cpu"), (24 * GIB, "cuda")])
+def test_a_gpu_is_asked_for_where_there_is_one(
+    checked: Checked, monkeypatch: pytest.MonkeyPatch, gpu: int | None, device: str
+) -> None:
     asked: list[str] = []
 
-    def probe(python: str, sources: tuple[str, ...]) -> dict[str, object]:
-        asked.append(python)
-        return {"gpus": [f"GPU of {Path(python).name}"]}
+    def stand_in(label: str, spec: EngineSpec, environments: object) -> Loadable:
+        asked.append(spec.settings.device)
+        return checked.loadable
 
-    monkeypatch.setattr(environment, "probe", probe)
-    surroundings = environment.Surroundings()
-    for python in ("/a", "/b", "/a"):
-        surroundings.of(python)
-    assert asked == ["/a", "/b"]
-    assert surroundings.gpus() == ("GPU of a", "GPU of b")
+    monkeypatch.setattr(environment, "check_loadable", stand_in)
+    monkeypatch.setattr(checking, "smallest_gpu", lambda: gpu)
+    checked.write(device="cuda", dtype="float16")
+    checked.findings()
+    assert asked == [device]
