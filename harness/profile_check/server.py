@@ -40,9 +40,9 @@ def look_at_server(engine: EngineSpec, places: Places) -> Iterator[Finding]:
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
             served = [str(model["id"]) for model in json.load(answer)["data"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = (
-            error.reason if isinstance(error, urllib.error.URLError) else f"{type(error).__name__}: {error}"
-        )
+        # Of an address that answers, the status; of one that does not, why.
+        silent = isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError)
+        reason = error.reason if silent else f"{type(error).__name__}: {error}"
         yield wrong(
             "server",
             f"no list of models at {url}: {reason}",

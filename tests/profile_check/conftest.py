@@ -22,13 +22,16 @@ from harness.profile_check.findings import Finding, Mark
 EMBEDDED = Path(__file__).parents[2] / "cases" / "models" / "embedded"
 
 
+_LOADABLE = Loadable(python=sys.executable, found={"torch": "0", "transformers": "0"})
+
+
 @dataclass
 class Checked:
     """A folder with one profile ``p`` of one engine."""
 
     folder: Path
     answers: dict[str, Any] = field(default_factory=dict)
-    loadable: Loadable = Loadable(python=sys.executable, found={"torch": "0", "transformers": "0"})
+    loadable: Loadable = _LOADABLE
 
     @property
     def model(self) -> Path:

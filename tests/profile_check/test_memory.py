@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -13,7 +14,7 @@ from harness.profile_check.findings import Mark
 from harness.profile_check.memory import smallest_gpu
 from tests.profile_check.conftest import Checked
 
-BIG = {"model": "OpenGVLab/InternVL2-8B", "dtype": "bfloat16", "device": "cuda"}
+BIG: dict[str, Any] = {"model": "OpenGVLab/InternVL2-8B", "dtype": "bfloat16", "device": "cuda"}
 
 
 def with_image(folder: Path, *, size: tuple[int, int] = (64, 64)) -> None:
