@@ -40,12 +40,9 @@ def look_at_server(engine: EngineSpec, places: Places) -> Iterator[Finding]:
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
             served = [str(model["id"]) for model in json.load(answer)["data"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        # Of an address that answers, the status; of one that does not, why.
-        silent = isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError)
-        reason = error.reason if silent else f"{type(error).__name__}: {error}"
         yield wrong(
             "server",
-            f"no list of models at {url}: {reason}",
+            f"no list of models at {url}: {_why(error)}",
             places.of(engine, "options.url"),
             allowed="the address of an OpenAI-compatible server that runs",
             command=f"curl {url}",
@@ -62,3 +59,11 @@ def look_at_server(engine: EngineSpec, places: Places) -> Iterator[Finding]:
         )
         return
     yield right("server", f"{url} serves {', '.join(served)}")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"it answers {error.code} {error.reason}"
+    if isinstance(error, urllib.error.URLError):
+        return str(error.reason)
+    return f"no such answer as expected ({type(error).__name__}: {error})"
