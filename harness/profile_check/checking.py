@@ -122,7 +122,7 @@ class ProfileCheck:
             size = f"about {2 * shapes.parameters / 1e9:.1f} GB of weights, from its published shapes"
         revision = f" --revision {engine.revision}" if engine.revision else ""
         text = f"{name}{at} is not in {shown(cache_folder())}; the first run downloads it: {size}"
-        finding = unknown("model", text, command=f"hf download {name}{revision}, to have it beforehand")
+        finding = unknown("model", text, command=f"hf download {name}{revision}")
         return _Model((finding,), shapes=shapes)
 
     def _look_at_folder(self, engine: EngineSpec, folder: Path, *, cached: bool = False) -> _Model:
@@ -134,7 +134,8 @@ class ProfileCheck:
         for trouble in files.troubles:
             text = f"{shown(folder)}: {trouble.found}"
             if cached and "model" in topics:  # broken off, it may lack anything
-                command = f"hf download {engine.settings.model}, or a run, which fetches the rest as well"
+                text = f"{text} (a run fetches the rest)"
+                command = f"hf download {engine.settings.model}"
                 findings.append(unknown(trouble.topic, text, command=command))
                 continue
             findings.append(
