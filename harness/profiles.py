@@ -21,10 +21,11 @@ from harness.schemas.validation import Broken, validate
 from harness.yaml_document import Document, Steps
 from harness.yaml_source import read_document
 
-__all__ = ["EngineSpec", "Profile", "load_profiles", "read_profiles"]
+__all__ = ["EngineSpec", "Profile", "load_profiles", "paths_of", "read_profiles"]
 
-_PATHS = {"torch": ("forward", "generate"), "lmdeploy": ("two-stage", "captured")}
-_DEFAULT_PATHS = {"torch": ("forward",), "lmdeploy": ("two-stage", "captured")}
+_PATHS = {"torch": ("forward", "generate"), "lmdeploy": ("two-stage", "captured", "scored", "top-k")}
+# LMDeploy's versions have different paths: the engine takes the best that it finds.
+_DEFAULT_PATHS: Mapping[str, tuple[str, ...]] = {"torch": ("forward",), "lmdeploy": ()}
 _OPTIONS = {
     "torch": ("attention", "threads", "trust_remote_code"),
     "lmdeploy": tuple(name for name in Options.model_fields if name not in ("attention", "threads")),
@@ -78,6 +79,11 @@ class Profile:
     marks: tuple[str, ...] = ()
     by_name_only: bool = False
     tolerances: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+
+def paths_of(kind: str) -> tuple[str, ...]:
+    """All ways to the logits that an engine of this kind may have; loading it tells which it has."""
+    return _PATHS[kind]
 
 
 def load_profiles(path: Path, suites: Sequence[Suite]) -> tuple[Profile, ...]:

@@ -15,12 +15,13 @@ from harness.case_folder import Loaded, load
 from harness.cases import Case
 from harness.checks.agreement import Agreed
 from harness.checks.result import Result
+from harness.checks.same_question import SameQuestion
 from harness.errors import EngineError
 from harness.recordings import Recording
 from harness.reports.device import device_line
 from harness.reports.outcomes import PROPERTY, TestFacts
 from harness.reports.summary import CheckSummary, Status, figures_of
-from harness.scoring import Scoring
+from harness.scoring import Scoring, paths_with_rows
 from harness.subjects import Subject, subjects
 
 __all__ = ["RUN", "Run"]
@@ -32,6 +33,7 @@ DEFAULT_RECORDINGS = ".harness"
 # The table's columns for the tests of the suite, in this order.
 COLUMNS = {
     "test_expected_letter": "letter",
+    "test_same_question": "question",
     "test_engines_agree": "agree",
     "test_stages_consistent": "stages",
     "test_top_k_matches_full": "top-k",
@@ -116,7 +118,7 @@ class Run:
         facts = TestFacts(summary=summary, done_with_rows=compares or len(subject.profile.engines) == 1)
         for one in (subject, subject.reference()) if compares else (subject,):
             try:
-                facts.rows[self.scoring.key(one)] = list(one.engine.settings.paths)
+                facts.rows[self.scoring.key(one)] = paths_with_rows(self.scoring.recording(one))
             except EngineError:
                 continue  # it has no rows; the test itself reports the error
         item.stash[_FACTS] = facts
@@ -131,7 +133,7 @@ class Run:
 
     def recordings_of(self, subject: Subject, result: Result) -> list[Recording]:
         """The recordings that a result is about, the reference first."""
-        about = [subject.reference(), subject] if isinstance(result, Agreed) else [subject]
+        about = [subject.reference(), subject] if isinstance(result, Agreed | SameQuestion) else [subject]
         return [self.scoring.recording(one) for one in about]
 
     def dtype(self, subject: Subject) -> str:

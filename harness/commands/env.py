@@ -81,6 +81,9 @@ def _run(options: argparse.Namespace) -> int:
     except OSError as error:
         print(f"{error.filename or environments.folder.root}: {error.strerror or error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted: what was not completed is made anew the next time", file=sys.stderr)
+        return 1
     finally:
         environments.close()
     return status
@@ -160,9 +163,8 @@ def _make(options: argparse.Namespace, environments: Environments, engines: Sequ
         try:
             if options.again:
                 changed = environments.resolve_again(engine.label, engine.spec, _show(engine.label))
-                print(
-                    f"{engine.label}: {'another lock than before' if changed else 'the same lock as before'}"
-                )
+                lock = "another lock than before" if changed else "the same lock as before"
+                print(f"{engine.label}: {lock}")
             interpreter = environments.interpreter(engine.label, engine.spec, _show(engine.label))
         except EngineError as error:
             failed += 1

@@ -162,7 +162,8 @@ def write_whole(path: Path, text: str) -> None:
 def _statuses(folder: Path) -> Iterator[os.stat_result]:
     waiting = [os.fspath(folder)]
     while waiting:
-        with os.scandir(waiting.pop()) as entries:
+        # It may not be there, or be removed meanwhile.
+        with suppress(FileNotFoundError), os.scandir(waiting.pop()) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)

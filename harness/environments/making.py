@@ -22,6 +22,7 @@ from harness.environments.uv_program import UvError, UvProgram
 
 __all__ = ["Making", "kind_of_python", "request_id"]
 
+_NOTE_CHARACTERS = 50  # progress is a line that is rewritten in place, which one that wraps is not
 _RESOLVER_OPTIONS = ("--generate-hashes", "--no-header", "--no-annotate")
 
 
@@ -36,7 +37,7 @@ class Making:
     def resolve(self, request: EnvironmentRequest, *, hold: int | None = None) -> Lock:
         """The lock of a request, as of now. Raises `UvError` and OSError."""
         local = request.local()
-        uv = self._uv(request, f"resolving its requirements: {request}", hold)
+        uv = self._uv(request, f"resolving its requirements: {_short(request)}", hold)
         arguments = ["pip", "compile", *_RESOLVER_OPTIONS, "--python", self._python(request, uv)]
         if request.as_of is not None:
             # To the end of that day in UTC; uv would take a bare date for one of the local time zone.
@@ -62,7 +63,7 @@ class Making:
         began = time.monotonic()
         place = self.folder.place(lock.id)
         self.folder.clear(lock.id)  # an interrupted process may have left a part
-        uv = self._uv(request, f"making its environment: {request}", hold)
+        uv = self._uv(request, f"making its environment: {_short(request)}", hold)
         python = self._python(request, uv)
         uv.run("its environment could not be created", ["venv", "--python", python, str(place)])
         # The lock as its own file in the environment, so that it can be looked at there.
@@ -85,13 +86,15 @@ class Making:
                 profiles=str(profiles),
             ),
         )
+        if self.folder.marker(lock.id) is None:  # else it would be made again and again
+            raise UvError("its environment was made and cannot be used", f"no interpreter in {place}")
 
     def _uv(self, request: EnvironmentRequest, what: str, hold: int | None) -> UvProgram:
         began = time.monotonic()
 
         def show(_: float, line: str) -> None:
             seconds = f"{time.monotonic() - began:.0f} s"
-            self.show(what, f"{seconds}; {line}" if line else seconds)
+            self.show(what, f"{seconds}; {line[:_NOTE_CHARACTERS]}" if line else seconds)
 
         self.show(what, "")
         return UvProgram(
@@ -132,6 +135,11 @@ def request_id(request: EnvironmentRequest) -> str:
         sorted(request.local().items()),
     ]
     return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:16]
+
+
+def _short(request: EnvironmentRequest) -> str:
+    text = str(request)
+    return text if len(text) <= _NOTE_CHARACTERS else f"{text[: _NOTE_CHARACTERS - 3]}..."
 
 
 def _platform() -> str:

@@ -36,7 +36,7 @@ ENGINE_MODULES: Final[Mapping[str, str]] = {
 _WORDS_CHARACTERS = 2000
 REQUIREMENTS = {
     "torch": ("jinja2>=3.1", "pillow>=10.4", "torch>=2.6", "torchvision>=0.21", "transformers>=4.56"),
-    "lmdeploy": ("lmdeploy<0.19,>=0.18", "pillow>=10.4"),
+    "lmdeploy": ("lmdeploy>=0.12", "pillow>=10.4"),
 }
 """What each kind of engine needs in its interpreter, as the extras of the same names say."""
 
@@ -211,9 +211,8 @@ def _refusal(kind: str, error: BaseException) -> dict[str, str]:
     if isinstance(error, ModuleNotFoundError) and error.name:
         root = error.name.partition(".")[0]
         wanted = REQUIREMENTS[kind] if kind in REQUIREMENTS and root in _IN_REQUIREMENTS else (root,)
-        if Path(
-            sys.prefix, ENVIRONMENT_MARKER
-        ).exists():  # made by the harness, and so shared and without pip
+        # An environment that the harness made has no pip, and others may share it.
+        if Path(sys.prefix, ENVIRONMENT_MARKER).exists():
             words += f"; add to the engine's `requirements` in profiles.yaml: {', '.join(wanted)}"
         else:
             words += f"; install it with: {shlex.join([sys.executable, '-m', 'pip', 'install', *wanted])}"

@@ -41,9 +41,7 @@ profiles:
 
 @pytest.fixture
 def uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandInUv:
-    stand_in = StandInUv(tmp_path / "uv")
-    monkeypatch.setattr("uv.find_uv_bin", lambda: str(stand_in.program))
-    return stand_in
+    return StandInUv.in_place_of_uv(tmp_path / "uv", monkeypatch)
 
 
 @pytest.fixture
@@ -171,6 +169,7 @@ def test_named_ones_are_removed_and_the_rest_stays(run: Run, tmp_path: Path) -> 
     assert "freed " in told
     assert len(made(tmp_path)) == 1
     assert run("remove q/same") == (0, "nothing to remove\n")
+    assert "q-same: six==1.0\n    not made, resolved as " in run("list")[1]
     name = made(tmp_path)[0][:12]
     assert run(f"remove {name}")[1].startswith(f"removed {name}: freed ")
     assert made(tmp_path) == []

@@ -28,6 +28,12 @@ class StandInUv:
         self.program.write_text(f"#!{sys.executable}\n{STAND_IN.read_text()}")
         self.program.chmod(0o755)
 
+    @classmethod
+    def in_place_of_uv(cls, folder: Path, monkeypatch: pytest.MonkeyPatch) -> StandInUv:
+        stand_in = cls(folder)
+        monkeypatch.setattr("uv.find_uv_bin", lambda: str(stand_in.program))
+        return stand_in
+
     def order(self, **orders: dict[str, Any]) -> None:
         (self.folder / "orders.json").write_text(json.dumps(orders))
 
@@ -62,9 +68,7 @@ def unseen(what: str, note: str) -> None:
 
 @pytest.fixture
 def uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandInUv:
-    stand_in = StandInUv(tmp_path / "uv")
-    monkeypatch.setattr("uv.find_uv_bin", lambda: str(stand_in.program))
-    return stand_in
+    return StandInUv.in_place_of_uv(tmp_path / "uv", monkeypatch)
 
 
 @pytest.fixture

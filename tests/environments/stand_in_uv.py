@@ -29,7 +29,7 @@ def main() -> int:
     if command == "venv":
         place = Path(words[-1])
         (place / "bin").mkdir(parents=True)
-        (place / "bin" / "python").symlink_to(sys.executable)
+        (place / "bin" / "python").symlink_to(order.get("python", sys.executable))
         (place / "pyvenv.cfg").write_text("version_info = 3.11.99\n")
     if "say" in order:
         sys.stderr.write(order["say"] + "\n")

@@ -25,6 +25,7 @@ def test_hard_links_are_counted_once_and_shared_ones_are_not_its_own(tmp_path: P
     size = folder.size(NAME)
     assert 300_000 <= size.whole < 330_000
     assert 200_000 <= size.own < 220_000
+    assert folder.size("f" * 16) == (0, 0), "one that is not there"
     cached.unlink()
     assert folder.size(NAME).own == folder.size(NAME).whole
 

@@ -245,6 +245,14 @@ def test_an_error_says_what_where_and_what_next(
     assert words.splitlines()[0] in Path(error.log).read_text()
 
 
+def test_an_environment_without_an_interpreter_is_not_made_for_ever(
+    environments: Environments, uv: StandInUv, tmp_path: Path
+) -> None:
+    uv.order(venv={"python": "/nowhere/python"})
+    with pytest.raises(EngineError, match="its environment was made and cannot be used"):
+        make(environments, tmp_path, "six")
+
+
 def test_without_uv_it_says_how_to_get_it(
     environments: Environments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,16 +108,15 @@ def test_a_run_makes_its_environment_and_the_next_one_does_not(
 def test_an_environment_that_cannot_be_made_is_an_error_of_its_engine_only(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    uv = StandInUv(tmp_path / "uv")
+    uv = StandInUv.in_place_of_uv(tmp_path / "uv", monkeypatch)
     uv.order(compile={"exit": 1, "say": "error: No solution found: there is no lmdeploy==99"})
-    monkeypatch.setattr("uv.find_uv_bin", lambda: str(uv.program))
     write_engines(project, requirements=["lmdeploy==99"])
     result = project.run("--environments", str(tmp_path / "environments"), "-k", "not snapshot")
     # Two cases: the reference is right, and all that is about the other engine is an error.
     result.assert_outcomes(passed=2, errors=8)
     result.stdout.fnmatch_lines(
         [
-            "*load: cases/s.yaml:7:3: s.one-p-lmdeploy: engine p-lmdeploy (cases/profiles.yaml:*requirements: "
+            "*load: cases/s.yaml:7:3: s.one-p-lmdeploy: engine p-lmdeploy (cases/profiles.yaml:*: "
             "lmdeploy==99): its requirements could not be resolved",
             "*change `requirements`*",
             "*then: harness env make p-lmdeploy --environments *",
