@@ -81,7 +81,7 @@ def ask_tokenizer(
 
     A question has ``prompt``, ``system`` (or None), ``letters`` and ``answer_prefix``. No weights are loaded;
     with ``configuration`` the model's configuration class is, and Python files of the model's own run only
-    with ``trust_remote_code``.
+    with ``trust_remote_code``. Nothing is downloaded.
 
     Returns:
         ``transformers``, the version; ``answers``, None where there is no chat template, else for each

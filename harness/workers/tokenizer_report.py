@@ -2,14 +2,16 @@
 
 Run as ``python tokenizer_report.py ORDER`` in the engine's interpreter, with ORDER a JSON object that names a
 ``file`` with another; prints one, as its last line, with ``error`` where tokenizer or configuration cannot be
-loaded.
+loaded. Nothing is downloaded.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,5 +98,9 @@ def _render(tokenizer: PreTrainedTokenizerBase, question: dict[str, Any]) -> str
 
 
 if __name__ == "__main__":
-    _file = Path(json.loads(sys.argv[1])["file"])
-    print(json.dumps(report(**json.loads(_file.read_text(encoding="utf-8")))))  # noqa: T201
+    _order = json.loads(Path(json.loads(sys.argv[1])["file"]).read_text(encoding="utf-8"))
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    with tempfile.TemporaryDirectory() as _modules:
+        # Copies of a model's own code: not among those of other models, and gone afterwards.
+        os.environ["HF_MODULES_CACHE"] = _modules
+        print(json.dumps(report(**_order)))  # noqa: T201

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from harness.profile_check.findings import Mark
@@ -63,3 +66,12 @@ def test_flash_attention_needs_a_gpu_and_half_precision(checked: Checked) -> Non
 def test_a_gpu_that_is_not_here_cannot_be_judged(checked: Checked) -> None:
     checked.write(device="cuda", dtype="bfloat16")
     assert checked.of("GPU").mark is Mark.UNKNOWN
+
+
+def test_no_engine_is_imported_for_it() -> None:
+    program = (
+        "import sys, harness.profile_check.checking; "
+        "print(sorted({'lmdeploy', 'torch', 'transformers'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
