@@ -178,7 +178,7 @@ def _largest(
     else:
         given = settings.options.get("max_batch_size", settings.batch_size)
         at_once = given if isinstance(given, int) else settings.batch_size
-        if "two-stage" in settings.paths and settings.options.get("backend") != "turbomind":
+        if not settings.paths or "two-stage" in settings.paths:
             rows, row_bytes = text + tokens + answer, BYTES[serving.dtype]
     work = Workload(
         cases=max(1, min(at_once, len(cases))),

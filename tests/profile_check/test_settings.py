@@ -16,7 +16,7 @@ LMDEPLOY = {"kind": "lmdeploy"}
 def test_what_is_right_is_said(checked: Checked) -> None:
     assert checked.of("settings").text == "float32 on cpu, paths forward"
     checked.write(dtype="auto", engine=LMDEPLOY)
-    assert checked.of("settings").text == "auto (float32) on cpu, paths two-stage, captured"
+    assert checked.of("settings").text == "auto (float32) on cpu, paths of its own choice"
 
 
 @pytest.mark.parametrize(
