@@ -26,6 +26,7 @@ from harness.profiles import EngineSpec, Profile
 
 __all__ = ["ProfileCheck"]
 
+_NEXT = {"template": "put the template that you serve with into that folder"}
 _OF_SERVERS = ("key_env", "serve", "served_model", "timeout", "url")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
@@ -144,7 +145,7 @@ class ProfileCheck:
                     text,
                     self._places.of(engine, "model"),
                     allowed=trouble.allowed,
-                    command="fetch or save the model again into that folder, or change `model:`",
+                    command=_NEXT.get(trouble.topic, "fetch or save the model again, or change `model:`"),
                 )
             )
         if not topics & {"tokenizer", "template", "processor"}:
