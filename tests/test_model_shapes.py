@@ -9,58 +9,12 @@ from typing import Any
 import pytest
 
 from harness.model_shapes import ShapesError, read_shapes
+from harness.profile_check.published import PUBLISHED
 
 EMBEDDED = Path(__file__).parents[1] / "cases" / "models" / "embedded" / "config.json"
 
-INTERN_VIT = {
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "image_size": 448,
-    "patch_size": 14,
-    "norm_type": "layer_norm",
-    "qkv_bias": True,
-}
-INTERNVL2_8B: dict[str, Any] = {
-    "model_type": "internvl_chat",
-    "torch_dtype": "bfloat16",
-    "downsample_ratio": 0.5,
-    "force_image_size": 448,
-    "max_dynamic_patch": 12,
-    "vision_config": INTERN_VIT,
-    "llm_config": {
-        "model_type": "internlm2",
-        "bias": False,
-        "hidden_size": 4096,
-        "intermediate_size": 14336,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "vocab_size": 92553,
-        "tie_word_embeddings": False,
-    },
-}
-QWEN25_VL_7B: dict[str, Any] = {
-    "model_type": "qwen2_5_vl",
-    "torch_dtype": "bfloat16",
-    "hidden_size": 3584,
-    "intermediate_size": 18944,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 28,
-    "num_key_value_heads": 4,
-    "vocab_size": 152064,
-    "tie_word_embeddings": False,
-    "vision_config": {
-        "depth": 32,
-        "hidden_size": 1280,
-        "intermediate_size": 3420,
-        "num_heads": 16,
-        "patch_size": 14,
-        "spatial_merge_size": 2,
-        "temporal_patch_size": 2,
-    },
-}
+INTERNVL2_8B = PUBLISHED["OpenGVLab/InternVL2-8B"]
+QWEN25_VL_7B = PUBLISHED["Qwen/Qwen2.5-VL-7B-Instruct"]
 
 
 def test_internvl2_8b_has_its_published_size() -> None:
@@ -91,17 +45,7 @@ def test_qwen25_vl_7b_has_its_published_size() -> None:
 
 
 def test_internvl3_2b_hf_has_its_published_size() -> None:
-    text = {
-        "model_type": "qwen2",
-        "hidden_size": 1536,
-        "intermediate_size": 8960,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 12,
-        "num_key_value_heads": 2,
-        "vocab_size": 151674,
-    }
-    shapes = read_shapes({"model_type": "internvl", "vision_config": INTERN_VIT, "text_config": text})
-    assert shapes.parameters == 2_088_957_440
+    assert read_shapes(PUBLISHED["OpenGVLab/InternVL3-2B-hf"]).parameters == 2_088_957_440
 
 
 def test_qwen2_vl_2b_has_its_published_size() -> None:
