@@ -24,6 +24,7 @@ __all__ = ["EngineSpec", "Profile", "load_profiles", "read_profiles"]
 
 _PATHS = {"torch": ("forward", "generate"), "lmdeploy": ("two-stage", "captured")}
 _DEFAULT_PATHS = {"torch": ("forward",), "lmdeploy": ("two-stage", "captured")}
+_TURBOMIND_PATHS = ("generation", "two-stage")
 _OPTIONS = {
     "torch": ("attention", "threads", "trust_remote_code"),
     "lmdeploy": tuple(name for name in Options.model_fields if name not in ("attention", "threads")),
@@ -179,10 +180,15 @@ class _Checks:
             # LMDeploy knows no float32 and turns it into float16 without a word.
             owner = steps if "dtype" in entry else steps[:2]
             self._document.add((*owner, "dtype"), "float32 for lmdeploy on cuda", "float16, bfloat16 or auto")
+        turbomind = kind == "lmdeploy" and _wants_turbomind(entry)
+        if turbomind and either.get("device", "cpu") != "cuda":
+            allowed = "pytorch, or turbomind beside device: cuda"
+            self._document.add((*steps, "options", "backend"), "turbomind on cpu", allowed)
         if self._sound(steps, entry, "paths"):
+            paths = _TURBOMIND_PATHS if turbomind else _PATHS[kind]
             for number, path in enumerate(entry["paths"]):
-                if path not in _PATHS[kind]:
-                    allowed = f"a path of {kind}: {', '.join(_PATHS[kind])}"
+                if path not in paths:
+                    allowed = f"a path of {'turbomind' if turbomind else kind}: {', '.join(paths)}"
                     self._document.add((*steps, "paths", number), describe(path), allowed)
                 elif path in entry["paths"][:number]:
                     found = f"{describe(path)} a second time"
@@ -193,6 +199,11 @@ class _Checks:
                     allowed = f"an option of {kind}: {', '.join(_OPTIONS[kind])}"
                     found = f"the option {describe(option)}"
                     self._document.add((*steps, "options", option), found, allowed, at_key=True)
+
+
+def _wants_turbomind(entry: Mapping[str, Any]) -> bool:
+    options = entry.get("options")
+    return isinstance(options, dict) and options.get("backend") == "turbomind"
 
 
 def _check_distinct_ids(document: Document, names: Sequence[str], suites: Sequence[Suite]) -> None:
@@ -265,7 +276,9 @@ def _engine(
             model=model,
             dtype=merged.get("dtype", "auto"),
             device=merged.get("device", "cpu"),
-            paths=tuple(entry.get("paths", _DEFAULT_PATHS[kind])),
+            paths=tuple(
+                entry.get("paths", _TURBOMIND_PATHS if _wants_turbomind(entry) else _DEFAULT_PATHS[kind])
+            ),
             top_k=entry.get("top_k", _DEFAULT_TOP_K),
             batch_size=merged.get("batch_size", _DEFAULT_BATCH_SIZE),
             options={**_DEFAULT_OPTIONS[kind], **entry.get("options", {})},
