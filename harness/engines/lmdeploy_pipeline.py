@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 
 from harness.engines import lmdeploy_on_cpu
-from harness.engines.contract import Answer, EngineSettings, Entry, Failure, Json, Outcome, Request
+from harness.engines.contract import Answer, Engine, EngineSettings, Entry, Failure, Json, Outcome, Request
 from harness.engines.lmdeploy_on_cpu import WRITTEN_FOR
 from harness.engines.lmdeploy_options import (
     ENGINE_OPTIONS,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from lmdeploy.pipeline import Pipeline
     from lmdeploy.serve.core.async_engine import AsyncEngine
 
-__all__ = ["LmdeployPipeline", "load"]
+__all__ = ["LmdeployPipeline", "choose", "load"]
 
 _T = TypeVar("_T")
 _Done = tuple[Request, Scored | Exception]
@@ -57,7 +57,7 @@ _OF_THE_CASE: Final = {
 """LMDeploy's own error codes that concern a request; the others concern the engine."""
 
 
-def load(settings: EngineSettings) -> LmdeployPipeline:
+def load(settings: EngineSettings) -> Engine:
     """Build the pipeline for ``settings``.
 
     Raises EngineError: UNSUPPORTED for settings that LMDeploy cannot honour as they are written, LOAD where
@@ -84,10 +84,15 @@ def load(settings: EngineSettings) -> LmdeployPipeline:
         torch.set_num_threads(threads)
     pipe = _build(settings)
     try:
-        return LmdeployPipeline(settings, pipe)
+        return choose(settings, pipe)
     except BaseException:
         pipe.close()
         raise
+
+
+def choose(settings: EngineSettings, pipe: Pipeline) -> Engine:
+    """The engine that knows how to read ``pipe``, by what the pipeline has and the backend it really uses."""
+    return LmdeployPipeline(settings, pipe)
 
 
 def _build(settings: EngineSettings) -> Pipeline:
