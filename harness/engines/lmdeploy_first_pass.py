@@ -61,7 +61,7 @@ class FirstPass:
         self, cases: Sequence[tuple[Messages, int]], *, with_rows: bool
     ) -> Iterator[Generated | EngineError]:
         """One result for each conversation and its number of steps, in their order."""
-        at_once = len(cases) if self.path == GENERATION or not with_rows else 1
+        at_once = max(1, len(cases)) if self.path == GENERATION or not with_rows else 1
         for start in range(0, len(cases), at_once):
             yield from self._run(cases[start : start + at_once], with_rows=with_rows)
 

@@ -24,15 +24,17 @@ import numpy as np
 
 from harness.engines import lmdeploy_on_cpu
 from harness.engines.contract import Answer, Engine, EngineSettings, Entry, Failure, Json, Outcome, Request
+from harness.engines.lmdeploy_arguments import backend_in_force, pipeline_arguments
+from harness.engines.lmdeploy_called import CalledPipeline
 from harness.engines.lmdeploy_on_cpu import WRITTEN_FOR
 from harness.engines.lmdeploy_options import (
     ENGINE_OPTIONS,
     PINNED,
     check_settings,
-    engine_options,
     stage_two,
 )
 from harness.engines.lmdeploy_stages import Probed, Scored, Stages
+from harness.engines.lmdeploy_turbomind import TURBOMIND
 from harness.engines.readings import read_rows
 from harness.errors import EngineError, ErrorKind, LettersError
 
@@ -86,24 +88,23 @@ def load(settings: EngineSettings) -> Engine:
     try:
         return choose(settings, pipe)
     except BaseException:
-        pipe.close()
+        if hasattr(pipe, "close"):  # until 0.6 it has none
+            pipe.close()
         raise
 
 
 def choose(settings: EngineSettings, pipe: Pipeline) -> Engine:
     """The engine that knows how to read ``pipe``, by what the pipeline has and the backend it really uses."""
+    if backend_in_force(settings, pipe) == TURBOMIND or not hasattr(pipe, "async_engine"):
+        return CalledPipeline(settings, pipe)
     return LmdeployPipeline(settings, pipe)
 
 
 def _build(settings: EngineSettings) -> Pipeline:
-    from lmdeploy import PytorchEngineConfig, pipeline
+    from lmdeploy import pipeline
 
     try:
-        return pipeline(
-            settings.model,
-            backend_config=PytorchEngineConfig(**engine_options(settings)),
-            trust_remote_code=settings.options.get("trust_remote_code", False),
-        )
+        return pipeline(settings.model, **pipeline_arguments(settings))
     except EngineError:
         raise
     except Exception as error:
@@ -122,10 +123,6 @@ class LmdeployPipeline:
         self._pipe = pipe
         self._engine = pipe.async_engine
         _require_names(self._engine)
-        if self._engine.backend != "pytorch":
-            raise EngineError(
-                ErrorKind.LOAD, f"LMDeploy chose the backend {self._engine.backend}, not pytorch"
-            )
         self._dtype = str(self._engine.engine.model_config.dtype).removeprefix("torch.")
         if settings.dtype not in ("auto", self._dtype):
             raise EngineError(
