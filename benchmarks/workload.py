@@ -75,7 +75,7 @@ class Workload:
     def script(self, module: str, engine: EngineSpec, **more: object) -> Any:  # noqa: ANN401 - JSON
         """Run ``python -m benchmarks.MODULE ORDER RESULT`` in the engine's interpreter; what it wrote."""
         order, result = self.scratch / f"{module}-order.json", self.scratch / f"{module}-result.json"
-        requests = [request_to_json(request_for(case)) for case in self.cases]
+        requests = [request_to_json(request_for(case, self.profile)) for case in self.cases]
         order.write_text(
             json.dumps(
                 {

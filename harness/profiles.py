@@ -62,7 +62,8 @@ class EngineSpec:
 class Profile:
     """A model and the engines to run it on; ``reference`` names the one that the others are compared with.
 
-    ``suites`` are the names of those to run.
+    ``suites`` are the names of those to run. ``system`` is the text of the system message for every case that
+    has none of its own; None to send none.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Profile:
     suites: tuple[str, ...]
     location: Location = field(compare=False)
     description: str = ""
+    system: str | None = None
     marks: tuple[str, ...] = ()
     tolerances: Mapping[str, float] = field(default_factory=dict, hash=False)
 
@@ -248,6 +250,7 @@ def _profile(document: Document, name: str, entry: Mapping[str, Any], suite_name
     return Profile(
         name=name,
         description=entry.get("description", ""),
+        system=entry.get("system"),
         reference=entry["reference"],
         suites=tuple(dict.fromkeys(entry.get("suites", suite_names))),
         marks=tuple(dict.fromkeys(entry.get("marks", ()))),
@@ -281,6 +284,7 @@ def _engine(
             ),
             top_k=entry.get("top_k", _DEFAULT_TOP_K),
             batch_size=merged.get("batch_size", _DEFAULT_BATCH_SIZE),
+            max_tiles=merged.get("max_tiles"),
             options={**_DEFAULT_OPTIONS[kind], **entry.get("options", {})},
         ),
         location=location,

@@ -103,7 +103,8 @@ class Scoring:
         """The key of the subject's recording; raises `EngineError` when the engine or image is not there."""
         if (key := self._keys.get(subject.id)) is None:
             image = None if subject.case.image is None else image_fingerprint(subject.case.image)
-            key = recording_key(self._engine(subject).fingerprint, request_for(subject.case), image)
+            request = request_for(subject.case, subject.profile)
+            key = recording_key(self._engine(subject).fingerprint, request, image)
             self._keys[subject.id] = key
         return key
 
@@ -216,7 +217,7 @@ class Scoring:
     def _run(self, plan: _Plan, missing: Mapping[str, Subject]) -> None:
         reused, done, errors = len(plan.subjects) - len(missing), 0, 0
         fingerprint: Mapping[str, Json] = plan.engine.fingerprint
-        requests = [(key, request_for(subject.case)) for key, subject in missing.items()]
+        requests = [(key, request_for(subject.case, subject.profile)) for key, subject in missing.items()]
         phase = "starting"
         # closing: the worker ends with the run, however that is left, not when Python gets round to it.
         with closing(run(self._job(plan), requests)) as events:

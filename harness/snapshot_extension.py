@@ -15,7 +15,9 @@ One JSON file per test, ``ROOT/<test module>/<test name>.json``, small enough to
       "top": "B"
     }
 
-Numbers are kept to six decimals and may move by the tolerance; all else must be equal. A file whose numbers
+Numbers are kept to six decimals and may move by the tolerance; all else must be equal. A letter outside the
+top that the engine told of is kept as ``{"at most": 0.000031}``, and the bound may move likewise; where it is
+known on one side only, the two must be that close whatever it is on the other. A file whose numbers
 moved within the tolerance is left as it is, by ``--snapshot-update`` too, so that baselines do not creep.
 
 syrupy itself looks for unused files among the tests of one run, and so would call those of a profile that was
@@ -25,6 +27,7 @@ not selected unused. Here `unused_snapshots` looks at the names of all tests the
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -36,29 +39,39 @@ from syrupy.extensions.json import JSONSnapshotExtension
 from syrupy.location import PyTestLocation
 from syrupy.types import SerializableData, SerializedData
 
-from harness.checks.answers import letter_probabilities, top_index
+from harness.checks.answers import top_index
+from harness.checks.intervals import Interval, letter_intervals
 from harness.engines.contract import Answer, Json
 
 __all__ = ["CaseSnapshotExtension", "differences", "extension", "snapshot_data", "unused_snapshots"]
 
 DECIMALS = 6
+_AT_MOST = "at most"
 
 
 def snapshot_data(answer: Answer, letters: Sequence[str], dtype: str) -> dict[str, Json]:
     """What is kept of an answer: its first reading's letter probabilities, its text and its ids.
 
-    Without an answer there are no probabilities, and ``top`` is null.
+    Without an answer there are no probabilities, and ``top`` is null, as it is where it is undecided.
     """
     reading = answer.readings[0] if answer.readings else None
-    probabilities = letter_probabilities(reading) if reading else ()
+    shares = letter_intervals(reading) if reading else ()
     index = top_index(reading, answer.letter_ids) if reading else None
     return {
         "dtype": dtype,
-        "letters": {letter: round(p, DECIMALS) for letter, p in zip(letters, probabilities, strict=False)},
+        "letters": {letter: _kept(share) for letter, share in zip(letters, shares, strict=False)},
         "text": answer.text,
         "token_ids": [*answer.generated_ids],
         "top": None if index is None else letters[index],
     }
+
+
+def _kept(share: Interval) -> Json:
+    if share.exact:
+        return round(share.low, DECIMALS)
+    return {
+        _AT_MOST: math.ceil(share.high * 10**DECIMALS) / 10**DECIMALS
+    }  # upwards, so that it stays a bound
 
 
 def differences(stored: str, received: str, tolerance: float) -> list[str]:
@@ -145,7 +158,14 @@ class CaseSnapshotExtension(JSONSnapshotExtension):
 
 
 def _differences(path: str, old: Json, new: Json, tolerance: float) -> Iterator[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
+    bounds = [bound for bound in (_bound(old), _bound(new)) if bound is not None]
+    if len(bounds) == 1:
+        known = old if _bound(old) is None else new
+        most = max(known, bounds[0] - known) if isinstance(known, float) else math.inf
+        if not most <= tolerance * (1 + 1e-6):
+            told = f"may have moved by {most:.3g}; allowed: {tolerance:.3g}"
+            yield f"{path}: {_text(old)} -> {_text(new)} ({told})"
+    elif isinstance(old, dict) and isinstance(new, dict):
         for name in sorted(old.keys() | new.keys()):
             inner = f"{path}.{name}" if path else str(name)
             if name not in new:
@@ -161,6 +181,11 @@ def _differences(path: str, old: Json, new: Json, tolerance: float) -> Iterator[
             yield f"{path}: {_text(old)} -> {_text(new)} ({moved})"
     elif type(old) is not type(new) or old != new:
         yield f"{path or 'the snapshot'}: {_text(old)} -> {_text(new)} (must be equal)"
+
+
+def _bound(value: Json) -> float | None:
+    bound = value.get(_AT_MOST) if isinstance(value, dict) else None
+    return bound if isinstance(bound, float) else None
 
 
 def _text(value: Json) -> str:

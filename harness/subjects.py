@@ -77,14 +77,14 @@ def subjects(cases: Sequence[Case], profiles: Sequence[Profile], *, selection: s
                     yield subject
 
 
-def request_for(case: Case) -> Request:
-    """The case as an engine sees it: without the expected letter."""
+def request_for(case: Case, profile: Profile) -> Request:
+    """The case as the engines of a profile see it: without the expected letter, with a system text pinned."""
     return Request(
         case=case.name,
         prompt=case.prompt,
         letters=case.letters,
         image=None if case.image is None else str(case.image),
-        system=case.system,
+        system=profile.system if case.system is None else case.system,
         answer_prefix=case.answer_prefix,
         max_new_tokens=case.max_new_tokens,
     )

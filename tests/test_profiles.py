@@ -122,6 +122,8 @@ profiles:
     dtype: bfloat16
     device: cuda
     batch_size: 4
+    system: Be brief.
+    max_tiles: 6
     deadlines: {load: 900, case: 30}
     reference: old
     suites: [signs]
@@ -141,6 +143,7 @@ profiles:
         dtype: float32
         device: cpu
         batch_size: 1
+        max_tiles: 12
         paths: [generate, forward]
         options: {attention: eager, threads: 2}
 """
@@ -149,6 +152,7 @@ profiles:
     assert (profile.name, profile.description) == ("big-model", "An upgrade")
     assert (profile.reference, profile.suites, profile.marks) == ("old", ("signs",), ("gpu", "nightly"))
     assert profile.tolerances == {"kl": 0.1}
+    assert profile.system == "Be brief."
     old, new = profile.engines
     assert (old.revision, new.revision) == ("abc123", "abc123")
     assert old.settings == EngineSettings(
@@ -159,6 +163,7 @@ profiles:
         paths=("captured",),
         top_k=0,
         batch_size=4,
+        max_tiles=6,
         options={
             "stage_two": "stepwise",
             "tp": 2,
@@ -171,6 +176,7 @@ profiles:
     assert old.patch == folder / "patch.py"
     assert (old.load_seconds, old.case_seconds) == (900, 7.5)
     assert (new.settings.dtype, new.settings.device, new.settings.batch_size) == ("float32", "cpu", 1)
+    assert new.settings.max_tiles == 12
     assert new.settings.paths == ("generate", "forward")
     assert new.settings.options == {"attention": "eager", "threads": 2}
     assert (new.python, new.load_seconds, new.case_seconds) == (sys.executable, 900, 30)
@@ -313,6 +319,8 @@ RULES = {
     "top-k below": (engine("top_k: §-1"), "profiles.p.engines.e.top_k", "-1", "0 or more"),
     "top-k above": (engine("top_k: §1025"), "profiles.p.engines.e.top_k", "1025", "1024 or less"),
     "batch of none": (engine("batch_size: §0"), "profiles.p.engines.e.batch_size", "0", "1 or more"),
+    "no tile": (engine("max_tiles: §0"), "profiles.p.engines.e.max_tiles", "0", "1 or more"),
+    "no system text": (profile("system: §'  ', engines: {torch: {}}"), "profiles.p.system", "'  '", "text"),
     "deadline of zero": (
         engine("deadlines: {load: §0}"),
         "profiles.p.engines.e.deadlines.load",

@@ -9,9 +9,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.checks.answers import Parting, id_text, letter_probabilities, parting, top_index
+from harness.checks.answers import Parting, by_text, id_text, letter_probabilities, parting, top_index
 from harness.checks.full_vocabulary import FullVocabulary, compare_rows
-from harness.checks.result import Finding, Metric, Result, over_limit
+from harness.checks.intervals import Interval, apart, letter_intervals, overlapping
+from harness.checks.result import Finding, Metric, Result
+from harness.checks.undecided import over_limit_or_undecided
 from harness.distributions import logsumexp, total_variation
 from harness.engines.contract import Answer, Reading, Row
 from harness.errors import RecordingError
@@ -20,6 +22,8 @@ from harness.tolerances import Tolerances
 
 __all__ = ["Agreed", "Agreement", "Side", "compare", "judge", "row_belongs"]
 
+# The reading of a side that never got as far as the letter.
+_NO_READING = Reading(path="", argmax=(), logprobs=())
 ROWS_MISSING = "full rows missing; run again with --fresh to make both recordings with their rows"
 
 
@@ -28,11 +32,13 @@ class Side:
     """One engine's half: ``probabilities`` [L] of the letters over the whole vocabulary, ``spellings`` [L].
 
     Both are empty, and ``top`` is None, where the engine never reached the letter. ``gap`` is how far the top
-    letter's probability is above the next one's.
+    letter's probability is above the next one's. Of a partial reading, ``probabilities`` are NaN where only
+    ``intervals`` [L] are known, and ``top`` and ``gap`` are None where they leave it open.
     """
 
     engine: str
     probabilities: tuple[float, ...]
+    intervals: tuple[Interval, ...]
     spellings: tuple[float, ...]
     top: int | None
     gap: float | None
@@ -43,6 +49,11 @@ class Side:
         """Whether there is a distribution over the letters."""
         return bool(self.probabilities)
 
+    @property
+    def reading(self) -> Reading:
+        """The first path's reading, an empty one where there is none."""
+        return self.answer.readings[0] if self.answer.readings else _NO_READING
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
@@ -50,8 +61,10 @@ class Agreement:
 
     ``total_variation`` is that of the distribution over the letters and 'anything else', so it bounds the
     change of any letter's probability. ``worst`` is the largest change of one, ``worst_letter`` its index.
-    These three are None unless both sides reached the letter. ``full`` is None where rows are missing.
-    ``generated`` and ``prompt`` say where the ids part, None if they are equal.
+    These three are None unless both sides reached the letter. Where a reading is partial they are the most
+    that the difference can be, and ``least`` and ``least_total_variation`` the least. ``full`` is None where
+    rows are missing. ``generated`` and ``prompt`` say where the ids part, None if they are equal or not told;
+    ``texts`` is what the two wrote where it differs and ids are not told.
     """
 
     case: str
@@ -61,9 +74,17 @@ class Agreement:
     total_variation: float | None
     worst: float | None
     worst_letter: int | None
+    least: float | None
+    least_total_variation: float | None
     full: FullVocabulary | None
     generated: Parting | None
     prompt: Parting | None
+    texts: tuple[str, str] | None = None
+
+    @property
+    def partial(self) -> bool:
+        """Whether one of the sides saw only the top of the answer's row."""
+        return self.a.reading.partial or self.b.reading.partial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,15 +116,18 @@ def compare(
         _require_own_row(a, row_a)
         _require_own_row(b, row_b)
         full = compare_rows(row_a, row_b)
-    distance: float | None = None
-    worst: float | None = None
+    distance = worst = least = least_distance = None
     worst_letter: int | None = None
     if side_a.reached and side_b.reached:
-        changes = [abs(p - q) for p, q in zip(side_a.probabilities, side_b.probabilities, strict=True)]
+        changes = [apart(p, q) for p, q in zip(side_a.intervals, side_b.intervals, strict=True)]
+        most = [change.high for change in changes]
         # NaN sorts nowhere: it is the worst wherever it is.
-        worst_letter = max(range(len(changes)), key=lambda i: (changes[i] != changes[i], changes[i]))
-        worst = changes[worst_letter]
+        worst_letter = max(range(len(most)), key=lambda i: (most[i] != most[i], most[i]))
+        worst, least = most[worst_letter], max(change.low for change in changes)
         distance = worst if worst != worst else _coarse_total_variation(side_a, side_b)
+        least_distance = 0.5 * math.fsum(change.low for change in changes)
+    told = not (by_text(a.answer) or by_text(b.answer))
+    texts = (a.answer.text, b.answer.text)
     return Agreement(
         case=a.case,
         letters=tuple(letters),
@@ -112,9 +136,12 @@ def compare(
         total_variation=distance,
         worst=worst,
         worst_letter=worst_letter,
+        least=least,
+        least_total_variation=least_distance,
         full=full,
-        generated=parting(a.answer.generated_ids, b.answer.generated_ids),
-        prompt=parting(a.answer.prompt_ids, b.answer.prompt_ids),
+        generated=parting(a.answer.generated_ids, b.answer.generated_ids) if told else None,
+        prompt=parting(a.answer.prompt_ids, b.answer.prompt_ids) if told else None,
+        texts=texts if not told and texts[0] != texts[1] else None,
     )
 
 
@@ -142,8 +169,14 @@ def judge(agreement: Agreement, tolerances: Tolerances) -> Agreed:
         _judge_top(agreement, tolerances, findings, notes)
     _judge_generated(agreement, tolerances, findings, notes)
     metrics = _metrics(agreement, tolerances)
-    findings += over_limit(metrics)
-    if agreement.full is None and a.reached and b.reached:
+    least = {"probability": agreement.least, "total_variation": agreement.least_total_variation}
+    findings += over_limit_or_undecided(metrics, least, (a, b), agreement.letters)
+    if agreement.partial and agreement.full is None:
+        names = ", ".join(side.engine for side in (a, b) if side.reading.partial)
+        notes.append(
+            f"KL and JS over the full vocabulary cannot be told: {names} saw the top of the row only"
+        )
+    elif agreement.full is None and a.reached and b.reached:
         findings.append(Finding("kl", None, tolerances.kl, ROWS_MISSING))
     if agreement.full is not None:
         notes += agreement.full.remarks(a.engine, b.engine)
@@ -162,14 +195,16 @@ def judge(agreement: Agreement, tolerances: Tolerances) -> Agreed:
 def _side(recording: Recording) -> Side:
     answer = recording.answer
     reading = answer.readings[0] if answer.readings else None
-    probabilities = () if reading is None else letter_probabilities(reading)
-    ordered = sorted(probabilities, reverse=True)
+    intervals = () if reading is None else letter_intervals(reading)
+    top = None if reading is None else top_index(reading, answer.letter_ids)
+    others = [interval.high for i, interval in enumerate(intervals) if i != top]
     return Side(
         engine=recording.engine,
-        probabilities=probabilities,
+        probabilities=() if reading is None else letter_probabilities(reading),
+        intervals=intervals,
         spellings=() if reading is None else reading.other_spellings,
-        top=None if reading is None else top_index(reading, answer.letter_ids),
-        gap=ordered[0] - ordered[1] if len(ordered) > 1 else None,
+        top=top,
+        gap=None if top is None or not others else intervals[top].low - max(others),
         answer=answer,
     )
 
@@ -203,13 +238,24 @@ def _float32(values: Sequence[float]) -> Row:
 
 
 def _coarse_total_variation(a: Side, b: Side) -> float:
-    p, q = ([*side.probabilities, max(0.0, 1.0 - sum(side.probabilities))] for side in (a, b))
-    return float(total_variation(p, q))
+    """Over the letters and anything else; of intervals, the most that it can be."""
+    if all(interval.exact for interval in (*a.intervals, *b.intervals)):
+        p, q = ([*side.probabilities, max(0.0, 1.0 - sum(side.probabilities))] for side in (a, b))
+        return float(total_variation(p, q))
+    rests = [_rest(side) for side in (a, b)]
+    pairs = [*zip(a.intervals, b.intervals, strict=True), (rests[0], rests[1])]
+    return 0.5 * math.fsum(apart(p, q).high for p, q in pairs)
+
+
+def _rest(side: Side) -> Interval:
+    """The probability on anything but the letters."""
+    low, high = (sum(interval[end] for interval in side.intervals) for end in (0, 1))
+    return Interval(max(0.0, 1.0 - high), max(0.0, 1.0 - low))
 
 
 def _near_tie(agreement: Agreement, first: int, second: int, limit: float) -> bool:
-    sides = (agreement.a.probabilities, agreement.b.probabilities)
-    return all(abs(p[first] - p[second]) <= 2 * limit for p in sides)
+    sides = (agreement.a.intervals, agreement.b.intervals)
+    return all(apart(p[first], p[second]).high <= 2 * limit for p in sides)
 
 
 def _judge_top(
@@ -217,11 +263,14 @@ def _judge_top(
 ) -> None:
     a, b, letters = agreement.a, agreement.b, agreement.letters
     if a.top is None or b.top is None:
-        findings.append(Finding("top letter", None, None, "there is NaN among the letters' logits"))
+        for side in (a, b):
+            if side.top is None:
+                text = f"{side.engine}: {overlapping(side.reading, letters)}"
+                findings.append(Finding("top letter", None, None, text))
         return
     if a.top == b.top:
         return
-    gaps = [abs(side.probabilities[a.top] - side.probabilities[b.top]) for side in (a, b)]
+    gaps = [apart(side.intervals[a.top], side.intervals[b.top]).high for side in (a, b)]
     limit = 2 * tolerances.probability
     text = (
         f"{letters[a.top]} in {a.engine}, {letters[b.top]} in {b.engine}; the two letters are "
@@ -239,6 +288,8 @@ def _judge_generated(
     agreement: Agreement, tolerances: Tolerances, findings: list[Finding], notes: list[str]
 ) -> None:
     parted, a, b = agreement.generated, agreement.a.answer, agreement.b.answer
+    if agreement.texts is not None:
+        _judge_texts(agreement, agreement.texts, tolerances, findings, notes)
     if parted is None:
         return
     text = f"the generated ids part {parted}: {a.text!r} against {b.text!r}"
@@ -254,6 +305,24 @@ def _judge_generated(
             notes.append(f"near-tie let through: generated {text}")
             return
     findings.append(Finding("generated ids", None, None, text))
+
+
+def _judge_texts(
+    agreement: Agreement,
+    texts: tuple[str, str],
+    tolerances: Tolerances,
+    findings: list[Finding],
+    notes: list[str],
+) -> None:
+    text = f"{texts[0]!r} in {agreement.a.engine}, {texts[1]!r} in {agreement.b.engine}"
+    first, second = next((pair for pair in zip(*texts, strict=False) if pair[0] != pair[1]), ("", ""))
+    both = first in agreement.letters and second in agreement.letters
+    places = [agreement.letters.index(letter) for letter in (first, second)] if both else []
+    reached = agreement.a.reached and agreement.b.reached
+    if both and reached and _near_tie(agreement, places[0], places[1], tolerances.probability):
+        notes.append(f"near-tie let through: generated {text}")
+    else:
+        findings.append(Finding("generated text", None, None, text))
 
 
 def _metrics(agreement: Agreement, tolerances: Tolerances) -> tuple[Metric, ...]:

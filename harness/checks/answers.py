@@ -7,9 +7,19 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
+from harness.checks.intervals import letter_intervals
 from harness.engines.contract import Answer, Reading
 
-__all__ = ["Parting", "id_text", "letter_probabilities", "parting", "quoted", "top_index"]
+__all__ = [
+    "Parting",
+    "by_text",
+    "id_text",
+    "letter_probabilities",
+    "parting",
+    "quoted",
+    "top_index",
+    "written_letter",
+]
 
 
 class Parting(NamedTuple):
@@ -38,22 +48,52 @@ def parting(left: Sequence[int], right: Sequence[int]) -> Parting | None:
     return None
 
 
+def by_text(answer: Answer) -> bool:
+    """Whether the engine told no ids, so that what was written is known by its text only."""
+    return not answer.letter_ids
+
+
 def letter_probabilities(reading: Reading) -> tuple[float, ...]:
-    """Each letter's share of the softmax over the whole vocabulary; empty if the answer was not reached."""
-    if reading.log_z is None:
-        return ()
-    return tuple(math.exp(logit - reading.log_z) for logit in reading.letter_logits)
+    """Each letter's share of the softmax over the whole vocabulary; empty if the answer was not reached.
+
+    NaN for a letter outside a partial reading, of which there is an interval only: see
+    `harness.checks.intervals.letter_intervals`.
+    """
+    return tuple(share.low if share.exact else math.nan for share in letter_intervals(reading))
 
 
 def top_index(reading: Reading, letter_ids: Sequence[int]) -> int | None:
     """The index of the most probable letter, of equals that with the lowest id, as greedy decoding picks.
 
-    None if the answer was not reached or a logit is NaN.
+    None if the answer was not reached, a logit is NaN, or it is undecided: a letter outside a partial reading
+    may be as probable, or two are equal and their ids (``letter_ids``, then empty) are not told.
     """
     logits = reading.letter_logits
     if not logits or any(math.isnan(logit) for logit in logits):
         return None
-    return min(range(len(logits)), key=lambda i: (-logits[i], letter_ids[i]))
+    best = max(logits)
+    if any(
+        c >= best and logit == -math.inf for c, logit in zip(reading.letter_ceilings, logits, strict=False)
+    ):
+        return None
+    equals = [i for i, logit in enumerate(logits) if logit == best]
+    if not letter_ids:
+        return equals[0] if len(equals) == 1 else None
+    return min(equals, key=lambda i: letter_ids[i])
+
+
+def written_letter(answer: Answer, letters: Sequence[str], answer_prefix: str) -> str | None:
+    """The letter on offer that was generated in the answer's place; None if something else was, or nothing.
+
+    By text, it is what follows ``answer_prefix`` and is no part of a longer word.
+    """
+    if answer.answer_step is None:
+        return None
+    if not by_text(answer):
+        generated = answer.generated_ids[answer.answer_step]
+        return letters[answer.letter_ids.index(generated)] if generated in answer.letter_ids else None
+    rest = answer.text.removeprefix(answer_prefix)
+    return rest[0] if rest[:1] in letters and not rest[1:2].isalnum() and rest else None
 
 
 def id_text(token_id: int, answer: Answer, letters: Sequence[str]) -> str:

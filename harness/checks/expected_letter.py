@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from harness.checks.answers import letter_probabilities, quoted, top_index
+from harness.checks.answers import by_text, letter_probabilities, quoted, top_index, written_letter
+from harness.checks.intervals import letter_intervals, overlapping
 from harness.checks.result import Finding, Metric, Result
 from harness.recordings import Recording
 
@@ -33,7 +34,10 @@ class Question(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedLetter(Result):
-    """``probabilities`` [L] over the whole vocabulary; empty, and ``top`` None, if there was no answer."""
+    """``probabilities`` [L] over the whole vocabulary; empty, and ``top`` None, if there was no answer.
+
+    A letter outside a partial reading has NaN; ``top`` is None too where such a letter may be the top one.
+    """
 
     check: ClassVar[str] = "expected letter"
 
@@ -56,19 +60,19 @@ def check_expected_letter(recording: Recording, case: Question) -> ExpectedLette
             top=None,
             probabilities=(),
         )
-    probabilities = letter_probabilities(reading)
+    probabilities, intervals = letter_probabilities(reading), letter_intervals(reading)
     index = top_index(reading, answer.letter_ids)
     top = None if index is None else letters[index]
     findings = []
-    share = probabilities[letters.index(case.expect)]
+    share = intervals[letters.index(case.expect)]
     if index is None:
-        findings.append(Finding("top letter", None, None, "there is NaN among the letters' logits"))
+        findings.append(Finding("top letter", None, None, overlapping(reading, letters)))
     elif top != case.expect:
-        text = f"found {top} ({probabilities[index]:.4g}), expected {case.expect} ({share:.4g})"
-        findings.append(Finding("top letter", probabilities[index], share, text))
-    generated = answer.generated_ids[answer.answer_step]
-    if generated != answer.letter_ids[letters.index(case.expect)]:
-        findings.append(Finding("generated token", None, None, _generated(recording, case, generated)))
+        text = f"found {top} ({probabilities[index]:.4g}), expected {case.expect} ({share})"
+        findings.append(Finding("top letter", probabilities[index], share.high, text))
+    written = written_letter(answer, letters, case.answer_prefix)
+    if written != case.expect:
+        findings.append(Finding("generated token", None, None, _generated(recording, case, written)))
     spellings = sum(reading.other_spellings)
     notes = []
     if spellings > NOTABLE_SPELLINGS:
@@ -81,9 +85,13 @@ def check_expected_letter(recording: Recording, case: Question) -> ExpectedLette
         subject=recording.engine,
         findings=tuple(findings),
         metrics=(
-            *(Metric(f"p({letter})", p) for letter, p in zip(letters, probabilities, strict=True)),
-            Metric("p(other spellings)", spellings),
-            Metric("p(everything else)", max(0.0, 1.0 - sum(probabilities) - spellings)),
+            *(
+                Metric(f"p({letter})" if p.exact else f"p({letter}) at most", p.high)
+                for letter, p in zip(letters, intervals, strict=True)
+            ),
+            Metric("p(other spellings)" if not reading.partial else "p(other spellings) at least", spellings),
+            # Of a partial reading this includes the letters that it did not see.
+            Metric("p(everything else)", max(0.0, 1.0 - sum(p.low for p in intervals) - spellings)),
         ),
         notes=tuple(notes),
         letters=letters,
@@ -95,7 +103,7 @@ def check_expected_letter(recording: Recording, case: Question) -> ExpectedLette
 
 def _not_reached(recording: Recording, case: Question) -> str:
     wrote = quoted(recording.answer.text)
-    if not recording.answer.generated_ids:
+    if not (recording.answer.generated_ids or recording.answer.text):
         return "the model ended its turn without writing anything"
     if case.answer_prefix:
         return (
@@ -107,12 +115,14 @@ def _not_reached(recording: Recording, case: Question) -> str:
     )
 
 
-def _generated(recording: Recording, case: Question, generated: int) -> str:
+def _generated(recording: Recording, case: Question, written: str | None) -> str:
     answer = recording.answer
-    if generated in answer.letter_ids:
-        letter = case.letters[answer.letter_ids.index(generated)]
-        return f"the model wrote {letter}, expected {case.expect}"
+    if written is not None:
+        return f"the model wrote {written}, expected {case.expect}"
+    where = ""
+    if not by_text(answer) and answer.answer_step is not None:
+        where = f" (id {answer.generated_ids[answer.answer_step]} where the letter should be)"
     return (
-        f"the model did not answer with a letter: it wrote {quoted(answer.text)} "
-        f"(id {generated} where the letter should be), expected {case.expect}"
+        f"the model did not answer with a letter: it wrote {quoted(answer.text)}{where}, "
+        f"expected {case.expect}"
     )

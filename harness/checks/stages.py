@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.checks.answers import id_text
+from harness.checks.answers import by_text, id_text
 from harness.checks.result import Finding, Metric, Result
 from harness.checks.temperature import Scaling, find_scaling
 from harness.engines.contract import Answer, Reading
@@ -36,14 +36,16 @@ def check_stages(recording: Recording, letters: Sequence[str], tolerances: Toler
     the same in every reading and in what the engine reported while generating; readings must agree on the
     answer's row. All limits are the ``logprob`` tolerance. A token that is not a row's most probable is let
     through at the answer's row only, where both log-probabilities are known and tie within the limit.
-    A single account contradicts nothing, so it is a finding.
+    A single account contradicts nothing, so it is a finding. Partial readings are compared by
+    log-probabilities, and a letter that one did not see is held to its ceiling there. Where ids are not told,
+    which token is the most probable is not known either, and that comparison is left out.
     """
     answer, limit = recording.answer, tolerances.logprob
     findings, notes = _shape_findings(answer), []
     metrics: list[Metric] = []
     scaling: Scaling | None = None
     if not findings:
-        for reading in answer.readings:
+        for reading in () if by_text(answer) else answer.readings:
             wrong, tied = _greedy(answer, letters, reading, limit)
             findings += wrong
             notes += tied
@@ -70,7 +72,8 @@ def check_stages(recording: Recording, letters: Sequence[str], tolerances: Toler
 
 def _shape_findings(answer: Answer) -> list[Finding]:
     """Accounts that are missing or do not cover the generated tokens one by one."""
-    count = len(answer.generated_ids)
+    told = not by_text(answer)
+    count = len(answer.generated_ids) if told else max((len(r.logprobs) for r in answer.readings), default=0)
     accounts = len(answer.readings) + bool(answer.reported_logprobs)
     if not answer.readings or accounts < 2 or count == 0:
         text = (
@@ -78,7 +81,7 @@ def _shape_findings(answer: Answer) -> list[Finding]:
             "two paths in profiles.yaml, or a top_k above 0"
         )
         return [Finding("accounts", accounts, None, text)]
-    lengths = {f"{r.path}: argmax": len(r.argmax) for r in answer.readings}
+    lengths = {f"{r.path}: argmax": len(r.argmax) for r in answer.readings if told}
     lengths |= {f"{r.path}: logprobs": len(r.logprobs) for r in answer.readings}
     if answer.reported_logprobs:
         lengths[f"{REPORTED}: logprobs"] = len(answer.reported_logprobs)
@@ -155,10 +158,13 @@ def _compare_rows(
         if first.log_z is None or other.log_z is None:
             findings.append(Finding(name, None, None, f"missing at step {answer.answer_step}"))
             continue
-        gaps = {"log Z": abs(first.log_z - other.log_z)}
-        pairs = zip(letters, first.letter_logits, other.letter_logits, strict=True)
-        gaps |= {f"logit of {letter}": abs(a - b) for letter, a, b in pairs}
-        gaps |= _top_gaps(first, other)
+        if first.partial or other.partial:
+            gaps = _partial_gaps(letters, first, other)
+        else:
+            gaps = {"log Z": abs(first.log_z - other.log_z)}
+            pairs = zip(letters, first.letter_logits, other.letter_logits, strict=True)
+            gaps |= {f"logit of {letter}": abs(a - b) for letter, a, b in pairs}
+        gaps |= {} if by_text(answer) else _top_gaps(first, other)
         where = list(gaps)[_worst(list(gaps.values()))]
         metrics.append(Metric(name, gaps[where], limit, where))
         over = sum(not gap <= limit for gap in gaps.values())
@@ -173,6 +179,23 @@ def _compare_rows(
                 text += f"; {found.describe(f'path {other.path!r}', f'path {first.path!r}')}"
             findings.append(Finding(name, gaps[where], limit, text))
     return metrics, findings, scaling
+
+
+def _partial_gaps(letters: Sequence[str], first: Reading, other: Reading) -> dict[str, float]:
+    """Differences of the letters' log-probabilities, where one reading has ceilings for some of them."""
+    bounds = []
+    for reading in (first, other):
+        own = [logit - (reading.log_z or 0.0) for logit in reading.letter_logits]
+        highs = reading.letter_ceilings if reading.partial else own
+        bounds.append(
+            [(low, high if low == -math.inf else low) for low, high in zip(own, highs, strict=True)]
+        )
+    gaps = {}
+    for letter, a, b in zip(letters, *bounds, strict=True):
+        beyond = (a[0] - b[1], b[0] - a[1])
+        # In this order, because max keeps its first argument against NaN and never its second.
+        gaps[f"logprob of {letter}"] = max(*beyond, 0.0) if beyond[0] == beyond[0] else beyond[0]
+    return gaps
 
 
 def _top_gaps(first: Reading, other: Reading) -> dict[str, float]:
@@ -191,7 +214,7 @@ def _logits(answer: Answer, reading: Reading) -> dict[int, float]:
     """All raw logits that a reading of the answer's row tells, by id."""
     log_z = reading.log_z or 0.0
     top = {entry.id: entry.logprob + log_z for entry in reading.top}
-    return top | dict(zip(answer.letter_ids, reading.letter_logits, strict=True))
+    return top | dict(zip(answer.letter_ids, reading.letter_logits, strict=False))
 
 
 def _reported_scaling(answer: Answer, limit: float) -> tuple[Scaling | None, str]:

@@ -19,6 +19,10 @@ from harness.tolerances import Tolerances
 __all__ = ["TopKAudit", "check_top_k"]
 
 
+MASS_ROUNDING = 1e-2
+"""How far the sum of a list's probabilities may be above 1: that of log-probabilities kept in bfloat16."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopKAudit(Result):
     """``missed`` are the letters outside the reported list, each with its probability; not a failure.
@@ -58,16 +62,22 @@ def check_top_k(
 
     ``rows`` are raw logits [V] of the answer's row by path, for those paths whose row was kept; without, an
     entry is looked up among those that the reading kept. Membership at the edge of the list is held to the
-    ``logprob`` tolerance: of two tokens that close, either may be in. Raises ValueError if ``asked`` is 0.
+    ``logprob`` tolerance: of two tokens that close, either may be in. A partial reading knows no more than
+    the list and audits nothing; where there is no other, the list itself is looked at, with a note. Raises
+    ValueError if ``asked`` is 0.
     """
     if asked < 1:
         raise ValueError(f"found asked = {asked}; an engine that was asked for nothing has nothing to audit")
     answer = recording.answer
     rows = rows or {}
     fulls = [
-        _full(reading, answer, asked, rows.get(reading.path)) for reading in answer.readings if reading.top
+        _full(reading, answer, asked, rows.get(reading.path))
+        for reading in answer.readings
+        if reading.top and not reading.partial
     ]
     findings, notes = _list_findings(answer, fulls, asked), []
+    if not fulls and any(reading.partial for reading in answer.readings):
+        notes.append("no path has the full row, so the reported values themselves were not audited")
     metrics: list[Metric] = []
     missed: tuple[tuple[str, float], ...] = ()
     scaling: Scaling | None = None
@@ -112,7 +122,7 @@ def _full(reading: Reading, answer: Answer, asked: int, row: Row | None) -> _Ful
 def _list_findings(answer: Answer, fulls: Sequence[_Full], asked: int) -> list[Finding]:
     """What is wrong with the list itself: its length, its order, and whether there is one."""
     reported = answer.reported_top
-    if not fulls:
+    if not fulls and not any(reading.partial for reading in answer.readings):
         return [
             Finding("answer", None, None, f"no reading has the answer's row; the model wrote {answer.text!r}")
         ]
@@ -127,7 +137,7 @@ def _list_findings(answer: Answer, fulls: Sequence[_Full], asked: int) -> list[F
                 f"path '{full.path}' kept {len(full.top)} entries of the full row, too few to audit {asked}"
             )
             findings.append(Finding("entries", len(full.top), asked, text))
-    expected = min(asked, max(len(full.top) for full in fulls))
+    expected = min(asked, max((len(full.top) for full in fulls), default=asked))
     if len(reported) != expected:
         text = f"found {len(reported)} entries; expected {expected}"
         if len(reported) == 1 and reported[0].logprob == 0.0:
@@ -135,6 +145,11 @@ def _list_findings(answer: Answer, fulls: Sequence[_Full], asked: int) -> list[F
                 " (a single entry of 0.0: the engine normalised over its one candidate, not the vocabulary)"
             )
         findings.append(Finding("entries", len(reported), expected, text))
+    mass = math.fsum(math.exp(entry.logprob) for entry in reported)
+    if not mass <= 1.0 + MASS_ROUNDING:
+        findings.append(
+            Finding("mass", mass, 1.0, f"the reported probabilities sum to {mass:.6g}; allowed: 1")
+        )
     ids = [entry.id for entry in reported]
     twice = sorted({i for i in ids if ids.count(i) > 1})
     if twice:
@@ -197,7 +212,7 @@ def _membership(answer: Answer, letters: Sequence[str], full: _Full, limit: floa
 
 
 def _missed(answer: Answer, letters: Sequence[str]) -> tuple[tuple[str, float], ...]:
-    reading = next(reading for reading in answer.readings if reading.top)
+    reading = next(reading for reading in answer.readings if reading.top and not reading.partial)
     reported = {entry.id for entry in answer.reported_top}
     triples = zip(letters, answer.letter_ids, letter_probabilities(reading), strict=True)
     return tuple((letter, p) for letter, token_id, p in triples if token_id not in reported)

@@ -139,6 +139,7 @@ class LmdeployPipeline:
             top_k=settings.top_k,
             stage_two=stage_two(settings),
             limits=self._limits,
+            max_tiles=settings.max_tiles,
         )
         self._logits = self._probe()
         if settings.top_k > self._logits["width"]:
@@ -260,6 +261,7 @@ class LmdeployPipeline:
             ),
             seconds=dict(scored.seconds),
             rows={} if step is None else {path: each[step].copy() for path, each in rows.items()},
+            question=scored.question,
         )
 
     def _failure(self, request: Request, error: Exception) -> Failure:

@@ -47,11 +47,16 @@ def open_image(path: str) -> Image:
     return image
 
 
-def messages(request: Request, image: Image | None) -> list[dict[str, Any]]:
-    """A list of messages, in which the image comes first: LMDeploy's tuples put it behind from 0.11 on."""
+def messages(
+    request: Request, image: Image | None, image_options: Mapping[str, int] | None = None
+) -> list[dict[str, Any]]:
+    """A list of messages, in which the image comes first: LMDeploy's tuples put it behind from 0.11 on.
+
+    ``image_options`` go along with the image, in the one form that all versions read.
+    """
     content: list[dict[str, Any]] = [{"type": "text", "text": request.prompt}]
     if image is not None:
-        content.insert(0, {"type": "image", "image": image})
+        content.insert(0, {"type": "image_data", "image_data": {"data": image, **(image_options or {})}})
     user: dict[str, Any] = {"role": "user", "content": content}
     if request.system is None:
         return [user]

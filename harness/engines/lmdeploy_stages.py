@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from harness.engines.contract import Request
+from harness.engines.contract import Question, Request
 from harness.engines.lmdeploy_cache import CacheRoom
 from harness.engines.lmdeploy_capture import Capture, Processor
 from harness.engines.lmdeploy_options import CAPTURED, STEPWISE, TWO_STAGE
@@ -29,6 +29,8 @@ from harness.engines.lmdeploy_prompts import (
     open_image,
     placeholder_id,
 )
+from harness.engines.lmdeploy_questions import question_of
+from harness.engines.lmdeploy_tiles import image_options
 from harness.errors import EngineError, ErrorKind
 from harness.letters import LetterIds, LetterResolver
 
@@ -70,6 +72,7 @@ class Scored:
     logprobs: tuple[Mapping[int, float], ...]
     rows: Mapping[str, Tensor]
     seconds: Mapping[str, float]
+    question: Question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,7 @@ class _Generated:
     logprobs: tuple[Mapping[int, float], ...]
     captured: Tensor | None
     seconds: Mapping[str, float]
+    question: Question
 
 
 class Stages:
@@ -95,6 +99,7 @@ class Stages:
         top_k: int,
         stage_two: str,
         limits: Mapping[str, int],
+        max_tiles: int | None = None,
     ) -> None:
         """``limits`` are the most tokens a sequence may have, each by the name of the option that sets it."""
         self._engine = engine
@@ -105,6 +110,7 @@ class Stages:
         self.tokenizer = engine.tokenizer.model.model
         self._resolver = LetterResolver(self.tokenizer)
         self._placeholder = placeholder_id(engine)
+        self._image_options = image_options(engine, max_tiles)
         cache = engine.engine.cache_config
         self._room = CacheRoom(cache.num_gpu_blocks - cache.num_reserved_gpu_blocks, cache.block_size)
 
@@ -174,6 +180,7 @@ class Stages:
             logprobs=generated.logprobs,
             rows={path: found for path in self._paths if (found := by_path[path]) is not None},
             seconds=seconds,
+            question=generated.question,
         )
 
     async def _stage_one(self, request: Request) -> _Generated:
@@ -183,7 +190,7 @@ class Stages:
         """
         started = time.perf_counter()
         image = None if request.image is None else await asyncio.to_thread(open_image, request.image)
-        prepared = await self._prepare(messages(request, image))
+        prepared = await self._prepare(messages(request, image, self._image_options))
         try:
             inputs = dict(prepared.inputs)  # LMDeploy takes the image out of its own
             ids = inputs["input_ids"]
@@ -192,6 +199,13 @@ class Stages:
             letters = self._resolver.resolve(text, request.letters, answer_prefix=request.answer_prefix)
             steps = request.max_new_tokens or len(letters.prefix_ids) + 1
             check_length(len(ids), steps, self._limits)
+            asked = await asyncio.to_thread(
+                question_of,
+                inputs,
+                tokenizer=self.tokenizer,
+                placeholder=self._placeholder,
+                dtype=self._engine.engine.model_config.dtype,
+            )
         except BaseException:
             self._engine.session_mgr.remove(prepared.session)
             raise
@@ -214,6 +228,7 @@ class Stages:
                 "prepare": done_preparing - started,
                 "stage one": time.perf_counter() - done_preparing,
             },
+            question=asked,
         )
 
     async def _prepare(self, conversation: list[dict[str, Any]]) -> PreprocessedRequest:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jinja2 import TemplateError
 from PIL import Image
 from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
-from harness.engines.contract import Failure, Request
+from harness.engines.contract import Failure, Question, Request
+from harness.engines.questions import question
 from harness.errors import ErrorKind, LettersError
 from harness.letters import LetterIds, LetterResolver
 
@@ -36,6 +38,7 @@ class Prepared:
     tensors: Mapping[str, torch.Tensor]
     prompt_ids: tuple[int, ...]
     letter_ids: LetterIds
+    question: Question
     seconds: float
 
     @property
@@ -60,13 +63,16 @@ class Forced:
 class Prompts:
     """Renders and tokenizes requests with a model's own processor, or its tokenizer if it takes text only."""
 
-    def __init__(  # noqa: D107
+    def __init__(
         self,
         processor: ProcessorMixin | PreTrainedTokenizerBase,
         *,
         takes_images: bool,
+        dtype: torch.dtype,
     ) -> None:
+        """``dtype`` is the model's, to which pixel values are rounded when they enter it."""
         self._processor = processor
+        self._dtype = dtype
         self._takes_images = takes_images
         self.tokenizer = processor.tokenizer if takes_images else processor
         self._resolver = LetterResolver(self.tokenizer)
@@ -94,6 +100,7 @@ class Prompts:
             tensors=tensors,
             prompt_ids=prompt_ids,
             letter_ids=letter_ids,
+            question=self._question(context, prompt_ids, tensors, request),
             seconds=time.perf_counter() - started,
         )
 
@@ -112,6 +119,17 @@ class Prompts:
             messages, add_generation_prompt=True, tokenize=False
         )
         return rendered
+
+    def _question(
+        self, context: str, ids: Sequence[int], tensors: Mapping[str, torch.Tensor], request: Request
+    ) -> Question:
+        values = tensors.get("pixel_values")
+        if request.image is None:
+            pixels: list[Any] | None = []
+        else:
+            pixels = None if values is None else [values.to(self._dtype).float().numpy()]
+        placeholder = getattr(self._processor, "image_token", None) if self._takes_images else None
+        return question(text=context, prompt_ids=ids, placeholder=placeholder, pixels=pixels)
 
     def _tokenize(self, context: str, request: Request) -> dict[str, torch.Tensor]:
         if not self._takes_images:

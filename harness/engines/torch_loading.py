@@ -14,6 +14,7 @@ import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from harness.engines.contract import EngineSettings, Json
+from harness.engines.tile_limits import limit_tiles, refuse_tiles
 from harness.errors import EngineError, ErrorKind
 
 __all__ = ["Checkpoint", "load_checkpoint", "neutral_generation_config", "require_known"]
@@ -70,7 +71,8 @@ def load_checkpoint(settings: EngineSettings) -> Checkpoint:
     """The checkpoint in the folder ``settings.model``, in ``settings.dtype`` ('auto': as it was saved).
 
     Raises EngineError (LOAD) if weights are missing or misshapen, if there is no processor for a model that
-    takes images, or no chat template; and whatever Transformers raises for a folder it cannot read.
+    takes images, or no chat template; EngineError (UNSUPPORTED) if there is no way to keep to ``max_tiles``;
+    and whatever Transformers raises for a folder it cannot read.
     """
     trust = settings.options.get("trust_remote_code") is True
     if not Path(settings.model).is_dir():
@@ -82,6 +84,10 @@ def load_checkpoint(settings: EngineSettings) -> Checkpoint:
         "AutoModelForImageTextToText" in getattr(config, "auto_map", {})
     )
     processor = _load_processor(settings, takes_images=takes_images, trust=trust)
+    if settings.max_tiles is not None:
+        if not takes_images:
+            raise refuse_tiles("the model takes text only")
+        limit_tiles(processor.image_processor, settings.max_tiles)
     kind = transformers.AutoModelForImageTextToText if takes_images else transformers.AutoModelForCausalLM
     model, info = kind.from_pretrained(
         settings.model,

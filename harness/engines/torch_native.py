@@ -110,7 +110,7 @@ class TorchEngine:
         self._settings = settings
         self._processor = checkpoint.processor
         self._model = model = checkpoint.model
-        self._prompts = Prompts(checkpoint.processor, takes_images=checkpoint.takes_images)
+        self._prompts = Prompts(checkpoint.processor, takes_images=checkpoint.takes_images, dtype=model.dtype)
         generation = neutral_generation_config(model, self._prompts.tokenizer.eos_token_id)
         model.generation_config = generation.config
         self._stop_ids = generation.stop_ids
@@ -299,6 +299,7 @@ class TorchEngine:
                 readings=readings,
                 seconds=work.seconds,
                 rows=rows,
+                question=prepared.question,
             ),
         )
 

@@ -15,11 +15,15 @@ _FULL = "█"
 
 
 class Column(NamedTuple):
-    """One distribution: ``probabilities`` [L], None where it is not known, and ``text``, what was written."""
+    """One distribution: ``probabilities`` [L], None where it is not known, and ``text``, what was written.
+
+    ``ceilings`` [L] say how large a probability that is not known can be, None where it is known; may be ().
+    """
 
     title: str
     probabilities: tuple[float | None, ...]
     text: str = ""
+    ceilings: tuple[float | None, ...] = ()
 
 
 def bar(share: float, *, width: int = BAR_WIDTH) -> str:
@@ -41,7 +45,7 @@ def side_by_side(letters: Sequence[str], columns: Sequence[Column], *, expected:
     titles = "".join(f"{_cut(column.title):<{COLUMN_WIDTH}}" for column in columns)
     lines = [f"      {titles}".rstrip()]
     for index, letter in enumerate(letters):
-        cells = "".join(f"{_cell(column.probabilities[index]):<{COLUMN_WIDTH}}" for column in columns)
+        cells = "".join(f"{_cell(column, index):<{COLUMN_WIDTH}}" for column in columns)
         lines.append(f"  {letter:<2}{'<' if letter == expected else ' '} {cells}".rstrip())
     if any(column.text for column in columns):
         texts = "".join(
@@ -53,7 +57,11 @@ def side_by_side(letters: Sequence[str], columns: Sequence[Column], *, expected:
     return lines
 
 
-def _cell(share: float | None) -> str:
+def _cell(column: Column, index: int) -> str:
+    share = column.probabilities[index]
+    ceiling = column.ceilings[index] if column.ceilings else None
+    if ceiling is not None:
+        return f"≤ {ceiling:.3g}"
     return "-" if share is None else f"{share:<9.3g} {bar(share)}"
 
 

@@ -6,8 +6,8 @@ import math
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from harness.checks.answers import letter_probabilities
 from harness.checks.expected_letter import ExpectedLetter
+from harness.checks.intervals import Interval, letter_intervals
 from harness.checks.result import Metric, Result
 from harness.recordings import Recording
 from harness.reports.bars import Column, side_by_side
@@ -54,7 +54,7 @@ def _columns(result: Result, recordings: Sequence[Recording]) -> list[Column]:
 def _accounts(result: Result, recording: Recording) -> list[Column]:
     answer = recording.answer
     columns = [
-        Column(f"path '{reading.path}'", letter_probabilities(reading), answer.text)
+        _column(f"path '{reading.path}'", letter_intervals(reading), answer.text)
         for reading in answer.readings
         if reading.log_z is not None
     ]
@@ -64,6 +64,15 @@ def _accounts(result: Result, recording: Recording) -> list[Column]:
         reported = {entry.id: math.exp(entry.logprob) for entry in answer.reported_top}
         columns.insert(1, Column("as reported", tuple(reported.get(i) for i in answer.letter_ids)))
     return columns
+
+
+def _column(title: str, shares: Sequence[Interval], text: str) -> Column:
+    return Column(
+        title,
+        tuple(share.low if share.exact else None for share in shares),
+        text,
+        tuple(None if share.exact else share.high for share in shares),
+    )
 
 
 def _table(metrics: Sequence[Metric]) -> Iterator[str]:

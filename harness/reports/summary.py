@@ -30,7 +30,7 @@ class Figures:
 
     ``top`` is the engine's top letter and ``probability`` its share of the vocabulary. ``worst`` is the
     largest change of a letter's probability against the reference and ``worst_letter`` whose it is; ``kl`` is
-    over the full vocabulary, in nats.
+    over the full vocabulary, in nats. ``bounded`` is whether ``worst`` is only known to be no larger.
     """
 
     top: str = ""
@@ -38,6 +38,7 @@ class Figures:
     worst: float | None = None
     worst_letter: str = ""
     kl: float | None = None
+    bounded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +71,10 @@ class CheckSummary:
             raise TypeError(f"figures: found {figures!r}; allowed: a mapping")
         numbers = {name: _number(figures[name]) for name in ("probability", "worst", "kl")}
         texts = {name: str(figures[name]) for name in ("top", "worst_letter")}
+        bounded = bool(figures["bounded"])
         status = Status[str(own.pop("status"))]
         own = {name: str(value) for name, value in own.items()}
-        return cls(**own, status=status, figures=Figures(**numbers, **texts))  # type: ignore[arg-type]
+        return cls(**own, status=status, figures=Figures(**numbers, **texts, bounded=bounded))  # type: ignore[arg-type]
 
 
 def figures_of(result: Result) -> Figures:
@@ -87,6 +89,7 @@ def figures_of(result: Result) -> Figures:
             worst=agreement.worst,
             worst_letter="" if letter is None else agreement.letters[letter],
             kl=None if agreement.full is None else agreement.full.kl,
+            bounded=agreement.worst is not None and agreement.worst != agreement.least,
         )
     return Figures()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from rich import box
@@ -22,6 +22,11 @@ FULL_TABLE = 200
 
 UNLIMITED = 10_000
 LEAST_ID = 20
+_PAIR = 2
+_WORST: Mapping[str, Callable[[CheckSummary], float | None]] = {
+    "|Δp|": lambda summary: summary.figures.worst,
+    "KL": lambda summary: summary.figures.kl,
+}
 
 Row = Sequence[CheckSummary]
 _STYLES = {
@@ -102,7 +107,7 @@ def _case_table(rows: Sequence[Row], engines: Sequence[str], checks: Sequence[st
             row[0].case,
             row[0].expected,
             *(_top(row, engine) for engine in engines),
-            _figure(_worst([s.figures.worst for s in row])),
+            _change(row),
             _figure(_worst([s.figures.kl for s in row])),
             *(_marks(row, check, engines) for check in checks),
         )
@@ -121,7 +126,7 @@ def _suite_table(summaries: Row) -> Table:
             str(len({summary.case for summary in own})),
             str(len(own)),
             *(str(counts[status]) for status in _NAMES),
-            _figure(_worst([s.figures.worst for s in own])),
+            _change(own),
             _figure(_worst([s.figures.kl for s in own])),
         )
     return table
@@ -137,12 +142,20 @@ def _closing(profile: str, summaries: Row, cases: int, engines: Sequence[str]) -
         line.append(", " if place else "")
         line.append(f"{_count(counts[status], *_NAMES[status])} {status.value}", style=_STYLES[status])
     lines = [line]
-    for title, pick in (("|Δp|", lambda s: s.figures.worst), ("KL", lambda s: s.figures.kl)):
+    for title, pick in _WORST.items():
         if worst := _where_worst(title, summaries, pick):
             lines.append(Text(worst))
     for engine in engines:
-        devices = dict.fromkeys(s.device for s in summaries if s.engine == engine and s.device)
-        lines += [Text(f"{engine}: {device}") for device in devices]
+        own = [s for s in summaries if s.engine == engine]
+        farthest = [
+            f"{title} up to {value:.2g}"
+            for title, pick in _WORST.items()
+            if (value := _worst(map(pick, own))) is not None
+        ]
+        # Which of several candidates moved is seen here; the lines above name only the worst of all.
+        ending = f"; {', '.join(farthest)}" if farthest and len(engines) > _PAIR else ""
+        devices = dict.fromkeys(s.device for s in own if s.device)
+        lines += [Text(f"{engine}: {device}{ending}") for device in devices]
     return lines
 
 
@@ -152,7 +165,8 @@ def _where_worst(title: str, summaries: Row, pick: Callable[[CheckSummary], floa
         return ""
     value, summary = max(known, key=lambda pair: (math.isnan(pair[0]), pair[0]))
     letter = f", letter {summary.figures.worst_letter}" if title == "|Δp|" else ""
-    return f"largest {title}: {value:.2g} ({summary.case}, {summary.engine}{letter}; {summary.place})"
+    bound = "at most " if title == "|Δp|" and summary.figures.bounded else ""
+    return f"largest {title}: {bound}{value:.2g} ({summary.case}, {summary.engine}{letter}; {summary.place})"
 
 
 def _top(row: Row, engine: str) -> str:
@@ -170,6 +184,13 @@ def _marks(row: Row, check: str, engines: Sequence[str]) -> Text:
 def _worst(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return max(known, key=lambda value: (math.isnan(value), value), default=None)
+
+
+def _change(row: Row) -> str:
+    """The largest |Δp|, with '≤' where it is only known to be no larger."""
+    worst = _worst([s.figures.worst for s in row])
+    bounded = any(s.figures.bounded for s in row if s.figures.worst == worst)
+    return f"{'≤' if bounded else ''}{_figure(worst)}"
 
 
 def _figure(value: float | None) -> str:

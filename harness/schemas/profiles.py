@@ -70,6 +70,10 @@ class _EngineDefaults(FileModel):
         "Type of the weights; auto, the one the model was saved in, if left out."
     )
     device: Literal["cpu", "cuda"] = optional("Where the model runs; cpu if left out.")
+    max_tiles: Annotated[int, Field(ge=1, le=1024)] = optional(
+        "Most tiles that an image is cut into, its thumbnail not counted; the model's own limit, which may "
+        "differ between engines, if left out."
+    )
     batch_size: Annotated[int, Field(ge=1, le=4096)] = optional("Most cases scored together; 16 if left out.")
     deadlines: Deadlines = optional("How long an engine may be silent before its worker is ended.")
 
@@ -112,6 +116,10 @@ class ProfileEntry(_EngineDefaults):
         description="Folder of the model, relative to this file's folder, or a hub id such as org/name."
     )
     revision: NonBlank = optional("Commit, tag or branch of a hub id. Not for folders.")
+    system: NonBlank = optional(
+        "Text of the system message for every case that has none of its own, sent to all engines in place of "
+        "a default of theirs."
+    )
     reference: EngineName = Field(description="The engine that the others are compared with.")
     suites: Annotated[list[SuiteName], Field(min_length=1)] = optional(
         "Names of the suites to run; all if left out."

@@ -157,7 +157,11 @@ def _not_finite(answer: Answer) -> str | None:
     }
     for reading in answer.readings:
         groups[f"{reading.path}.logprobs"] = reading.logprobs
-        groups[f"{reading.path}.letter_logits"] = reading.letter_logits
+        # A letter outside a partial reading has the logit -inf, and its ceiling says how large it can be.
+        groups[f"{reading.path}.letter_logits"] = [
+            logit for logit in reading.letter_logits if not (reading.partial and logit == -math.inf)
+        ]
+        groups[f"{reading.path}.letter_ceilings"] = reading.letter_ceilings
         groups[f"{reading.path}.log_z"] = () if reading.log_z is None else (reading.log_z,)
         groups[f"{reading.path}.top"] = [entry.logprob for entry in reading.top]
         groups[f"{reading.path}.other_spellings"] = reading.other_spellings

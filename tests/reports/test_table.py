@@ -55,6 +55,20 @@ def test_the_closing_lines_count_and_name_the_worst_and_the_devices() -> None:
     assert f"lmdeploy: {PLUGIN}" in table
 
 
+def test_of_several_candidates_each_has_its_own_worst() -> None:
+    calm, moved = (Figures(worst=w, worst_letter="C", kl=w**2) for w in (1e-7, 0.25))
+    table = render_table(
+        [
+            summary(device="cpu"),
+            summary(engine="previous", check="agree", figures=calm, device=PLUGIN),
+            summary(engine="candidate", check="agree", figures=moved, device=PLUGIN),
+        ]
+    )
+    assert f"previous: {PLUGIN}; |Δp| up to 1e-07, KL up to 1e-14" in table
+    assert f"candidate: {PLUGIN}; |Δp| up to 0.25, KL up to 0.062" in table
+    assert "torch: cpu\n" in table
+
+
 def test_known_failures_and_errors_are_told_apart() -> None:
     table = render_table(
         [summary(status=Status.KNOWN), summary(engine="lmdeploy", status=Status.ERROR, figures=Figures())]

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -159,6 +160,8 @@ class FakeEngine:
                 return Outcome(request.case, answer(request, text="é" * int(argument)))
             case "nan":
                 return Outcome(request.case, answer(request, numbers={argument: float("nan")}))
+            case "partial":
+                return Outcome(request.case, partial(answer(request), float(argument)))
         return Outcome(request.case, answer(request, rows="rows" in self.settings.options))
 
     def close(self) -> None:
@@ -197,6 +200,17 @@ def answer(
         seconds={"all": 0.5},
         rows=rows_of(request) if rows else {},
     )
+
+
+def partial(whole: Answer, ceiling: float) -> Answer:
+    """The answer as it is where only the top of its row was seen, the second letter outside it."""
+    reading = replace(
+        whole.readings[0],
+        letter_logits=(-0.25, float("-inf")),
+        log_z=0.0,
+        letter_ceilings=(-0.25, ceiling),
+    )
+    return replace(whole, readings=(reading,))
 
 
 def rows_of(request: Request) -> dict[str, Row]:

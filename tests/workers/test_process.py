@@ -80,6 +80,13 @@ def test_a_number_that_is_not_finite_is_an_error(workers: Workers) -> None:
         assert re.match(rf"{place}\[\d\] is nan; allowed: finite numbers", result.errors[number].message)
 
 
+def test_a_letter_outside_a_partial_reading_is_no_number_that_is_not_finite(workers: Workers) -> None:
+    result = workers.run("partial -7", "partial nan")
+    assert result.answers[0].readings[0].letter_logits == (-0.25, float("-inf"))
+    assert result.answers[0].readings[0].letter_ceilings == (-0.25, -7.0)
+    assert "forward.letter_ceilings[1] is nan" in result.errors[1].message
+
+
 def test_full_rows_are_there_before_the_answer(workers: Workers, tmp_path: Path) -> None:
     rows = tmp_path / "some" / "rows"
 

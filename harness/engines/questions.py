@@ -1,0 +1,86 @@
+"""What a model was really asked, in one form for every engine: see `harness.engines.contract.Question`.
+
+Runs in workers: numpy and the standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.engines.contract import Question
+
+__all__ = ["one_mark", "question"]
+
+Values = npt.NDArray[np.floating[Any]]
+
+# What models put around an image's placeholders, beside nothing at all.
+_MARKS = (
+    ("<img>", "</img>"),
+    ("<image>", "</image>"),
+    ("<|vision_start|>", "<|vision_end|>"),
+    ("<|image_start|>", "<|image_end|>"),
+    ("<|begin_of_image|>", "<|end_of_image|>"),
+    ("<start_of_image>", "<end_of_image>"),
+    ("<vision_start>", "<vision_end>"),
+    ("<im_start>", "<im_end>"),
+)
+_PACKED = 2  # axes: [patches, values]
+_BY_IMAGE = 5  # axes: [images, tiles, channels, height, width]
+
+
+def question(
+    *,
+    text: str | None,
+    prompt_ids: Sequence[int],
+    placeholder: str | None,
+    pixels: Sequence[Values] | None = (),
+) -> Question:
+    """What was asked, from what entered the model.
+
+    ``text`` is the prompt as rendered, its placeholders repeated or not yet; None where it is not known.
+    ``placeholder`` is the token that stands for a piece of an image ('<IMG_CONTEXT>'), None for a model that
+    takes text only. ``pixels`` are the arrays of values that entered the vision tower, in their order and
+    after rounding to the model's dtype; none without an image, and None where they are not known. Of an array
+    [tiles, channels, height, width], with an axis of images before it or not, every tile counts. In the
+    packed form of Qwen-VL, patches [patches, values], an image is not cut, and the whole array is one piece;
+    with an axis of images before it, one for each.
+    """
+    known: dict[str, Any] = {
+        "text": None if text is None else one_mark(text, placeholder),
+        "tokens": len(prompt_ids),
+    }
+    if pixels is None:
+        return Question(**known)
+    pieces = [piece for values in pixels for piece in _pieces(np.asarray(values))]
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(np.ascontiguousarray(piece, dtype="<f4").tobytes())
+    return Question(
+        **known,
+        tiles=len(pieces),
+        pixels=digest.hexdigest() if pieces else None,
+        pixel_means=tuple(float(piece.mean(dtype=np.float64)) for piece in pieces),
+    )
+
+
+def one_mark(text: str, placeholder: str | None) -> str:
+    """``text`` with every run of placeholders, and the marks around it, written as `Question.IMAGE` once."""
+    if not placeholder:
+        return text
+    run = f"(?:{re.escape(placeholder)})+"
+    around = "|".join(f"{re.escape(before)}{run}{re.escape(behind)}" for before, behind in _MARKS)
+    return re.sub(f"{around}|{run}", lambda _: Question.IMAGE, text)
+
+
+def _pieces(values: Values) -> Sequence[Values]:
+    if values.ndim == _PACKED:
+        return [values]
+    if values.ndim == _BY_IMAGE:
+        values = values.reshape(-1, *values.shape[2:])
+    return list(values)
