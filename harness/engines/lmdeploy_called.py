@@ -20,10 +20,12 @@ from harness.engines.lmdeploy_endings import stop_ids, to_the_end
 from harness.engines.lmdeploy_eras import Messages, Pipe, core_of
 from harness.engines.lmdeploy_first_pass import WAYS, FirstPass, Generated
 from harness.engines.lmdeploy_options import PYTORCH, STEPWISE, TWO_STAGE, stage_two
-from harness.engines.lmdeploy_prepared import Prepared, image_messages, prompt_source
-from harness.engines.lmdeploy_prompts import check_length, open_image
+from harness.engines.lmdeploy_prepared import IMAGE_TOKEN, Prepared, called_messages, prompt_source
+from harness.engines.lmdeploy_prompts import check_length, open_image, placeholder_id
 from harness.engines.lmdeploy_second_pass import GetLogits, second_pass
+from harness.engines.lmdeploy_tiles import image_options
 from harness.engines.lmdeploy_turbomind import NO_TOP_K, TURBOMIND
+from harness.engines.questions import question
 from harness.engines.readings import read_rows
 from harness.errors import EngineError, ErrorKind, LettersError
 from harness.letters import LetterIds, LetterResolver
@@ -43,6 +45,7 @@ class _Case:
     prepared: Prepared
     letters: LetterIds
     steps: int
+    question: Question
     seconds: float
 
 
@@ -62,6 +65,7 @@ class CalledPipeline:
         self.tokenizer = hub_tokenizer(self._core)
         self._resolver = LetterResolver(self.tokenizer)
         self._source = prompt_source(pipe)
+        self._image_options = image_options(self._core, settings.max_tiles)
         self._stops = stop_ids(self._core)
         self._first = FirstPass(pipe, self._backend, stops=self._stops, top_k=settings.top_k)
         self._second = second_pass(pipe)
@@ -100,12 +104,6 @@ class CalledPipeline:
         return self._settings.paths or tuple(self._ways)
 
     def _check_settings(self) -> None:
-        if self._settings.max_tiles is not None:
-            raise EngineError(
-                ErrorKind.UNSUPPORTED,
-                f"max_tiles: found {self._settings.max_tiles}; allowed: nothing, where the pipeline is "
-                "called (TurboMind, and LMDeploy before 0.12). Set it in the model's own config",
-            )
         reports = hasattr(self._core.backend_config, "logprobs_mode")
         if self._backend == PYTORCH and self._settings.top_k and not reports:
             raise EngineError(
@@ -138,11 +136,11 @@ class CalledPipeline:
 
     def _probed_rows(self) -> dict[str, Tensor]:
         request = Request(case="probe", prompt="A", letters=("A",))
-        messages = image_messages(request, None)
+        messages = called_messages(request, None)
         prepared = self._source(messages)
         if takes_images(self._core):
             text_only = len(prepared.ids)
-            messages = image_messages(request, probe_image())
+            messages = called_messages(request, probe_image(), self._image_options)
             prepared = self._source(messages)
             self._check_image(prepared)
             if len(prepared.ids) <= text_only:
@@ -216,13 +214,14 @@ class CalledPipeline:
 
     def _prepare(self, request: Request) -> _Case:
         started = time.perf_counter()
-        if "<IMAGE_TOKEN>" in request.prompt:
+        if IMAGE_TOKEN in request.prompt:
             raise EngineError(
                 ErrorKind.FAILED,
-                "the prompt holds <IMAGE_TOKEN>, where LMDeploy would put the image; allowed: nothing of the "
+                f"the prompt holds {IMAGE_TOKEN}, where LMDeploy would put the image; allowed: nothing of the "
                 "sort. Take it out of the case's text",
             )
-        messages = image_messages(request, None if request.image is None else open_image(request.image))
+        image = None if request.image is None else open_image(request.image)
+        messages = called_messages(request, image, self._image_options)
         prepared = self._source(messages)
         if request.image is not None:
             self._check_image(prepared)
@@ -236,7 +235,22 @@ class CalledPipeline:
             prepared=prepared,
             letters=letters,
             steps=steps,
+            question=self._asked(prepared, text, image=image is not None),
             seconds=time.perf_counter() - started,
+        )
+
+    def _asked(self, prepared: Prepared, text: str, *, image: bool) -> Question:
+        """The question; of the image its pixels where LMDeploy hands them on, not embeddings of them."""
+        items = prepared.inputs.get("multimodal") or ()
+        values = [item.get("pixel_values") for item in items]
+        shown = all(hasattr(each, "cpu") for each in values) and bool(values) == image
+        mark = placeholder_id(self._core)
+        token = None if mark is None else str(self.tokenizer.convert_ids_to_tokens(mark))
+        return question(
+            text=text,
+            prompt_ids=prepared.ids,
+            placeholder=IMAGE_TOKEN if IMAGE_TOKEN in text else token,
+            pixels=[each.float().cpu().numpy() for each in values] if shown else None,
         )
 
     def _check_image(self, prepared: Prepared) -> None:
@@ -283,7 +297,7 @@ class CalledPipeline:
             reported_logprobs=_chosen(generated.logprobs, ids),
             seconds=seconds,
             rows={} if step is None else {path: each[step].copy() for path, each in by_path.items()},
-            question=Question(tokens=len(case.prepared.ids)),
+            question=case.question,
         )
 
     def _second_rows(self, prepared: Prepared, ids: Sequence[int], count: int) -> Tensor:

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from harness.engines.contract import Request
 from harness.engines.lmdeploy_arguments import version
 from harness.engines.lmdeploy_eras import Messages, Pipe, in_loop
+from harness.engines.lmdeploy_prompts import messages
 from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Prepared", "PromptSource", "image_messages", "prompt_source"]
+__all__ = ["IMAGE_TOKEN", "Prepared", "PromptSource", "called_messages", "prompt_source"]
+
+IMAGE_TOKEN: Final = "<IMAGE_TOKEN>"
+"""What LMDeploy writes into a prompt where an image goes, until it is tokenized."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,40 +46,37 @@ class Prepared:
 PromptSource = Callable[[Messages], Prepared]
 
 
-def image_messages(request: Request, image: Image | None) -> Messages:
-    """A list of messages with the image (of PIL) first, in the form that every LMDeploy from 0.5 on takes.
+def called_messages(
+    request: Request, image: Image | None, image_options: Mapping[str, int] | None = None
+) -> Messages:
+    """The messages to call a pipeline with; without an image, as plain text.
 
-    An item ``image``, which is new in 0.12 or later, is dropped before with a line in the log. Without an
-    image the content is plain text: until 0.9 a list is not put together for a model that takes text only.
+    Until 0.9 LMDeploy writes a list of pieces into the prompt of such a message as Python shows it.
     """
-    content: str | list[dict[str, Any]] = request.prompt
-    if image is not None:
-        content = [
-            {"type": "image_data", "image_data": {"data": image}},
-            {"type": "text", "text": request.prompt},
-        ]
-    user = {"role": "user", "content": content}
-    return [user] if request.system is None else [{"role": "system", "content": request.system}, user]
+    conversation = messages(request, image, image_options)
+    if image is None:
+        conversation[-1]["content"] = request.prompt
+    return conversation
 
 
 def prompt_source(pipe: Pipe) -> PromptSource:
     """The way of this pipeline. Raises EngineError(LOAD) where it has none of the three."""
     processor: Any = getattr(getattr(pipe, "async_engine", None), "prompt_processor", None)
     if hasattr(processor, "get_prompt_input"):
-        return lambda messages: _from_inputs(
+        return lambda conversation: _from_inputs(
             in_loop(
                 pipe,
                 processor.get_prompt_input(
-                    prompt=messages, do_preprocess=True, adapter_name=None, sequence_start=True
+                    prompt=conversation, do_preprocess=True, adapter_name=None, sequence_start=True
                 ),
             )
         )
     if hasattr(pipe, "prepare_inputs"):
-        return lambda messages: _from_batch(pipe.prepare_inputs(messages))
+        return lambda conversation: _from_batch(pipe.prepare_inputs(conversation))
     if hasattr(pipe, "_get_prompt_input"):
         # Positional, since its first parameter has two names; there is no public way in these versions.
         ask = pipe._get_prompt_input  # noqa: SLF001
-        return lambda messages: _from_inputs(in_loop(pipe, ask(messages, True, True, None)))
+        return lambda conversation: _from_inputs(in_loop(pipe, ask(conversation, True, True, None)))
     raise EngineError(
         ErrorKind.LOAD,
         f"LMDeploy {version()} has none of prepare_inputs, _get_prompt_input and get_prompt_input, so its "

@@ -50,9 +50,9 @@ class AsyncEngine(VLPrompts):
 
     def __init__(self, backend: str, backend_config: Any, faults: Faults) -> None:
         super().__init__(backend, backend_config, faults, pixels=True)
-        del self.vl_encoder
+        vision = self.__dict__.pop("vl_encoder")
         self.hf_gen_cfg = {"eos_token_id": [tiny.END_ID]}
-        self.prompt_processor = SimpleNamespace(vl_encoder=object(), get_prompt_input=self._prompt_input)
+        self.prompt_processor = SimpleNamespace(vl_encoder=vision, get_prompt_input=self._prompt_input)
         self.session_mgr = SessionManager(self.engine)
 
     async def _prompt_input(
@@ -83,7 +83,9 @@ class Pipeline(Generating):
         self.internal_thread.close()
 
     async def prompt_input(self, messages: Any) -> dict[str, Any]:
-        return await self.async_engine.prompt_processor.get_prompt_input(messages, True, True, None)
+        processor = self.async_engine.prompt_processor
+        found: dict[str, Any] = await processor.get_prompt_input(messages, True, True, None)
+        return found
 
     async def raw(self, inputs: dict[str, Any], config: Any) -> AsyncIterator[EngineOutput]:
         session = self.async_engine.session_mgr.get()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -112,7 +113,7 @@ class VLPrompts:
         self.chat_template = object()
         self.session_len = backend_config.session_len or 4096
         self.stop_words = [tiny.END_ID]
-        self.vl_encoder = object()
+        self.vl_encoder = SimpleNamespace(model=SimpleNamespace(image_token_id=0))
 
     def _decorated(self, messages: list[dict[str, Any]]) -> tuple[str, list[Any]]:
         """v0.5.3 vl/templates.py: items of the kinds image_url and image_data, and the last text, are taken."""

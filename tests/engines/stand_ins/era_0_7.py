@@ -79,7 +79,7 @@ class PytorchEngineConfig011(PytorchEngineConfig):
 
 
 class Generating:
-    """Calling the pipeline, without streaming; ``skips`` is what 0.7 to 0.9 do with an answer that ends at once."""
+    """Calling the pipeline; ``skips`` is what 0.7 to 0.9 do with an answer that ends at once."""
 
     skips: bool
     stop_words: list[int]
@@ -101,7 +101,7 @@ class Generating:
         assert config.max_new_tokens > 0
         stop_ids = [] if config.ignore_eos else config.stop_token_ids
         output = EngineOutput(ResponseType.INTERNAL_ENGINE_ERROR, [])
-        async for output in self.raw(inputs, config):  # noqa: B007
+        async for output in self.raw(inputs, config):
             hit = int(bool(output.token_ids) and output.token_ids[-1] in stop_ids)
             if hit and len(output.token_ids) == 1 and self.skips:
                 continue  # v0.7.0:773: one token and it is skipped, its logits with it
@@ -189,7 +189,7 @@ class VLAsyncEngine(VLPrompts, Generating):
 
     def stop_row(self, output: EngineOutput) -> Any:
         """v0.11.1 async_engine.py:966: a tensor is asked whether it is true, which it does not say."""
-        return output.logits[-1:] if output.logits else None  # type: ignore[index]
+        return output.logits[-1:] if output.logits else None
 
 
 def make(*, new: bool, faults: Faults) -> Any:

@@ -1,7 +1,7 @@
-"""A made-up model for stand-ins of LMDeploy: its logits are a hash of all ids before them and of the image.
+"""A made-up model for stand-ins of LMDeploy: logits are a hash of all ids before them and of the image.
 
-So a test can compute what any engine around it must give, row for row, and any slip shows: another id, another
-place, an image that is gone.
+So a test can compute what any engine around it must give, row for row, and any slip shows: another id,
+another place, an image that is gone.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class Tokenizer:
         self.model = SimpleNamespace(model=HubTokenizer())
 
     def encode(self, text: str, add_bos: bool = True) -> list[int]:
-        return self.model.model.encode(text)
+        found: list[int] = self.model.model.encode(text)
+        return found
 
 
 def image_key(image: Any) -> int:
@@ -71,7 +72,7 @@ def image_key(image: Any) -> int:
 
 
 def image_tokens(image: Any) -> int:
-    return 2 + image.width // 32
+    return 2 + int(image.width) // 32
 
 
 @lru_cache(maxsize=4096)
