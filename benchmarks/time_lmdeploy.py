@@ -19,6 +19,7 @@ from PIL import Image
 from benchmarks.ratios import interleaved
 from harness.engines.codec import request_from_json, settings_from_json
 from harness.engines.contract import EngineSettings, Failure, Request
+from harness.engines.lmdeploy_access import Access
 from harness.engines.lmdeploy_options import AT_ONCE, CAPTURED, STEPWISE, TWO_STAGE
 from harness.engines.lmdeploy_pipeline import LmdeployPipeline, load
 from harness.engines.lmdeploy_stages import Stages
@@ -91,9 +92,9 @@ def time_stage_two(
 
     The tokens are put there by hand, since which ones they are costs nothing and a real answer is short.
     """
-    loop, agent = pipe.internal_thread.loop, pipe.async_engine.engine.executor.model_agent
+    loop, access = pipe.internal_thread.loop, Access(pipe.async_engine)
     stages = {
-        way: Stages(pipe.async_engine, paths=(TWO_STAGE,), top_k=0, stage_two=way, limits={})
+        way: Stages(pipe.async_engine, access, paths=(TWO_STAGE,), top_k=0, stage_two=way, limits={})
         for way in (AT_ONCE, STEPWISE)
     }
 
@@ -105,7 +106,7 @@ def time_stage_two(
         try:
             await stages[way]._stage_two(given)  # noqa: SLF001
         finally:
-            agent.reset_runtime_state()
+            access.reset()
 
     one = asyncio.run_coroutine_threadsafe(begin(), loop).result()
 
@@ -123,6 +124,8 @@ def main(order_file: str, result_file: str) -> None:
     settings, repeats = settings_from_json(order["settings"]), order["repeats"]
     requests = [request_from_json(request) for request in order["requests"]]
     engine = load(settings)
+    if not isinstance(engine, LmdeployPipeline):
+        raise EngineError(ErrorKind.UNSUPPORTED, f"{type(engine).__name__} has no stages to be timed")
     pipe = engine._pipe  # noqa: SLF001 - the plain pipeline that the engine works with, and nothing else has it
     seconds: dict[str, dict[str, list[float]]] = {}
     if "stage two" in order["measure"]:

@@ -22,9 +22,10 @@ from harness.yaml_source import read_document
 
 __all__ = ["EngineSpec", "Profile", "load_profiles", "read_profiles"]
 
-_PATHS = {"torch": ("forward", "generate"), "lmdeploy": ("two-stage", "captured")}
-_DEFAULT_PATHS = {"torch": ("forward",), "lmdeploy": ("two-stage", "captured")}
+_PATHS = {"torch": ("forward", "generate"), "lmdeploy": ("two-stage", "captured", "scored", "top-k")}
 _TURBOMIND_PATHS = ("generation", "two-stage")
+# LMDeploy's versions have different paths: the engine takes the best that it finds.
+_DEFAULT_PATHS: Mapping[str, tuple[str, ...]] = {"torch": ("forward",), "lmdeploy": ()}
 _OPTIONS = {
     "torch": ("attention", "threads", "trust_remote_code"),
     "lmdeploy": tuple(name for name in Options.model_fields if name not in ("attention", "threads")),
@@ -279,9 +280,7 @@ def _engine(
             model=model,
             dtype=merged.get("dtype", "auto"),
             device=merged.get("device", "cpu"),
-            paths=tuple(
-                entry.get("paths", _TURBOMIND_PATHS if _wants_turbomind(entry) else _DEFAULT_PATHS[kind])
-            ),
+            paths=tuple(entry.get("paths", _DEFAULT_PATHS[kind])),
             top_k=entry.get("top_k", _DEFAULT_TOP_K),
             batch_size=merged.get("batch_size", _DEFAULT_BATCH_SIZE),
             max_tiles=merged.get("max_tiles"),

@@ -20,7 +20,7 @@ from harness.recordings import Recording
 from harness.reports.device import device_line
 from harness.reports.outcomes import PROPERTY, TestFacts
 from harness.reports.summary import CheckSummary, Status, figures_of
-from harness.scoring import Scoring
+from harness.scoring import Scoring, paths_with_rows
 from harness.subjects import Subject, subjects
 
 __all__ = ["RUN", "Run"]
@@ -116,7 +116,7 @@ class Run:
         facts = TestFacts(summary=summary, done_with_rows=compares or len(subject.profile.engines) == 1)
         for one in (subject, subject.reference()) if compares else (subject,):
             try:
-                facts.rows[self.scoring.key(one)] = list(one.engine.settings.paths)
+                facts.rows[self.scoring.key(one)] = paths_with_rows(self.scoring.recording(one))
             except EngineError:
                 continue  # it has no rows; the test itself reports the error
         item.stash[_FACTS] = facts

@@ -13,14 +13,23 @@ from pathlib import Path
 
 from harness.checks.agreement import Agreement, compare, row_belongs
 from harness.checks.full_vocabulary import FullVocabulary
-from harness.engines.contract import EngineSettings, Json, Row
+from harness.engines.contract import EngineSettings, Json, Reading, Row
 from harness.errors import EngineError, ErrorKind
 from harness.fingerprint import engine_fingerprint, image_fingerprint, recording_key
 from harness.recordings import Recording, RecordingStore
 from harness.subjects import Subject, request_for
 from harness.workers import Failed, Job, Loaded, Progress, Scored, find_model, probe, run
 
-__all__ = ["EngineProgress", "Scoring"]
+__all__ = ["EngineProgress", "Scoring", "paths_with_rows"]
+
+
+def paths_with_rows(recording: Recording) -> list[str]:
+    """The paths that saw the answer's full row: none where the model never got there."""
+    return [reading.path for reading in recording.answer.readings if _has_row(reading)]
+
+
+def _has_row(reading: Reading) -> bool:
+    return reading.log_z is not None and not reading.partial
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +132,18 @@ class Scoring:
 
     def rows(self, subject: Subject) -> dict[str, Row]:
         """The full rows [V] that are still kept for the subject's recording, by path."""
-        key = self.key(subject)
-        rows = {path: self.store.load_row(key, path) for path in subject.engine.settings.paths}
+        return self._rows(self.recording(subject))
+
+    def _rows(self, recording: Recording) -> dict[str, Row]:
+        rows = {path: self.store.load_row(recording.key, path) for path in paths_with_rows(recording)}
         return {path: row for path, row in rows.items() if row is not None}
+
+    def _first_row(self, recording: Recording) -> Row | None:
+        """The row of the path that gives the answer."""
+        readings = recording.answer.readings
+        if not readings or not _has_row(readings[0]):
+            return None
+        return self.store.load_row(recording.key, readings[0].path)
 
     def agreement(self, subject: Subject) -> Agreement:
         """The subject's recording beside its reference's, with full-vocabulary metrics from rows or journal.
@@ -139,8 +157,8 @@ class Scoring:
             theirs,
             ours,
             subject.case.letters,
-            row_a=self.store.load_row(theirs.key, reference.engine.settings.paths[0]),
-            row_b=self.store.load_row(ours.key, subject.engine.settings.paths[0]),
+            row_a=self._first_row(theirs),
+            row_b=self._first_row(ours),
             full=None if kept is None else FullVocabulary.from_json(kept),
         )
         if agreement.full is not None and (full := agreement.full.to_json()) != kept:
@@ -189,17 +207,17 @@ class Scoring:
                 self._errors[key] = error
                 continue
             recording = self.store.get(key, run_id=self._run_id if self._fresh else None)
-            if recording is None or (key in with_rows and not self._has_rows(subject, recording)):
+            if recording is None or (key in with_rows and not self._has_rows(recording)):
                 missing[key] = subject
         return missing
 
-    def _has_rows(self, subject: Subject, recording: Recording) -> bool:
-        """Whether the full rows are there and are this recording's; without an answer there are none."""
-        if recording.answer.answer_step is None:
-            return True
-        rows, paths = self.rows(subject), subject.engine.settings.paths
+    def _has_rows(self, recording: Recording) -> bool:
+        """Whether the full rows are there and are this recording's, as far as its paths see any."""
+        rows, first = self._rows(recording), next(iter(recording.answer.readings), None)
+        if len(rows) != len(paths_with_rows(recording)):
+            return False
         # A worker that was ended between writing rows and answering leaves rows of a recording never made.
-        return len(rows) == len(paths) and row_belongs(recording, rows[paths[0]])
+        return first is None or not _has_row(first) or row_belongs(recording, rows[first.path])
 
     def _make_engine(self, plan: _Plan, with_rows: set[str]) -> None:
         def show(phase: str) -> None:

@@ -60,7 +60,11 @@ SELECTIONS: Mapping[str, Callable[[Subject], bool]] = {
     "compared": lambda subject: not subject.is_reference,
     "top-k": _reports_log_probabilities,
     # One account of an answer cannot contradict itself: it takes two paths, or a path and reported values.
-    "staged": lambda subject: len(subject.engine.settings.paths) > 1 or _reports_log_probabilities(subject),
+    # What is reported is the path top-k. An engine that takes the best paths it has is asked as well.
+    "staged": lambda subject: (
+        len(subject.engine.settings.paths) != 1
+        or (_reports_log_probabilities(subject) and subject.engine.settings.paths != ("top-k",))
+    ),
 }
 
 

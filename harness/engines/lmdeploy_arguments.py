@@ -6,14 +6,14 @@ What a version takes is read from its own configuration classes and signature, n
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import importlib.metadata
 import inspect
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.engines.contract import EngineSettings, Json
+from harness.engines.contract import EngineSettings
 from harness.engines.lmdeploy_eras import Pipe, core_of
 from harness.engines.lmdeploy_options import PYTORCH, engine_options
 from harness.engines.lmdeploy_turbomind import TURBOMIND, is_turbomind, turbomind_options
@@ -30,17 +30,16 @@ def pipeline_arguments(settings: EngineSettings) -> dict[str, Any]:
     """
     import lmdeploy
 
-    if is_turbomind(settings):
-        kind, options = lmdeploy.TurbomindEngineConfig, turbomind_options(settings)
-    else:
-        kind, options = lmdeploy.PytorchEngineConfig, engine_options(settings)
-    arguments: dict[str, Any] = {"backend_config": kind(**_known(kind, options, settings.options))}
-    trusted = settings.options.get("trust_remote_code", False)
-    if "trust_remote_code" in inspect.signature(lmdeploy.pipeline).parameters:
-        arguments["trust_remote_code"] = trusted
-    elif not trusted:
-        _refuse_own_code(Path(settings.model))
-    return arguments
+    on_turbomind = is_turbomind(settings)
+    kind = lmdeploy.TurbomindEngineConfig if on_turbomind else lmdeploy.PytorchEngineConfig
+    known = [field.name for field in dataclasses.fields(kind)]
+    if settings.dtype != "auto" and "dtype" not in known:
+        raise EngineError(
+            ErrorKind.UNSUPPORTED,
+            f"dtype: found {settings.dtype}; allowed: auto, since LMDeploy {version()} cannot be told one",
+        )
+    options = (turbomind_options if on_turbomind else engine_options)(settings, known)
+    return {"backend_config": kind(**options), **_trust(settings)}
 
 
 def backend_in_force(settings: EngineSettings, pipe: Pipe) -> str:
@@ -70,28 +69,26 @@ def version() -> str:
         return "(not installed as a package)"
 
 
-def _known(kind: type[Any], options: Mapping[str, Json], chosen: Mapping[str, Json]) -> dict[str, Json]:
-    """Those of ``options`` that ``kind`` has; what an older one lacks may go unless a profile asks for it."""
-    fields = {field.name for field in dataclasses.fields(kind)}
-    lost = [name for name in options if name not in fields and name in chosen]
-    if "dtype" not in fields and options["dtype"] != "auto":
-        lost.append("dtype")
-    if lost:
+def _trust(settings: EngineSettings) -> dict[str, Any]:
+    """Whether the model's own Python files may run, as LMDeploy is told it."""
+    import lmdeploy
+
+    try:  # from 0.12 the function may hand on to a class what it does not know itself
+        owner: Any = importlib.import_module("lmdeploy.pipeline").Pipeline
+    except ModuleNotFoundError:
+        owner = lmdeploy.pipeline
+    trusted = bool(settings.options.get("trust_remote_code", False))
+    if "trust_remote_code" in inspect.signature(owner).parameters:
+        return {"trust_remote_code": trusted}
+    model = Path(settings.model)
+    files = sorted(path.name for path in model.glob("*.py"))
+    if json.loads((model / "config.json").read_text(encoding="utf-8")).get("auto_map"):
+        files.append("auto_map in its config.json")
+    if files and not trusted:
         raise EngineError(
             ErrorKind.UNSUPPORTED,
-            f"options: LMDeploy {version()} knows no {', '.join(lost)} for this engine; allowed: "
-            f"{', '.join(sorted(fields & {*options, *chosen}))}. Take it out of the profile"
-            f"{', whose dtype can only be auto there' if 'dtype' in lost else ''}",
+            f"this LMDeploy cannot be kept from running the Python files of {settings.model} "
+            f"({', '.join(files)}). If you trust them write 'trust_remote_code: true' in this engine's "
+            "options in the profile; if not, use an LMDeploy that asks first, such as 0.14 or later",
         )
-    return {name: value for name, value in options.items() if name in fields}
-
-
-def _refuse_own_code(model: Path) -> None:
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    if config.get("auto_map"):
-        raise EngineError(
-            ErrorKind.UNSUPPORTED,
-            f"{model} brings Python files of its own (auto_map in its config.json), which LMDeploy "
-            f"{version()} runs without asking; allowed: only with 'options: {{trust_remote_code: true}}' in "
-            "the profile. Read those files first",
-        )
+    return {}

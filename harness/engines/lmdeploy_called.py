@@ -22,7 +22,7 @@ from harness.engines.lmdeploy_first_pass import WAYS, FirstPass, Generated
 from harness.engines.lmdeploy_options import PYTORCH, STEPWISE, TWO_STAGE, stage_two
 from harness.engines.lmdeploy_prepared import IMAGE_TOKEN, Prepared, called_messages, prompt_source
 from harness.engines.lmdeploy_prompts import check_length, open_image, placeholder_id
-from harness.engines.lmdeploy_second_pass import GetLogits, second_pass
+from harness.engines.lmdeploy_second_pass import second_pass
 from harness.engines.lmdeploy_tiles import image_options
 from harness.engines.lmdeploy_turbomind import NO_TOP_K, TURBOMIND
 from harness.engines.questions import question
@@ -81,7 +81,7 @@ class CalledPipeline:
 
     def _find_ways(self) -> dict[str, str]:
         ways = {} if self._first.path is None else {self._first.path: WAYS[self._first.path]}
-        if self._second is not None:
+        if self._second is not None and not self._loses_image():
             ways[TWO_STAGE] = self._second.way
         if not ways:
             raise EngineError(
@@ -91,6 +91,24 @@ class CalledPipeline:
                 "or another version: docs/lmdeploy.md says what each gives",
             )
         return ways
+
+    def _loses_image(self) -> bool:
+        """Whether stage two would have no image: 0.6.5 hands back none for the PyTorch engine.
+
+        Raises EngineError(LOAD) for one that does not even get into the prompt.
+        """
+        if not takes_images(self._core):
+            return False
+        request = Request(case="probe", prompt="A", letters=("A",))
+        without = self._source(called_messages(request, None))
+        beside = self._source(called_messages(request, probe_image(), self._image_options))
+        if len(beside.ids) <= len(without.ids):
+            raise EngineError(
+                ErrorKind.LOAD,
+                f"no image got into LMDeploy's prompt: it has {len(beside.ids)} tokens with one and "
+                f"{len(without.ids)} without; allowed: more with an image than without",
+            )
+        return not beside.has_image
 
     def _chosen_paths(self) -> tuple[str, ...]:
         lost = [path for path in self._settings.paths if path not in self._ways]
@@ -136,25 +154,14 @@ class CalledPipeline:
 
     def _probed_rows(self) -> dict[str, Tensor]:
         request = Request(case="probe", prompt="A", letters=("A",))
-        messages = called_messages(request, None)
-        prepared = self._source(messages)
-        if takes_images(self._core):
-            text_only = len(prepared.ids)
-            messages = called_messages(request, probe_image(), self._image_options)
-            prepared = self._source(messages)
-            self._check_image(prepared)
-            if len(prepared.ids) <= text_only:
-                raise EngineError(
-                    ErrorKind.FAILED,
-                    f"a prompt has {len(prepared.ids)} tokens with an image and {text_only} without; "
-                    "allowed: more with an image than without",
-                )
+        image = probe_image() if takes_images(self._core) else None
+        messages = called_messages(request, image, self._image_options)
         (generated,) = self._first.run([(messages, 1)], with_rows=self._rows_come_first)
         if isinstance(generated, EngineError):
             raise generated
         rows = {} if generated.rows is None else {str(self._first.path): generated.rows}
         if TWO_STAGE in self._paths:
-            rows[TWO_STAGE] = self._second_rows(prepared, generated.ids, 1)
+            rows[TWO_STAGE] = self._second_rows(self._source(messages), generated.ids, 1)
         return rows
 
     def fingerprint(self) -> dict[str, Json]:
@@ -217,8 +224,8 @@ class CalledPipeline:
         if IMAGE_TOKEN in request.prompt:
             raise EngineError(
                 ErrorKind.FAILED,
-                f"the prompt holds {IMAGE_TOKEN}, where LMDeploy would put the image; allowed: nothing of the "
-                "sort. Take it out of the case's text",
+                f"the prompt holds {IMAGE_TOKEN}, where LMDeploy would put the image; allowed: nothing "
+                "of the sort. Take it out of the case's text",
             )
         image = None if request.image is None else open_image(request.image)
         messages = called_messages(request, image, self._image_options)
@@ -254,20 +261,12 @@ class CalledPipeline:
         )
 
     def _check_image(self, prepared: Prepared) -> None:
-        """``prepare_inputs`` of 0.6.5 hands back no image on the PyTorch engine, though a call takes it."""
-        if prepared.has_image or (isinstance(self._second, GetLogits) and TWO_STAGE not in self._paths):
-            return
-        if isinstance(self._second, GetLogits) and self._first.path is not None:
+        if TWO_STAGE in self._paths and not prepared.has_image:
             raise EngineError(
-                ErrorKind.UNSUPPORTED,
-                f"prepare_inputs of LMDeploy {version()} loses the image on its {self._backend} engine, so "
-                f"stage two would score another question. Write 'paths: [{self._first.path}]' for this "
-                "engine in the profile",
+                ErrorKind.FAILED,
+                "no image got into LMDeploy's engine: its chat template dropped it, or the model takes text "
+                "only",
             )
-        raise EngineError(
-            ErrorKind.FAILED,
-            "no image got into LMDeploy's engine: its chat template dropped it, or the model takes text only",
-        )
 
     def _answer(self, case: _Case, generated: Generated, seconds: dict[str, float]) -> Answer:
         ids = generated.ids

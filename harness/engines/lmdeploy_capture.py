@@ -24,17 +24,17 @@ class Capture:
     """The rows of one request."""
 
     def __init__(self, most: int) -> None:
-        """Keep the first ``most`` rows, as they are."""
+        """Keep the first ``most`` rows, as they are; ``shown`` counts all that came."""
         self._most = most
-        self._shown = 0
+        self.shown = 0
         self._rows: list[Tensor] = []
 
     def processor(self) -> Processor:
         """A plain function, since LMDeploy copies generation options with all that is in them."""
 
         def keep(ids: Tensor, logits: Tensor) -> Tensor:
-            del ids  # LMDeploy 0.18 pads them on the left at first, and on the right once batches are joined
-            self._shown += 1
+            del ids  # LMDeploy pads them on the left at first, and on the right once batches are joined
+            self.shown += 1
             if len(self._rows) < self._most:
                 self._rows.append(logits.clone())
             return logits
@@ -51,10 +51,10 @@ class Capture:
 
         count = len(generated_ids)
         # The engine looks ahead by one step, so a row more than there are tokens may have come.
-        if not count <= self._shown <= count + 1:
+        if not count <= self.shown <= count + 1:
             raise EngineError(
                 ErrorKind.FAILED,
-                f"LMDeploy showed the logits processor {self._shown} rows for {count} generated tokens; "
+                f"LMDeploy showed the logits processor {self.shown} rows for {count} generated tokens; "
                 f"allowed: {count} or {count + 1}. A case that was put off for want of cache and started "
                 "again may do this: raise num_gpu_blocks in this engine's options in the profile, or lower "
                 "batch_size",

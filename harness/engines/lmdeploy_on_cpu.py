@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENVIRONMENT",
+    "MEASURED",
     "REPLACED",
-    "WRITTEN_FOR",
     "Replacement",
     "install",
     "processor_name",
@@ -41,15 +41,21 @@ __all__ = [
     "unsupported",
 ]
 
-WRITTEN_FOR = "0.18"
-"""The LMDeploy release line this module was written for and tested with."""
+MEASURED = ("0.12.3", "0.14.0", "0.16.0", "0.18.0")
+"""The versions of LMDeploy that were run on it. Others work as far as they have the names of `REPLACED`."""
 
 
 class Replacement(NamedTuple):
-    """A name that `install` replaces, and why."""
+    """A name that `install` replaces, and why.
+
+    ``elsewhere`` is where else the same is found. ``lacking`` says why an LMDeploy may do without; where it
+    is empty, one without the name is refused.
+    """
 
     name: str
     reason: str
+    elsewhere: str = ""
+    lacking: str = ""
 
 
 REPLACED = (
@@ -74,10 +80,12 @@ REPLACED = (
     Replacement(
         "lmdeploy.pytorch.engine.model_agent.agent.BaseModelAgent.all_context",
         "the context in which everything on the device runs: reads the device 'cuda' as 'cpu' inside",
+        elsewhere="lmdeploy.pytorch.engine.model_agent.BaseModelAgent.all_context",
     ),
     Replacement(
         "lmdeploy.pytorch.engine.model_agent.agent._try_to_cuda",
         "moves each step's inputs to the device, in a task that is not within that context: the same for it",
+        elsewhere="lmdeploy.pytorch.engine.model_agent._try_to_cuda",
     ),
     Replacement(
         "lmdeploy.pytorch.config._update_torch_dtype",
@@ -87,6 +95,7 @@ REPLACED = (
     Replacement(
         "lmdeploy.vl.engine._resolve_mm_feature_dtype",
         "the dtype that pixels are rounded to: the same as the model's",
+        lacking="pixels stay float32 then, until the model rounds them to its own dtype",
     ),
 )
 
@@ -138,27 +147,59 @@ def install(*, dtype: str = "auto") -> None:
 
 def replace_names(*, dtype: str = "auto") -> None:
     """Put everything of `REPLACED` in its place, all of it or, with an EngineError(LOAD), nothing."""
-    owners = {replacement.name: _owner(replacement) for replacement in REPLACED}
+    owners = _owners()
 
-    from harness.engines import lmdeploy_on_cpu_ops as ops
+    from harness.engines import lmdeploy_on_cpu_device as device
 
+    backend = _backend()
     makers: dict[str, Callable[[Any], object]] = {
-        "_get_backend": lambda _: lambda: ops.CpuOpsBackend,
-        "all_context": ops.all_context_on_cpu,
-        "_try_to_cuda": ops.on_cpu,
+        "_get_backend": lambda _: lambda: backend,
+        "all_context": device.all_context_on_cpu,
+        "_try_to_cuda": device.on_cpu,
         "_update_torch_dtype": lambda original: _keep_dtype(original, dtype),
         "_resolve_mm_feature_dtype": lambda original: _keep_pixel_dtype(original, dtype),
     }
-    device = ops.cuda_stand_ins()
+    stand_ins = device.cuda_stand_ins()
     for name, owner in owners.items():
         last = name.rpartition(".")[2]
         original = _originals.setdefault(name, getattr(owner, last))
-        setattr(owner, last, makers[last](original) if last in makers else device[last])
+        setattr(owner, last, makers[last](original) if last in makers else stand_ins[last])
 
 
-def _owner(replacement: Replacement) -> ModuleType | type:
-    """The module or class that holds the name."""
-    path, _, last = replacement.name.rpartition(".")
+def _backend() -> type:
+    """The backend of operators, made the way in which this LMDeploy asks for them."""
+    from lmdeploy.pytorch.backends.default import DefaultOpsBackend
+
+    way = "specs" if hasattr(DefaultOpsBackend, "build_op") else "layers"
+    try:
+        module = importlib.import_module(f"harness.engines.lmdeploy_on_cpu_{way}")
+    except (ImportError, AttributeError) as error:
+        raise _refusal(str(error)) from error
+    found: type = module.CpuOpsBackend
+    return found
+
+
+def _owners() -> dict[str, ModuleType | type]:
+    """The module or class that holds each name, by where the name was found."""
+    owners: dict[str, ModuleType | type] = {}
+    missing: list[Replacement] = []
+    for each in REPLACED:
+        for name in filter(None, (each.name, each.elsewhere)):
+            if (owner := _owner(name)) is not None:
+                owners[name] = owner
+                break
+        else:
+            if not each.lacking:
+                missing.append(each)
+    if missing:
+        raise _refusal("; ".join(f"no {each.name} ({each.reason})" for each in missing))
+    return owners
+
+
+def _owner(name: str) -> ModuleType | type | None:
+    """The module or class that has the name, None where there is none."""
+    path, _, last = name.rpartition(".")
+    owner: ModuleType | type
     try:
         try:
             owner = importlib.import_module(path)
@@ -166,18 +207,22 @@ def _owner(replacement: Replacement) -> ModuleType | type:
             module, _, attribute = path.rpartition(".")
             owner = getattr(importlib.import_module(module), attribute)
         getattr(owner, last)
-    except (ImportError, AttributeError) as error:
-        raise EngineError(
-            ErrorKind.LOAD,
-            f"{_version(replacement.name)} has no {replacement.name}, which the CPU device plug-in replaces "
-            f"({replacement.reason}); the plug-in is written for LMDeploy {WRITTEN_FOR}: "
-            f"{sys.executable} -m pip install 'lmdeploy=={WRITTEN_FOR}.*'",
-        ) from error
+    except (ImportError, AttributeError):
+        return None
     return owner
 
 
-def _version(name: str) -> str:
-    package = name.partition(".")[0]
+def _refusal(missing: str) -> EngineError:
+    versions = ", ".join(_version(package) for package in ("lmdeploy", "torch", "transformers"))
+    return EngineError(
+        ErrorKind.LOAD,
+        f"the CPU device plug-in does not fit {versions}, which lacks names that it replaces or builds on: "
+        f"{missing}. It was run on LMDeploy {', '.join(MEASURED)}: "
+        f"{sys.executable} -m pip install lmdeploy=={MEASURED[-1]}",
+    )
+
+
+def _version(package: str) -> str:
     try:
         return f"{package} {importlib.metadata.version(package)}"
     except importlib.metadata.PackageNotFoundError:
@@ -230,7 +275,7 @@ def _refuse_model(config: ModelConfig) -> None:
         if quantisation:
             method = quantisation.get("quant_method") if isinstance(quantisation, dict) else quantisation
             raise unsupported(f"quantised weights ({method})")
-    devices = getattr(config.dist_config, "world_size", 1)
+    devices = getattr(getattr(config, "dist_config", None), "world_size", 1)
     if devices > 1:
         raise unsupported(f"a model split over {devices} devices (tp, dp or ep)")
 

@@ -1,61 +1,49 @@
-"""Torch-only parts of the CPU device plug-in: attention, the device's stand-ins, and 'cuda' read as 'cpu'.
+"""Attention of the CPU device plug-in, in torch only, and what every LMDeploy's backend of operators shares.
 
-Imported by `lmdeploy_on_cpu.replace_names` once the environment is set, and by nobody else: importing it
-imports torch and lmdeploy. Shapes: N tokens of all sequences in a row, H heads, G key/value heads, D their
-size.
+`lmdeploy_on_cpu_specs` and `lmdeploy_on_cpu_layers` make the backend of it, each for the LMDeploys that ask
+for their operators its way. Imported once the environment is set: importing it imports torch and lmdeploy.
+Shapes: N tokens of all sequences in a row, H heads, G key/value heads, D their size.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lmdeploy.pytorch.backends import (
-    activation,
-    apply_rotary_emb,
-    embedding,
-    linear,
-    multinomial_sampling,
-    norm,
-    rotary_embedding,
-)
-from lmdeploy.pytorch.backends.attention import AttentionImpl, AttentionMetadata, PagedAttentionBuildSpec
+from lmdeploy.pytorch.backends.attention import AttentionImpl, AttentionMetadata
 from lmdeploy.pytorch.backends.default import DefaultOpsBackend
-from lmdeploy.pytorch.backends.flash_attention import FlashAttentionBuildSpec, FlashAttentionImpl
+from lmdeploy.pytorch.backends.flash_attention import FlashAttentionImpl
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
-from torch.overrides import TorchFunctionMode
 
-from harness.engines.lmdeploy_on_cpu import processor_name, unsupported
+from harness.engines.lmdeploy_on_cpu import unsupported
 
 if TYPE_CHECKING:
-    from lmdeploy.pytorch.backends.base import BuildSpec
     from lmdeploy.pytorch.backends.graph_runner import GraphRunner
     from lmdeploy.pytorch.config import BackendConfig, CacheConfig, ModelConfig
-    from lmdeploy.pytorch.engine.model_agent import BaseModelAgent
     from lmdeploy.pytorch.model_inputs import StepContext
 
-__all__ = ["CpuOpsBackend", "all_context_on_cpu", "cuda_stand_ins", "on_cpu"]
+__all__ = ["CachelessAttention", "CpuOps", "PagedAttention", "cacheless_attention", "paged_attention"]
 
-_T = TypeVar("_T")
+_IMPLEMENTED = frozenset(
+    {
+        "causal", "head_dim", "head_size", "num_heads", "num_kv_heads", "scale", "v_head_dim", "v_head_size",
+        "device",  # where LMDeploy makes the scales of a quantised cache
+    }
+)  # fmt: skip
+"""What LMDeploy may ask of attention by these names is done as it is asked."""
 
-# The operators of LMDeploy's own torch backend whose results were compared with Transformers. Everything
-# else (quantised linear layers, mixtures of experts, state-space models, adapters) is refused by name.
-_LMDEPLOYS_OWN = (
-    activation.GeluAndMulBuildSpec,
-    activation.SiluAndMulBuildSpec,
-    apply_rotary_emb.ApplyRotaryEmbBuildSpec,
-    embedding.EmbeddingBuildSpec,
-    linear.LinearBuildSpec,
-    multinomial_sampling.MultinomialSamplingBuildSpec,
-    norm.LayerNormBuildSpec,
-    norm.RMSNormBuildSpec,
-    rotary_embedding.RotaryEmbeddingBuildSpec,
-)
+_NAMES = {
+    "alibi": "ALiBi",
+    "sliding_window": "sliding window attention (window {})",
+    "logit_softcapping": "soft-capped attention logits (at {})",
+    "use_flash_mla": "multi-head latent attention",
+    "mla_index_topk": "sparse attention (MLA index)",
+    "learnable_sink": "attention sinks",
+    "block_sparse_size": "block-sparse attention",
+}
+_OFF = {"block_sparse_size": 1}  # everything else is off where it is None, False, or not above 0
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, *, scale: float, causal: bool) -> Tensor:
@@ -122,7 +110,7 @@ class PagedAttention(AttentionImpl):  # type: ignore[misc]
 class CachelessAttention(FlashAttentionImpl):  # type: ignore[misc]
     """Attention within each sequence of a packed batch, as vision towers use it."""
 
-    def __init__(self, *, scale: float, causal: bool) -> None:
+    def __init__(self, *, scale: float, causal: bool) -> None:  # noqa: D107
         self.scale = scale
         self.causal = causal
 
@@ -146,33 +134,13 @@ class CachelessAttention(FlashAttentionImpl):  # type: ignore[misc]
         return out
 
 
-class CpuOpsBackend(DefaultOpsBackend):  # type: ignore[misc]
-    """LMDeploy's own torch operators, and the two kinds of attention it has for GPUs only."""
+class CpuOps(DefaultOpsBackend):  # type: ignore[misc]
+    """LMDeploy's own torch operators, with what attention needs of a backend beside its operators."""
 
     @staticmethod
     def get_name() -> str:
         """For LMDeploy's messages."""
         return "cpu"
-
-    @classmethod
-    def build_op(cls, spec: BuildSpec, *, enable_deterministic: bool = False) -> object:
-        """The operator for ``spec``; raises EngineError(UNSUPPORTED) naming what is not implemented."""
-        if isinstance(spec, PagedAttentionBuildSpec | FlashAttentionBuildSpec):
-            _check_attention(spec)
-            scale = spec.head_dim**-0.5 if spec.scale is None else spec.scale
-            if isinstance(spec, FlashAttentionBuildSpec):
-                return CachelessAttention(scale=scale, causal=spec.causal)
-            return PagedAttention(
-                num_heads=spec.num_heads,
-                head_size=spec.head_dim,
-                scale=scale,
-                num_kv_heads=spec.num_kv_heads,
-                v_head_size=spec.v_head_dim,
-                causal=spec.causal,
-            )
-        if isinstance(spec, _LMDEPLOYS_OWN):
-            return super().build_op(spec, enable_deterministic=enable_deterministic)
-        raise unsupported(f"LMDeploy's operator {type(spec).__name__.removesuffix('BuildSpec')}")
 
     @staticmethod
     def get_attention_metadata_cls() -> object:
@@ -208,131 +176,34 @@ class CpuOpsBackend(DefaultOpsBackend):  # type: ignore[misc]
         return DefaultOpsBackend.build_graph_runner(model, model_config, cache_config, backend_config, device)
 
 
-def _check_attention(spec: PagedAttentionBuildSpec | FlashAttentionBuildSpec) -> None:
-    window = spec.sliding_window
-    reach = max(window) if isinstance(window, tuple | list) else window
-    wanted = {
-        "ALiBi": getattr(spec, "alibi", False),
-        f"sliding window attention (window {window})": reach is not None and reach > 0,
-        f"soft-capped attention logits (at {spec.logit_softcapping})": (spec.logit_softcapping or 0) > 0,
-        "multi-head latent attention": getattr(spec, "use_flash_mla", False),
-        "sparse attention (MLA index)": getattr(spec, "mla_index_topk", None) is not None,
-        "attention sinks": getattr(spec, "learnable_sink", False),
-        "block-sparse attention": getattr(spec, "block_sparse_size", 1) != 1,
-    }
-    for feature, asked in wanted.items():
-        if asked:
-            raise unsupported(feature)
-
-
-def _on_cpu(value: _T) -> _T | str | torch.device:
-    if isinstance(value, str) and value.partition(":")[0] == "cuda":
-        return "cpu"
-    if isinstance(value, torch.device) and value.type == "cuda":
-        return torch.device("cpu")
-    return value
-
-
-class CudaReadAsCpu(TorchFunctionMode):  # type: ignore[misc]
-    """Within it every torch call that names the device 'cuda' means the CPU."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., object],
-        types: Sequence[type],
-        args: Sequence[object] = (),
-        kwargs: Mapping[str, object] | None = None,
-    ) -> object:
-        """Call ``func`` with the device replaced."""
-        if func is torch.Tensor.cuda and isinstance(args[0], torch.Tensor):
-            # A transfer makes a copy; the host's tensor may be written to while the 'device' works.
-            return args[0].clone()
-        named = {name: _on_cpu(value) for name, value in (kwargs or {}).items()}
-        return func(*map(_on_cpu, args), **named)
-
-
-def on_cpu(original: Callable[..., object]) -> Callable[..., object]:
-    """A function of LMDeploy's with 'cuda' read as 'cpu' inside."""
-
-    def call(*args: object, **kwargs: object) -> object:
-        with CudaReadAsCpu():
-            return original(*args, **kwargs)
-
-    return call
-
-
-def all_context_on_cpu(
-    original: Callable[[BaseModelAgent], AbstractContextManager[None]],
-) -> Callable[[BaseModelAgent], AbstractContextManager[None]]:
-    """LMDeploy's ``BaseModelAgent.all_context`` with 'cuda' read as 'cpu' inside."""
-
-    @contextmanager
-    def all_context(self: BaseModelAgent) -> Iterator[None]:
-        with original(self), CudaReadAsCpu():
-            yield
-
-    return all_context
-
-
-class Stream:
-    """Everything is done at once on a CPU, so a stream never has anything to wait for."""
-
-    def __init__(self, *_: object, **__: object) -> None: ...
-
-    def query(self) -> bool:
-        """Whether all is done."""
-        return True
-
-    def synchronize(self) -> None:
-        """Wait until all is done."""
-
-    def wait_event(self, event: object) -> None:
-        """Wait for what another stream does."""
-
-
-class Event:
-    """An event that has always happened."""
-
-    def __init__(self, *_: object, **__: object) -> None: ...
-
-    def record(self, stream: object = None) -> None:
-        """Happen when all that was queued before is done."""
-
-    def wait(self, stream: object = None) -> None:
-        """Let a stream wait."""
-
-    def query(self) -> bool:
-        """Whether it has happened."""
-        return True
-
-    def synchronize(self) -> None:
-        """Wait for it."""
-
-
-def cuda_stand_ins() -> dict[str, object]:
-    """What takes the place of each replaced name of ``torch.cuda``; no function object serves two names."""
-    default = Stream()
-    page = os.sysconf("SC_PAGE_SIZE")
-    memory = page * os.sysconf("SC_PHYS_PAGES")
-    properties = SimpleNamespace(
-        name=processor_name(),
-        major=8,  # the lowest that LMDeploy takes for able to do bfloat16, as every CPU is in torch
-        minor=0,
-        total_memory=memory,
-        multi_processor_count=os.cpu_count() or 1,
+def paged_attention(asked: Mapping[str, Any]) -> PagedAttention:
+    """The attention that LMDeploy describes by its own names; raises EngineError(UNSUPPORTED)."""
+    _check(asked)
+    return PagedAttention(
+        num_heads=asked["num_heads"],
+        head_size=asked["head_dim"] if "head_dim" in asked else asked["head_size"],
+        scale=asked.get("scale"),
+        num_kv_heads=asked.get("num_kv_heads"),
+        v_head_size=asked.get("v_head_dim") if "v_head_dim" in asked else asked.get("v_head_size"),
+        causal=asked.get("causal", True),
     )
-    return {
-        "Stream": Stream,
-        "Event": Event,
-        "stream": lambda stream: nullcontext(stream),
-        "current_stream": lambda device=None: default,  # noqa: ARG005 - called by that name
-        "synchronize": lambda device=None: None,  # noqa: ARG005
-        "empty_cache": lambda: None,
-        "set_device": lambda device: None,  # noqa: ARG005
-        "device": lambda device: nullcontext(device),
-        "current_device": lambda: 0,
-        "mem_get_info": lambda device=None: (page * os.sysconf("SC_AVPHYS_PAGES"), memory),  # noqa: ARG005
-        "get_device_name": lambda device=None: properties.name,  # noqa: ARG005
-        "get_device_capability": lambda device=None: (properties.major, properties.minor),  # noqa: ARG005
-        "get_device_properties": lambda device=None: properties,  # noqa: ARG005
-    }
+
+
+def cacheless_attention(asked: Mapping[str, Any]) -> CachelessAttention:
+    """The same for attention without a cache."""
+    _check(asked)
+    scale = asked.get("scale")
+    return CachelessAttention(
+        scale=asked["head_dim"] ** -0.5 if scale is None else scale, causal=asked.get("causal", True)
+    )
+
+
+def _check(asked: Mapping[str, object]) -> None:
+    """Refuse what is not implemented, by its name, known or new."""
+    for name, value in asked.items():
+        if name in _IMPLEMENTED or value is None or value == _OFF.get(name):
+            continue
+        reach = max(value) if isinstance(value, tuple | list) else value
+        if isinstance(reach, bool | int | float) and reach <= 0:
+            continue
+        raise unsupported(_NAMES.get(name, f"attention with {name}").format(value))

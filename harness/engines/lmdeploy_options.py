@@ -6,15 +6,15 @@ Standard library only.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from harness.engines.contract import EngineSettings, Json
 from harness.engines.lmdeploy_on_cpu import unsupported
 from harness.engines.lmdeploy_turbomind import (
-    GENERATION,
     TURBOMIND,
     TURBOMIND_OPTIONS,
+    TURBOMIND_PATHS,
     TURBOMIND_PINNED,
     is_turbomind,
     refuse_on_turbomind,
@@ -25,9 +25,12 @@ __all__ = [
     "AT_ONCE",
     "CAPTURED",
     "ENGINE_OPTIONS",
+    "PATHS",
     "PINNED",
     "PYTORCH",
+    "SCORED",
     "STEPWISE",
+    "TOP_K",
     "TWO_STAGE",
     "check_settings",
     "engine_options",
@@ -36,6 +39,10 @@ __all__ = [
 
 TWO_STAGE: Final = "two-stage"
 CAPTURED: Final = "captured"
+SCORED: Final = "scored"
+TOP_K: Final = "top-k"
+PATHS: Final = (TWO_STAGE, CAPTURED, SCORED, TOP_K)
+"""In the order of what they tell: of full rows, of every letter, of the letters that are among the top."""
 AT_ONCE: Final = "one-pass"
 PYTORCH: Final = "pytorch"
 STEPWISE: Final = "stepwise"
@@ -77,13 +84,12 @@ def check_settings(settings: EngineSettings) -> None:
     _one_of("device", settings.device, ("cpu", "cuda"))
     _one_of("dtype", settings.dtype, ("auto", "bfloat16", "float16", "float32"))
     _one_of("options.backend", settings.options.get("backend", PYTORCH), (PYTORCH, TURBOMIND))
-    allowed = (GENERATION, TWO_STAGE) if is_turbomind(settings) else (TWO_STAGE, CAPTURED)
-    if not settings.paths and not is_turbomind(settings):
-        raise _refusal("paths", "none", f"{TWO_STAGE}, {CAPTURED} or both")
     for path in settings.paths:
-        _one_of("paths", path, allowed)
+        _one_of("paths", path, TURBOMIND_PATHS if is_turbomind(settings) else PATHS)
     if settings.top_k < 0:
         raise _refusal("top_k", str(settings.top_k), "0 or more")
+    if TOP_K in settings.paths and settings.top_k == 0:
+        raise _refusal("top_k", "0 for the path top-k", "1 or more")
     if settings.batch_size < 1:
         raise _refusal("batch_size", str(settings.batch_size), "1 or more")
     _check_options(settings)
@@ -104,8 +110,23 @@ def check_settings(settings: EngineSettings) -> None:
         )
 
 
-def engine_options(settings: EngineSettings) -> dict[str, Json]:
-    """Keyword arguments for PytorchEngineConfig."""
+def engine_options(settings: EngineSettings, known: Collection[str]) -> dict[str, Json]:
+    """Keyword arguments for PytorchEngineConfig, of those that are ``known`` to it.
+
+    Pinned options that this LMDeploy lacks are left out: what they switch off it does not have, and without
+    ``logprobs_mode`` it reports no log-probabilities. Raises EngineError(UNSUPPORTED) for a profile's own.
+    """
+    for name in settings.options:
+        if name in ENGINE_OPTIONS and name not in known:
+            raise _refusal(
+                f"options.{name}",
+                f"an option that this LMDeploy does not have ({settings.options[name]!r})",
+                ", ".join(each for each in ENGINE_OPTIONS if each in known),
+            )
+    return {name: value for name, value in _wanted(settings).items() if name in known}
+
+
+def _wanted(settings: EngineSettings) -> dict[str, Json]:
     chosen = {name: value for name, value in settings.options.items() if name in ENGINE_OPTIONS}
     defaults: dict[str, Json] = {"max_batch_size": settings.batch_size, "quant_policy": 0, "tp": 1}
     if settings.device == "cpu":

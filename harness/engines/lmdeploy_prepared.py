@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["IMAGE_TOKEN", "Prepared", "PromptSource", "called_messages", "prompt_source"]
 
-IMAGE_TOKEN: Final = "<IMAGE_TOKEN>"
+IMAGE_TOKEN: Final = "<IMAGE_TOKEN>"  # noqa: S105 - not that kind of token
 """What LMDeploy writes into a prompt where an image goes, until it is tokenized."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from harness.engines.contract import EngineSettings, Json
@@ -13,6 +13,7 @@ __all__ = [
     "NO_TOP_K",
     "TURBOMIND",
     "TURBOMIND_OPTIONS",
+    "TURBOMIND_PATHS",
     "TURBOMIND_PINNED",
     "is_turbomind",
     "refuse_on_turbomind",
@@ -21,6 +22,7 @@ __all__ = [
 
 TURBOMIND: Final = "turbomind"
 GENERATION: Final = "generation"
+TURBOMIND_PATHS: Final = (GENERATION, "two-stage")
 
 NO_TOP_K: Final = (
     "none: TurboMind under greedy decoding returns one token with 0.0, since it normalises over the one "
@@ -53,11 +55,23 @@ def is_turbomind(settings: EngineSettings) -> bool:
     return settings.options.get("backend") == TURBOMIND
 
 
-def turbomind_options(settings: EngineSettings) -> dict[str, Json]:
-    """Keyword arguments for TurbomindEngineConfig."""
+def turbomind_options(settings: EngineSettings, known: Collection[str]) -> dict[str, Json]:
+    """Keyword arguments for TurbomindEngineConfig, of those that are ``known`` to it.
+
+    Pinned options that this LMDeploy lacks are left out: what they switch off it does not have. Raises
+    EngineError(UNSUPPORTED) for a profile's own.
+    """
     chosen = {name: value for name, value in settings.options.items() if name in TURBOMIND_OPTIONS}
-    defaults: dict[str, Json] = {"max_batch_size": settings.batch_size, "quant_policy": 0, "tp": 1}
-    return {**defaults, **chosen, **TURBOMIND_PINNED, "dtype": settings.dtype}
+    if lost := [name for name in chosen if name not in known]:
+        allowed = ", ".join(name for name in TURBOMIND_OPTIONS if name in known)
+        raise EngineError(
+            ErrorKind.UNSUPPORTED,
+            f"the engine lmdeploy: options.{lost[0]}: found an option that this LMDeploy's TurboMind does "
+            f"not have ({chosen[lost[0]]!r}); allowed: {allowed}",
+        )
+    wanted: dict[str, Json] = {"max_batch_size": settings.batch_size, "quant_policy": 0, "tp": 1}
+    wanted |= {**chosen, **TURBOMIND_PINNED, "dtype": settings.dtype}
+    return {name: value for name, value in wanted.items() if name in known}
 
 
 def refuse_on_turbomind(settings: EngineSettings) -> None:

@@ -18,7 +18,7 @@ import json
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -107,7 +107,7 @@ class TorchEngine:
     """A model and its processor; see `harness.engines.contract.Engine`."""
 
     def __init__(self, settings: EngineSettings, checkpoint: Checkpoint) -> None:  # noqa: D107
-        self._settings = settings
+        self._settings = settings if settings.paths else replace(settings, paths=("forward",))
         self._processor = checkpoint.processor
         self._model = model = checkpoint.model
         self._prompts = Prompts(checkpoint.processor, takes_images=checkpoint.takes_images, dtype=model.dtype)

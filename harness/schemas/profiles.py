@@ -95,12 +95,13 @@ class EngineEntry(_EngineDefaults):
         "Python file, relative to this file's folder, executed in the worker before the engine is imported."
     )
     paths: Annotated[
-        list[Literal["forward", "generate", "two-stage", "captured", "generation"]],
+        list[Literal["forward", "generate", "two-stage", "captured", "scored", "top-k", "generation"]],
         Field(min_length=1, json_schema_extra={"uniqueItems": True}),
     ] = optional(
         "Ways to the full logits; the first gives the answer. torch: forward, generate ([forward] if "
-        "left out); lmdeploy: two-stage, captured (both if left out), with backend turbomind generation, "
-        "two-stage (both if left out)."
+        "left out); lmdeploy: two-stage, captured (full rows), scored (each letter), top-k (what the "
+        "pipeline reports), with backend turbomind generation, two-stage; the best that its version has if "
+        "left out, the first two where it has both."
     )
     top_k: Annotated[int, Field(ge=0, le=1024)] = optional(
         "Number of the most probable tokens to ask for and keep; 0 for none, 20 if left out."

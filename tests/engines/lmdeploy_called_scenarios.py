@@ -1,8 +1,9 @@
 """Runs the real LMDeploy for test_lmdeploy_called_on_cpu.py: ``python lmdeploy_called_scenarios.py FOLDER``.
 
-One real pipeline on its PyTorch engine and the CPU device plug-in, read in two ways: as it is meant to be from
-0.12 on, and by calls, as TurboMind and older versions are. What a called pipeline shares with all versions
-(messages, letters, rows, endings) is so held against the real thing. Leaves ``NAME.json`` and ``NAME.npz``.
+One real pipeline on its PyTorch engine and the CPU device plug-in, read in two ways: as it is meant to be
+from 0.12 on, and by calls, as TurboMind and older versions are. What a called pipeline shares with all
+versions (messages, letters, rows, endings) is so held against the real thing. Leaves ``NAME.json`` and
+``NAME.npz``.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def requests() -> Iterable[Request]:
 
 def keep(name: str, engine: Engine, asked: list[Request]) -> None:
     found: dict[str, Any] = {}
-    rows = {}
+    rows: dict[str, Any] = {}
     for outcome in engine.score(asked):
         result = outcome.result
         found[outcome.case] = answer_to_json(result) if isinstance(result, Answer) else result.message

@@ -19,6 +19,7 @@ from harness.engines import lmdeploy_on_cpu
 from harness.errors import EngineError
 
 WATCHED = ("torch", "lmdeploy", "transformers")
+MISSING = ("lmdeploy.pytorch.backends.selector._get_backend", "lmdeploy.pytorch.config._update_torch_dtype")
 
 
 def refused(call: Callable[[], object]) -> dict[str, str]:
@@ -50,18 +51,38 @@ def install_late() -> dict[str, str]:
     return late
 
 
-def without_a_name() -> dict[str, Any]:
-    """An LMDeploy that lacks the last of the names."""
-    name = lmdeploy_on_cpu.REPLACED[-1].name
-    module, _, attribute = name.rpartition(".")
-    owner = importlib.import_module(module)
-    removed = vars(owner).pop(attribute)
+def without_names() -> dict[str, Any]:
+    """An LMDeploy that lacks two of the names."""
+    removed = []
+    for name in MISSING:
+        module, _, attribute = name.rpartition(".")
+        owner = importlib.import_module(module)
+        removed.append((owner, attribute, vars(owner).pop(attribute)))
     before = everything()
     result: dict[str, Any] = refused(lmdeploy_on_cpu.replace_names)
     after = everything()
     result["touched"] = [name for name in after if after[name] is not before.get(name)]
-    setattr(owner, attribute, removed)
+    for owner, attribute, value in removed:
+        setattr(owner, attribute, value)
     return result
+
+
+def elsewhere() -> dict[str, bool]:
+    """Names that are not in their place but in the other one, and names that may be missing."""
+    agent: Any = importlib.import_module("lmdeploy.pytorch.engine.model_agent.agent")
+    package: Any = importlib.import_module("lmdeploy.pytorch.engine.model_agent")
+    vision: Any = importlib.import_module("lmdeploy.vl.engine")
+    moved = agent._try_to_cuda
+    optional = vision._resolve_mm_feature_dtype
+    del agent._try_to_cuda, vision._resolve_mm_feature_dtype
+    package._try_to_cuda = moved
+    owners = lmdeploy_on_cpu._owners()
+    agent._try_to_cuda, vision._resolve_mm_feature_dtype = moved, optional
+    del package._try_to_cuda
+    return {
+        "found": owners["lmdeploy.pytorch.engine.model_agent._try_to_cuda"] is package,
+        "left out": "lmdeploy.vl.engine._resolve_mm_feature_dtype" not in owners,
+    }
 
 
 def operators() -> dict[str, dict[str, str]]:
@@ -73,7 +94,7 @@ def operators() -> dict[str, dict[str, str]]:
     from lmdeploy.pytorch.backends.flash_attention import FlashAttentionBuildSpec
     from lmdeploy.pytorch.backends.lora import LoRABuildSpec
 
-    from harness.engines.lmdeploy_on_cpu_ops import CpuOpsBackend
+    from harness.engines.lmdeploy_on_cpu_specs import CpuOpsBackend
 
     paged = PagedAttentionBuildSpec(
         num_heads=4, head_dim=8, scale=None, num_kv_heads=2, v_head_dim=8, alibi=False, sliding_window=None,
@@ -107,7 +128,7 @@ def operators() -> dict[str, dict[str, str]]:
 def caches() -> dict[str, dict[str, str]]:
     from types import SimpleNamespace
 
-    from harness.engines.lmdeploy_on_cpu_ops import CpuOpsBackend
+    from harness.engines.lmdeploy_on_cpu_specs import CpuOpsBackend
 
     def build(**cache: int) -> object:
         config = SimpleNamespace(**{"quant_policy": 0, "window_size": -1, **cache})
@@ -194,7 +215,7 @@ def device() -> dict[str, Any]:
     """How calls that name 'cuda' end, within the context of LMDeploy's engine and outside."""
     import torch
 
-    from harness.engines.lmdeploy_on_cpu_ops import CudaReadAsCpu
+    from harness.engines.lmdeploy_on_cpu_device import CudaReadAsCpu
 
     host = torch.zeros(2)
     with CudaReadAsCpu():
@@ -227,8 +248,10 @@ def main() -> None:
     ):
         importlib.import_module(name)
     facts["late"] = install_late()
-    importlib.import_module("harness.engines.lmdeploy_on_cpu_ops")
-    facts["missing"] = without_a_name()
+    for name in ("device", "specs"):
+        importlib.import_module(f"harness.engines.lmdeploy_on_cpu_{name}")
+    facts["missing"] = without_names()
+    facts["elsewhere"] = elsewhere()
     before = everything()
     lmdeploy_on_cpu.install(dtype="float32")
     after = everything()

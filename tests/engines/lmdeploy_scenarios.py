@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.engines import lmdeploy_pipeline, lmdeploy_stages
+from harness.engines import lmdeploy_pipeline, lmdeploy_prompts, lmdeploy_stages
 from harness.engines.codec import answer_to_json
 from harness.engines.contract import Answer, EngineSettings, Failure, Json, Request
 from harness.errors import EngineError
@@ -154,6 +154,7 @@ def with_config(name: str, text: dict[str, Any] | None = None, **changes: Any) -
 @contextmanager
 def loaded(made: EngineSettings) -> Iterator[lmdeploy_pipeline.LmdeployPipeline]:
     engine = lmdeploy_pipeline.load(made)
+    assert isinstance(engine, lmdeploy_pipeline.LmdeployPipeline)
     try:
         yield engine
     finally:
@@ -172,6 +173,13 @@ def keep(name: str, results: dict[str, Answer | Failure]) -> None:
         rows.update({f"{case}/{path}": row for path, row in result.rows.items()})
     (FOLDER / f"{name}.json").write_text(json.dumps(answers))
     np.savez(FOLDER / f"{name}.npz", **rows)  # type: ignore[arg-type]
+
+
+def picture_only(path: str) -> list[dict[str, Any]]:
+    """A conversation that is a picture and nothing else, in the form that the engine gives it."""
+    request = Request(case="picture", prompt="", letters=("A",), image=path)
+    (message,) = lmdeploy_prompts.messages(request, lmdeploy_prompts.open_image(path))
+    return [{**message, "content": message["content"][:1]}]
 
 
 def score(engine: Any, asked: Sequence[Request]) -> dict[str, Answer | Failure]:
@@ -255,8 +263,7 @@ def public_call(pictures: dict[str, str], random: Path) -> None:
         for name, path in pictures.items():
             image = Image.open(path).convert("RGB")
             wanted = processor.image_processor(image, crop_to_patches=True, return_tensors="pt").pixel_values
-            message = {"role": "user", "content": [{"type": "image", "image": path}]}
-            prepared = engine._in_loop(engine._stages._prepare([message])).result()
+            prepared = engine._in_loop(engine._access.prepare(picture_only(path))).result()
             found = prepared.inputs["multimodal"][0]["pixel_values"]
             facts["pixels"][name] = {"tiles": len(found), "equal": bool((found == wanted).all())}
 
@@ -318,8 +325,7 @@ def dtypes(pictures: dict[str, str]) -> None:
         with loaded(settings(model, dtype=dtype)) as engine:
             fingerprint = engine.fingerprint()
             name = f"{model.name}-{dtype}"
-            message = {"role": "user", "content": [{"type": "image", "image": pictures["square"]}]}
-            prepared = engine._in_loop(engine._stages._prepare([message])).result()
+            prepared = engine._in_loop(engine._access.prepare(picture_only(pictures["square"]))).result()
             facts["dtypes"][name] = {
                 "dtype": fingerprint["dtype"],
                 "logits": fingerprint["logits"]["dtype"],  # type: ignore[index,call-overload]

@@ -54,14 +54,20 @@ def test_every_replacement_has_its_reason() -> None:
     )
 
 
-def test_a_missing_name_is_named_and_nothing_is_replaced(facts: dict[str, Any]) -> None:
+def test_all_missing_names_are_named_and_nothing_is_replaced(facts: dict[str, Any]) -> None:
     missing = facts["missing"]
 
     assert missing["kind"] == "load"
-    assert lmdeploy_on_cpu.REPLACED[-1].name in missing["message"]
-    assert "lmdeploy 0.18.0 has no" in missing["message"]
-    assert "pip install 'lmdeploy==0.18.*'" in missing["message"]
+    assert "does not fit lmdeploy 0.18.0" in missing["message"]
+    assert "no lmdeploy.pytorch.backends.selector._get_backend (chooses the operators" in missing["message"]
+    assert "no lmdeploy.pytorch.config._update_torch_dtype (resolves the dtype" in missing["message"]
+    assert "run on LMDeploy 0.12.3, 0.14.0, 0.16.0, 0.18.0" in missing["message"]
+    assert "pip install lmdeploy==0.18.0" in missing["message"]
     assert missing["touched"] == []
+
+
+def test_names_are_found_in_their_other_place_and_some_may_be_missing(facts: dict[str, Any]) -> None:
+    assert facts["elsewhere"] == {"found": True, "left out": True}
 
 
 def test_installing_after_lmdeploy_was_imported_is_refused(facts: dict[str, Any]) -> None:

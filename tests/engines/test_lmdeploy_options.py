@@ -8,8 +8,16 @@ from typing import Any
 import pytest
 
 from harness.engines.contract import EngineSettings, Json
-from harness.engines.lmdeploy_options import check_settings, engine_options, stage_two
+from harness.engines.lmdeploy_options import (
+    ENGINE_OPTIONS,
+    PINNED,
+    check_settings,
+    engine_options,
+    stage_two,
+)
 from harness.errors import EngineError, ErrorKind
+
+KNOWN = (*ENGINE_OPTIONS, *PINNED, "dtype")
 
 PLAIN = EngineSettings(
     kind="lmdeploy",
@@ -27,8 +35,7 @@ PLAIN = EngineSettings(
     [
         ({"device": "mps"}, ["device: found 'mps'", "cpu, cuda"]),
         ({"dtype": "float64"}, ["dtype: found 'float64'", "auto, bfloat16, float16, float32"]),
-        ({"paths": ()}, ["paths: found none", "two-stage, captured or both"]),
-        ({"paths": ("forward",)}, ["paths: found 'forward'", "two-stage, captured"]),
+        ({"paths": ("forward",)}, ["paths: found 'forward'", "two-stage, captured, scored"]),
         ({"top_k": -1}, ["top_k: found -1", "0 or more"]),
         ({"batch_size": 0}, ["batch_size: found 0", "1 or more"]),
         ({"options": {"sesion_len": 9}}, ["sesion_len (did you mean session_len?)"]),
@@ -64,6 +71,7 @@ def test_settings_that_cannot_be_honoured_are_refused(changes: dict[str, Any], w
         {"options": {"stage_two": "stepwise", "threads": 2, "num_gpu_blocks": 8, "trust_remote_code": True}},
         {"device": "cuda", "dtype": "bfloat16", "options": {"quant_policy": 8, "model_format": "fp8"}},
         {"device": "cuda", "dtype": "auto", "paths": ("captured",), "top_k": 0},
+        {"paths": ()},
     ],
 )
 def test_settings_that_can_be_honoured_pass(changes: dict[str, Any]) -> None:
@@ -71,13 +79,13 @@ def test_settings_that_can_be_honoured_pass(changes: dict[str, Any]) -> None:
 
 
 def test_on_a_cpu_the_cache_is_small_and_the_plug_in_keeps_the_dtype() -> None:
-    options = engine_options(PLAIN)
+    options = engine_options(PLAIN, KNOWN)
 
     assert (options["num_gpu_blocks"], options["max_batch_size"], options["dtype"]) == (64, 16, "auto")
 
 
 def test_on_a_gpu_lmdeploys_own_defaults_stay() -> None:
-    options = engine_options(replace(PLAIN, device="cuda", dtype="float16"))
+    options = engine_options(replace(PLAIN, device="cuda", dtype="float16"), KNOWN)
 
     assert options == {
         "dtype": "float16",
@@ -97,7 +105,7 @@ def test_options_of_the_profile_come_before_the_defaults() -> None:
         "session_len": 99,
         "stage_two": "stepwise",
     }
-    options = engine_options(replace(PLAIN, options=chosen))
+    options = engine_options(replace(PLAIN, options=chosen), KNOWN)
 
     assert {name: options[name] for name in ("num_gpu_blocks", "max_batch_size", "session_len")} == {
         "num_gpu_blocks": 8,
@@ -107,3 +115,21 @@ def test_options_of_the_profile_come_before_the_defaults() -> None:
     assert "stage_two" not in options
     assert stage_two(replace(PLAIN, options=chosen)) == "stepwise"
     assert stage_two(PLAIN) == "one-pass"
+
+
+def test_what_an_lmdeploy_does_not_pin_is_left_out() -> None:
+    known = [name for name in KNOWN if name != "logprobs_mode"]
+
+    assert engine_options(PLAIN, KNOWN).keys() - engine_options(PLAIN, known).keys() == {"logprobs_mode"}
+
+
+def test_an_option_that_an_lmdeploy_does_not_have_is_refused_and_not_left_out() -> None:
+    known = [name for name in KNOWN if name != "hf_overrides"]
+    chosen: dict[str, Json] = {"hf_overrides": {"fp32_lm_head": True}}
+
+    with pytest.raises(EngineError) as caught:
+        engine_options(replace(PLAIN, options=chosen), known)
+
+    assert caught.value.kind is ErrorKind.UNSUPPORTED
+    assert "options.hf_overrides: found an option that this LMDeploy does not have" in caught.value.message
+    assert "session_len" in caught.value.message

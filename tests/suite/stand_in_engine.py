@@ -29,6 +29,7 @@ WIDTH = 64
 class StandIn:
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
+        self.paths = settings.paths or ("two-stage", "captured")
         if settings.device == "cuda":
             raise EngineError(ErrorKind.LOAD, "this machine has no NVIDIA GPU")
 
@@ -65,7 +66,7 @@ class StandIn:
         generated = (int(row.argmax()),) if "nan" not in orders else (5,)
         readings = [
             read_rows(path, row[None], generated, letter_ids=letters, top_k=self.settings.top_k)
-            for path in self.settings.paths
+            for path in self.paths
         ]
         logprobs = log_softmax(row)
         reports = self.settings.kind == "lmdeploy"
@@ -80,7 +81,7 @@ class StandIn:
             reported_top=tuple(best) if reports else (),
             reported_logprobs=(float(logprobs[generated[0]]),) if reports else (),
             seconds={"forward": 0.0},
-            rows=dict.fromkeys(self.settings.paths, row),
+            rows=dict.fromkeys(self.paths, row),
         )
 
     def for_me(self, order: re.Match[str]) -> str:

@@ -194,7 +194,7 @@ def fake_module(pipeline: Any, **names: Any) -> ModuleType:
 
 
 def segments(prompt: str, images: Iterable[Any], placeholder: int) -> tuple[list[int], list[list[int]]]:
-    """Ids of a prompt tokenized piece by piece around its images (v0.6.5 vl/model/base.py), and their ranges."""
+    """Ids of a prompt tokenized piece by piece around its images (0.6.5 vl/model/base.py), and ranges."""
     ids: list[int] = []
     ranges = []
     pending = iter(images)

@@ -1,4 +1,4 @@
-"""LMDeploy 0.12 to 0.18 with TurboMind: a ``Pipeline`` around an engine, with sessions and a prompt processor.
+"""LMDeploy 0.12 to 0.18 with TurboMind: a ``Pipeline`` around an engine with sessions and prompt processor.
 
 After v0.12.3 and v0.16.0 of lmdeploy/pipeline.py, serve/core/async_engine.py, serve/processors/multimodal.py.
 """

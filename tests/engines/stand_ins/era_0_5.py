@@ -101,7 +101,7 @@ class PytorchEngineConfig06(PytorchEngineConfig):
 
 
 class VLPrompts:
-    """From messages to what an engine is given; with ``pixels`` (from 0.6.5) the PyTorch engine sees those."""
+    """From messages to an engine's inputs; with ``pixels`` (from 0.6.5) the PyTorch engine is given those."""
 
     def __init__(self, backend: str, backend_config: Any, faults: Faults, *, pixels: bool) -> None:
         self.backend = backend
@@ -116,7 +116,7 @@ class VLPrompts:
         self.vl_encoder = SimpleNamespace(model=SimpleNamespace(image_token_id=0))
 
     def _decorated(self, messages: list[dict[str, Any]]) -> tuple[str, list[Any]]:
-        """v0.5.3 vl/templates.py: items of the kinds image_url and image_data, and the last text, are taken."""
+        """v0.5.3 vl/templates.py: items image_url and image_data, and the last text, are taken."""
         plain, images = [], []
         for message in messages:
             content = message["content"]

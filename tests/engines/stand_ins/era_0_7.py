@@ -1,4 +1,4 @@
-"""LMDeploy 0.7 to 0.11: the pipeline is still the engine itself; ``output_logits`` in place of ``get_logits``.
+"""LMDeploy 0.7 to 0.11: the pipeline is still the engine; ``output_logits`` in place of ``get_logits``.
 
 After v0.7.0, v0.8.0 and v0.11.1 of lmdeploy/serve/async_engine.py, vl_async_engine.py and messages.py.
 """
