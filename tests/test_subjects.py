@@ -9,8 +9,9 @@ import pytest
 
 from harness.case_problems import Location
 from harness.cases import Case
-from harness.profiles import Profile
-from harness.subjects import request_for
+from harness.engines.contract import EngineSettings
+from harness.profiles import EngineSpec, Profile
+from harness.subjects import request_for, subjects
 
 PLACE = Location(Path("/x.yaml"), 1, 1)
 CASE = Case(id="one", suite="s", prompt="x", letters=("A", "B"), expect="A", location=PLACE)
@@ -27,3 +28,27 @@ def test_a_pinned_system_text_serves_cases_without_one(
     request = request_for(replace(CASE, system=of_case), replace(PROFILE, system=pinned))
     assert request.system == sent
     assert (request.case, request.prompt, request.letters) == ("s.one", "x", ("A", "B"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "paths", "top_k", "staged"),
+    [
+        ("torch", ("forward",), 20, False),
+        ("torch", ("forward", "generate"), 20, True),
+        ("lmdeploy", (), 0, True),
+        ("lmdeploy", ("captured",), 0, False),
+        ("lmdeploy", ("captured",), 20, True),
+        ("lmdeploy", ("scored",), 20, True),
+        # What the pipeline reports, next to itself.
+        ("lmdeploy", ("top-k",), 20, False),
+    ],
+)
+def test_an_engine_is_held_to_its_own_word_where_it_gives_it_twice(
+    kind: str, paths: tuple[str, ...], top_k: int, staged: bool
+) -> None:
+    settings = EngineSettings(
+        kind=kind, model="/m", dtype="auto", device="cpu", paths=paths, top_k=top_k, batch_size=1
+    )
+    spec = EngineSpec(name="torch", settings=settings, location=PLACE)
+    found = subjects([CASE], [replace(PROFILE, engines=(spec,))], selection="staged")
+    assert bool(list(found)) == staged

@@ -91,7 +91,7 @@ class LmdeployPipeline:
 
     def _probed(self) -> Probe:
         try:
-            return self._in_loop(probe(self._access)).result()
+            found = self._in_loop(probe(self._access)).result()
         except EngineError:
             raise
         except Exception as error:
@@ -99,6 +99,8 @@ class LmdeployPipeline:
             raise EngineError(
                 ErrorKind.LOAD, f"LMDeploy failed at its first token: {type(error).__name__}: {error}"
             ) from error
+        self._check_alive()  # a path that failed may have taken the engine with it
+        return found
 
     def fingerprint(self) -> dict[str, Json]:
         """Device, dtype, LMDeploy's options as they are in force, chat template and form of the logits."""

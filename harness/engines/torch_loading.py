@@ -57,7 +57,7 @@ def require_known(settings: EngineSettings) -> None:
     if settings.device not in _DEVICES:
         wrong.append(f"device {settings.device!r}; allowed: {', '.join(_DEVICES)}")
     if not set(settings.paths) <= set(_PATHS):
-        wrong.append(f"paths {list(settings.paths)}; allowed: {', '.join(_PATHS)}")
+        wrong.append(f"paths {list(settings.paths)}; allowed: one or more of {', '.join(_PATHS)}")
     if unknown := sorted(set(settings.options) - set(_OPTIONS)):
         wrong.append(f"options {unknown}; allowed: {', '.join(_OPTIONS)}")
     threads = settings.options.get("threads", 1)

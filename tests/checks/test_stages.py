@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from harness.checks import stages
-from harness.engines.contract import Entry
+from harness.engines.contract import Entry, Reading
 from harness.recordings import Recording
 from harness.tolerances import DEFAULTS, Tolerances
 
@@ -196,3 +196,46 @@ def test_an_answer_never_reached_is_still_compared_step_by_step(
 ) -> None:
     recording = without_letter(make_recording({"two-stage": rows, "captured": rows}))
     assert check_stages(recording, FLOAT32)
+
+
+def beside_scored(recording: Recording, **changes: Any) -> Recording:
+    """The recording with the path ``scored`` beside its first, from the same row."""
+    first = recording.answer.readings[0]
+    letters = tuple(logit - (first.log_z or 0.0) for logit in first.letter_logits)
+    scored = Reading(
+        path="scored",
+        argmax=first.argmax,
+        logprobs=first.logprobs,
+        letter_logits=letters,
+        log_z=0.0,
+        top=first.top,
+        letter_ceilings=letters,
+    )
+    answer = replace(recording.answer, readings=(first, replace(scored, **changes)))
+    return replace(recording, answer=answer)
+
+
+def test_letters_scored_one_by_one_are_compared_with_the_row(make_recording: Make, rows: Any) -> None:
+    result = check_stages(beside_scored(make_recording({"two-stage": rows})), FLOAT32)
+
+    assert result
+    assert "answer's row, 'two-stage' and 'scored'" in [metric.name for metric in result.metrics]
+
+
+def test_a_letter_that_is_scored_otherwise_fails(make_recording: Make, rows: Any) -> None:
+    recording = beside_scored(make_recording({"two-stage": rows}))
+    a, b, c = recording.answer.readings[1].letter_logits
+    moved = (a, b, c - 0.01)
+    result = check_stages(beside_scored(recording, letter_logits=moved, letter_ceilings=moved), FLOAT32)
+
+    assert not result
+    assert "the most by 0.01 (logprob of C)" in str(result)
+
+
+def test_a_generated_token_that_is_scored_otherwise_fails(make_recording: Make, rows: Any) -> None:
+    recording = make_recording({"two-stage": rows})
+    first, *others = recording.answer.readings[0].logprobs
+    result = check_stages(beside_scored(recording, logprobs=(first - 0.01, *others)), FLOAT32)
+
+    assert not result
+    assert "logprob, 'two-stage' and 'scored'" in str(result)

@@ -36,6 +36,7 @@ PLAIN = EngineSettings(
         ({"device": "mps"}, ["device: found 'mps'", "cpu, cuda"]),
         ({"dtype": "float64"}, ["dtype: found 'float64'", "auto, bfloat16, float16, float32"]),
         ({"paths": ("forward",)}, ["paths: found 'forward'", "two-stage, captured, scored"]),
+        ({"paths": ("top-k",), "top_k": 0}, ["top_k: found 0 for the path top-k", "1 or more"]),
         ({"top_k": -1}, ["top_k: found -1", "0 or more"]),
         ({"batch_size": 0}, ["batch_size: found 0", "1 or more"]),
         ({"options": {"sesion_len": 9}}, ["sesion_len (did you mean session_len?)"]),

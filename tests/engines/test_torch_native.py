@@ -268,6 +268,11 @@ def test_each_path_alone_gives_the_same_answer(
             _assert_same(answer, dataclasses.replace(both[case], rows=rows))
 
 
+def test_paths_left_out_are_the_fast_one(tiny: Path, pictures: SimpleNamespace) -> None:
+    answer = _answers(_load(tiny, paths=()), [_request("x", image=pictures.square)])["x"]
+    assert [reading.path for reading in answer.readings] == ["forward"]
+
+
 def test_a_batch_gives_what_single_cases_give(
     embedded: Any, pictures: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -712,7 +717,6 @@ def test_tensors_that_cannot_be_lengthened_are_named() -> None:
         ({"dtype": "int8"}, "dtype 'int8'; allowed: auto, bfloat16"),
         ({"device": "tpu"}, "device 'tpu'; allowed: cpu, cuda"),
         ({"paths": ("two-stage",)}, "paths ['two-stage']; allowed: one or more of forward, generate"),
-        ({"paths": ()}, "paths []"),
         ({"options": {"atention": "eager"}}, "options ['atention']; allowed: attention, threads"),
         ({"options": {"threads": 0}}, "options.threads 0; allowed: a whole number from 1"),
     ],
