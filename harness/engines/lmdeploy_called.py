@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.engines.contract import Answer, EngineSettings, Entry, Failure, Json, Outcome, Question, Request
-from harness.engines.lmdeploy_arguments import backend_in_force, version
+from harness.engines.lmdeploy_backends import backend_in_force, version
 from harness.engines.lmdeploy_described import described, hub_tokenizer, probe_image, takes_images
 from harness.engines.lmdeploy_endings import stop_ids, to_the_end
 from harness.engines.lmdeploy_eras import Messages, Pipe, core_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness.engines import lmdeploy_on_cpu
 from harness.engines.contract import EngineSettings, Json
-from harness.engines.lmdeploy_arguments import version
+from harness.engines.lmdeploy_backends import version
 from harness.engines.lmdeploy_eras import Core
 from harness.errors import EngineError, ErrorKind
 

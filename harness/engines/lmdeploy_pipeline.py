@@ -8,12 +8,13 @@ Importing it imports neither torch nor lmdeploy.
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.engines import lmdeploy_on_cpu
 from harness.engines.contract import Engine, EngineSettings
-from harness.engines.lmdeploy_arguments import backend_in_force, pipeline_arguments
+from harness.engines.lmdeploy_backends import backend_config, backend_in_force
 from harness.engines.lmdeploy_called import CalledPipeline
 from harness.engines.lmdeploy_options import check_settings
 from harness.engines.lmdeploy_pytorch import LmdeployPipeline, is_out_of_memory
@@ -70,9 +71,10 @@ def choose(settings: EngineSettings, pipe: Pipeline) -> Engine:
 def _build(settings: EngineSettings) -> Pipeline:
     from lmdeploy import pipeline
 
-    arguments = pipeline_arguments(settings)
+    config = backend_config(settings)
+    trust = _trust(settings)
     try:
-        return pipeline(settings.model, **arguments)
+        return pipeline(settings.model, backend_config=config, **trust)
     except EngineError:
         raise
     except Exception as error:
@@ -80,3 +82,27 @@ def _build(settings: EngineSettings) -> Pipeline:
             ErrorKind.OUT_OF_MEMORY if is_out_of_memory(error) else ErrorKind.LOAD,
             f"LMDeploy cannot load {settings.model}: {type(error).__name__}: {error}",
         ) from error
+
+
+def _trust(settings: EngineSettings) -> dict[str, Any]:
+    """Whether the model's own Python files may run, as LMDeploy is told it.
+
+    Raises EngineError(UNSUPPORTED) where LMDeploy cannot be told, and would run them unasked.
+    """
+    try:
+        from lmdeploy.pipeline import Pipeline
+    except ModuleNotFoundError:  # until 0.11 there is only the function
+        from lmdeploy import pipeline as Pipeline  # noqa: N812
+
+    trusted = bool(settings.options.get("trust_remote_code", False))
+    if "trust_remote_code" in inspect.signature(Pipeline).parameters:
+        return {"trust_remote_code": trusted}
+    files = sorted(path.name for path in Path(settings.model).glob("*.py"))
+    if files and not trusted:
+        raise EngineError(
+            ErrorKind.UNSUPPORTED,
+            f"this LMDeploy cannot be kept from running the Python files of {settings.model} "
+            f"({', '.join(files)}). If you trust them write 'trust_remote_code: true' in this engine's "
+            "options in the profile; if not, use an LMDeploy that asks first, such as 0.14 or later",
+        )
+    return {}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.engines.contract import Request
-from harness.engines.lmdeploy_arguments import version
+from harness.engines.lmdeploy_backends import version
 from harness.engines.lmdeploy_eras import Messages, Pipe, in_loop
 from harness.engines.lmdeploy_prompts import messages
 from harness.errors import EngineError, ErrorKind

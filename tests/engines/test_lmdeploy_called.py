@@ -346,7 +346,7 @@ def test_a_pytorch_engine_without_log_probabilities_says_so(bench: Bench) -> Non
 
 
 def test_python_files_of_the_model_are_not_run_unasked(bench: Bench) -> None:
-    (bench.folder / "config.json").write_text(json.dumps({"auto_map": {"AutoModel": "modeling.Model"}}))
+    (bench.folder / "modeling_x.py").touch()
     with pytest.raises(EngineError, match=r"cannot be kept from running.*trust_remote_code: true"):
         bench.load("0.8.0")
 

@@ -1,16 +1,12 @@
-"""The arguments of ``lmdeploy.pipeline``, in whichever form the installed LMDeploy takes them.
+"""LMDeploy's engine: the one that is asked for, and the one that LMDeploy took.
 
-What a version takes is read from its own configuration classes and signature, not from its number.
+Which options a version takes is read from its own configuration classes, not from its number.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import importlib.metadata
-import inspect
-import json
-from pathlib import Path
 from typing import Any
 
 from harness.engines.contract import EngineSettings
@@ -19,14 +15,13 @@ from harness.engines.lmdeploy_options import PYTORCH, engine_options
 from harness.engines.lmdeploy_turbomind import TURBOMIND, is_turbomind, turbomind_options
 from harness.errors import EngineError, ErrorKind
 
-__all__ = ["backend_in_force", "pipeline_arguments"]
+__all__ = ["backend_config", "backend_in_force", "version"]
 
 
-def pipeline_arguments(settings: EngineSettings) -> dict[str, Any]:
-    """Keyword arguments beside the model.
+def backend_config(settings: EngineSettings) -> Any:  # noqa: ANN401 - a class of any LMDeploy
+    """LMDeploy's configuration of the engine that the profile asks for.
 
-    Raises EngineError(UNSUPPORTED) for an option that this LMDeploy has not, and for a model with Python
-    files of its own where this LMDeploy would run them without being asked.
+    Raises EngineError(UNSUPPORTED) for an option or a dtype that this LMDeploy cannot be told.
     """
     import lmdeploy
 
@@ -38,8 +33,7 @@ def pipeline_arguments(settings: EngineSettings) -> dict[str, Any]:
             ErrorKind.UNSUPPORTED,
             f"dtype: found {settings.dtype}; allowed: auto, since LMDeploy {version()} cannot be told one",
         )
-    options = (turbomind_options if on_turbomind else engine_options)(settings, known)
-    return {"backend_config": kind(**options), **_trust(settings)}
+    return kind(**(turbomind_options if on_turbomind else engine_options)(settings, known))
 
 
 def backend_in_force(settings: EngineSettings, pipe: Pipe) -> str:
@@ -67,28 +61,3 @@ def version() -> str:
         return importlib.metadata.version("lmdeploy")
     except importlib.metadata.PackageNotFoundError:
         return "(not installed as a package)"
-
-
-def _trust(settings: EngineSettings) -> dict[str, Any]:
-    """Whether the model's own Python files may run, as LMDeploy is told it."""
-    import lmdeploy
-
-    try:  # from 0.12 the function may hand on to a class what it does not know itself
-        owner: Any = importlib.import_module("lmdeploy.pipeline").Pipeline
-    except ModuleNotFoundError:
-        owner = lmdeploy.pipeline
-    trusted = bool(settings.options.get("trust_remote_code", False))
-    if "trust_remote_code" in inspect.signature(owner).parameters:
-        return {"trust_remote_code": trusted}
-    model = Path(settings.model)
-    files = sorted(path.name for path in model.glob("*.py"))
-    if json.loads((model / "config.json").read_text(encoding="utf-8")).get("auto_map"):
-        files.append("auto_map in its config.json")
-    if files and not trusted:
-        raise EngineError(
-            ErrorKind.UNSUPPORTED,
-            f"this LMDeploy cannot be kept from running the Python files of {settings.model} "
-            f"({', '.join(files)}). If you trust them write 'trust_remote_code: true' in this engine's "
-            "options in the profile; if not, use an LMDeploy that asks first, such as 0.14 or later",
-        )
-    return {}
