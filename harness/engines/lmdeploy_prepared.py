@@ -51,7 +51,7 @@ def called_messages(
 ) -> Messages:
     """The messages to call a pipeline with; without an image, as plain text.
 
-    Until 0.9 LMDeploy writes a list of pieces into the prompt of such a message as Python shows it.
+    For a model that takes text only, 0.5 does not look into a list of pieces, and 0.6 to 0.9 at its first only.
     """
     conversation = messages(request, image, image_options)
     if image is None:
