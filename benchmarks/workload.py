@@ -14,6 +14,7 @@ from typing import Any
 from harness.case_folder import load
 from harness.cases import Case
 from harness.engines.codec import request_to_json, settings_to_json
+from harness.environments.store import Environments
 from harness.errors import HarnessError
 from harness.profiles import EngineSpec, Profile
 from harness.subjects import request_for
@@ -88,7 +89,8 @@ class Workload:
             encoding="utf-8",
         )
         result.write_text("null", encoding="utf-8")
-        self.command([engine.python, "-m", f"benchmarks.{module}", str(order), str(result)])
+        python = Environments().interpreter(engine.name, engine, lambda *_: None).path
+        self.command([python, "-m", f"benchmarks.{module}", str(order), str(result)])
         return json.loads(result.read_text(encoding="utf-8"))
 
     def pytest(self, *arguments: str, folder: Path = ROOT) -> Path:

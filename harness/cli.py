@@ -9,11 +9,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from harness.commands import check, schema
+from harness.commands import check, env, method, schema
 
 __all__ = ["main"]
 
-_COMMANDS = (check, schema)
+_COMMANDS = (check, env, method, schema)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ An engine's fingerprint is known before the engine is loaded::
     {"settings": {...},    # EngineSettings, but for the model's folder: moving it changes nothing
      "model": {"hash": ..., "files": {name: hash}},
      "installed": {...},   # what `harness.workers.probe` says of the interpreter and its machine
+     "environment": {"lock": hash, "packages": {name: version}},   # if the harness made it
      "patch": hash or None,
      "harness": hash}      # of our own sources that shape an answer
 
@@ -140,13 +141,19 @@ def harness_fingerprint(*, root: Path | None = None) -> str:
 
 
 def engine_fingerprint(
-    settings: EngineSettings, installed: Mapping[str, Json], *, patch: Path | None, cache: Path
+    settings: EngineSettings,
+    installed: Mapping[str, Json],
+    *,
+    patch: Path | None,
+    cache: Path,
+    environment: Mapping[str, Json] | None = None,
 ) -> dict[str, Json]:
     """What the engine's answers may depend on, as far as it is known before the engine is loaded.
 
     ``installed`` is what `harness.workers.probe` returned for its interpreter, ``patch`` the Python file that
-    is run before the engine, ``cache`` a folder for hashes of large files. Raises as `model_fingerprint`, and
-    `EngineError` (LOAD) when the patch cannot be read.
+    is run before the engine, ``cache`` a folder for hashes of large files, ``environment`` the lock of one
+    that the harness made. Raises as `model_fingerprint`, and `EngineError` (LOAD) when the patch cannot be
+    read.
     """
     described = settings_to_json(settings)
     del described["model"]
@@ -160,6 +167,7 @@ def engine_fingerprint(
         "settings": described,
         "model": model_fingerprint(Path(settings.model), cache),
         "installed": dict(installed),
+        **({} if environment is None else {"environment": dict(environment)}),
         "patch": patch_hash,
         "harness": harness_fingerprint(),
     }

@@ -9,12 +9,22 @@ from pathlib import Path
 import pytest
 from _pytest.terminal import TerminalReporter
 
+from harness.environments.store import Environments
 from harness.errors import CaseFileError, CheckFailed, HarnessError
 from harness.fixtures import accepted, agreement, recording, rows, tolerances, verify
 from harness.reports.outcomes import Outcomes
 from harness.reports.progress import ProgressLine
 from harness.reports.table import render_table
-from harness.run import COLUMNS, RUN, Run, recordings_folder, run_again, run_id, subject_of
+from harness.run import (
+    COLUMNS,
+    RUN,
+    Run,
+    environments_folder,
+    recordings_folder,
+    run_again,
+    run_id,
+    subject_of,
+)
 from harness.scoring import Scoring
 from harness.subjects import SELECTIONS, Subject
 
@@ -57,6 +67,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="folder of recordings, logs and full logits; default: .harness",
     )
+    group.addoption(
+        "--environments",
+        dest="harness_environments",
+        type=Path,
+        metavar="DIR",
+        help="folder of the environments made for engines; default: in the user's cache folder",
+    )
     group.addoption("--fresh", dest="harness_fresh", action="store_true", help="make all recordings again")
     group.addoption(
         "--keep-logits",
@@ -75,9 +92,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("harness_cases") is not None and not _names_tests(config):
         config.args[:] = [str(_SUITE)]
     progress = config.stash[_PROGRESS] = ProgressLine(config)
+    this_run = run_id(config)
+    environments = Environments(environments_folder(config), run_id=this_run)
+    config.add_cleanup(environments.close)
     scoring = Scoring(
         recordings_folder(config),
-        run_id=run_id(config),
+        environments=environments,
+        run_id=this_run,
         fresh=config.getoption("harness_fresh"),
         show=progress.show,
     )

@@ -15,12 +15,13 @@ from typing import Any
 from harness.case_problems import Location, ProblemList, describe, nearest, shown
 from harness.cases import Suite, check_marks
 from harness.engines.contract import EngineSettings, Json
+from harness.environments.request import EnvironmentRequest, check_environment, environment_request
 from harness.schemas.profiles import Options, ProfilesFile
 from harness.schemas.validation import Broken, validate
 from harness.yaml_document import Document, Steps
 from harness.yaml_source import read_document
 
-__all__ = ["EngineSpec", "Profile", "load_profiles", "read_profiles"]
+__all__ = ["EngineSpec", "Profile", "load_profiles", "paths_of", "read_profiles"]
 
 _PATHS = {"torch": ("forward", "generate"), "lmdeploy": ("two-stage", "captured", "scored", "top-k")}
 _TURBOMIND_PATHS = ("generation", "two-stage")
@@ -44,16 +45,18 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 class EngineSpec:
     """An engine of a profile and how its worker is to be run.
 
-    ``python`` is the absolute path of an interpreter and ``patch`` that of a Python file to execute before
-    the engine is imported. ``load_seconds`` and ``case_seconds`` are the worker's deadlines. Where
-    ``settings.model`` is a hub id, ``revision`` is a commit, tag or branch of it.
+    ``python`` is the absolute path of an interpreter, or None where ``environment`` says what one is to be
+    made of (see `harness.environments`). ``patch`` is the path of a Python file to execute before the engine
+    is imported. ``load_seconds`` and ``case_seconds`` are the worker's deadlines. Where ``settings.model`` is
+    a hub id, ``revision`` is a commit, tag or branch of it.
     """
 
     name: str
     settings: EngineSettings
     location: Location = field(compare=False)
     revision: str | None = None
-    python: str = sys.executable
+    python: str | None = sys.executable
+    environment: EnvironmentRequest | None = None
     patch: Path | None = None
     load_seconds: float = _DEFAULT_DEADLINES["load"]
     case_seconds: float = _DEFAULT_DEADLINES["case"]
@@ -76,6 +79,11 @@ class Profile:
     system: str | None = None
     marks: tuple[str, ...] = ()
     tolerances: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+
+def paths_of(kind: str) -> tuple[str, ...]:
+    """All ways to the logits that an engine of this kind may have; loading it tells which it has."""
+    return _PATHS[kind]
 
 
 def load_profiles(path: Path, suites: Sequence[Suite]) -> tuple[Profile, ...]:
@@ -166,6 +174,7 @@ class _Checks:
         if self._sound(steps, entry, "python") and _interpreter(entry["python"], here) is None:
             allowed = "an executable Python: a path, or the name of a command on PATH"
             self._document.add((*steps, "python"), f"{entry['python']!r}, which cannot be executed", allowed)
+        check_environment(self._document, steps, entry, lambda field: self._sound(steps, entry, field))
         if self._sound(steps, entry, "patch"):
             patch = _absolute(entry["patch"], here)
             if patch.suffix != ".py" or not patch.is_file():
@@ -273,6 +282,8 @@ def _engine(
     model = merged["model"] if _is_hub_id(merged["model"], here) else str(_absolute(merged["model"], here))
     # A revision says something of the model that it stands beside.
     revision = entry.get("revision", None if "model" in entry else shared.get("revision"))
+    environment = environment_request(entry, here)
+    python = (_interpreter(entry["python"], here) if "python" in entry else None) or sys.executable
     return EngineSpec(
         name=name,
         settings=EngineSettings(
@@ -288,7 +299,8 @@ def _engine(
         ),
         location=location,
         revision=revision,
-        python=(_interpreter(entry["python"], here) if "python" in entry else None) or sys.executable,
+        python=python if environment is None else None,
+        environment=environment,
         patch=_absolute(entry["patch"], here) if "patch" in entry else None,
         load_seconds=deadlines["load"],
         case_seconds=deadlines["case"],

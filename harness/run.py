@@ -15,6 +15,7 @@ from harness.case_folder import Loaded, load
 from harness.cases import Case
 from harness.checks.agreement import Agreed
 from harness.checks.result import Result
+from harness.checks.same_question import SameQuestion
 from harness.errors import EngineError
 from harness.recordings import Recording
 from harness.reports.device import device_line
@@ -32,6 +33,7 @@ DEFAULT_RECORDINGS = ".harness"
 # The table's columns for the tests of the suite, in this order.
 COLUMNS = {
     "test_expected_letter": "letter",
+    "test_same_question": "question",
     "test_engines_agree": "agree",
     "test_stages_consistent": "stages",
     "test_top_k_matches_full": "top-k",
@@ -131,7 +133,7 @@ class Run:
 
     def recordings_of(self, subject: Subject, result: Result) -> list[Recording]:
         """The recordings that a result is about, the reference first."""
-        about = [subject.reference(), subject] if isinstance(result, Agreed) else [subject]
+        about = [subject.reference(), subject] if isinstance(result, Agreed | SameQuestion) else [subject]
         return [self.scoring.recording(one) for one in about]
 
     def dtype(self, subject: Subject) -> str:
@@ -189,7 +191,7 @@ def run_again(item: pytest.Item) -> str:
         words = ["pytest", f"{near}::{item.name}"]
     else:
         words = ["pytest", "--pyargs", f"harness.suite.{where.stem}::{item.name}"]
-    for option in ("cases", "snapshots", "recordings"):
+    for option in ("cases", "snapshots", "recordings", "environments"):
         if (given := config.getoption(f"harness_{option}")) is not None:
             words.append(f"--{option}={given}")
     if item.get_closest_marker("gpu"):
@@ -206,6 +208,12 @@ def run_id(config: pytest.Config) -> str:
 def recordings_folder(config: pytest.Config) -> Path:
     """Where recordings are kept: ``--recordings``, or ``.harness`` in the home folder (see `_home`)."""
     return _folder(config, "recordings", _home(config) / DEFAULT_RECORDINGS)
+
+
+def environments_folder(config: pytest.Config) -> Path | None:
+    """Where environments are made: ``--environments``, or None for the user's cache folder."""
+    given: Path | None = config.getoption("harness_environments")
+    return None if given is None else config.invocation_params.dir / given
 
 
 def _home(config: pytest.Config) -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.checks.agreement import Agreement, compare, row_belongs
 from harness.checks.full_vocabulary import FullVocabulary
 from harness.engines.contract import EngineSettings, Json, Reading, Row
+from harness.environments.store import Environments
 from harness.errors import EngineError, ErrorKind
 from harness.fingerprint import engine_fingerprint, image_fingerprint, recording_key
 from harness.recordings import Recording, RecordingStore
@@ -34,7 +35,10 @@ def _has_row(reading: Reading) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class EngineProgress:
-    """How far one engine is: ``done`` of ``total`` missing recordings; ``reused`` were there before."""
+    """How far one engine is: ``done`` of ``total`` missing recordings; ``reused`` were there before.
+
+    ``note`` is about the phase and changes within it, such as the seconds that it has taken.
+    """
 
     engine: str
     phase: str
@@ -42,12 +46,14 @@ class EngineProgress:
     total: int
     reused: int
     errors: int
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Engine:
     """An engine as it will run: the model's folder is local, the fingerprint is from before loading."""
 
+    python: str
     settings: EngineSettings
     fingerprint: dict[str, Json]
 
@@ -65,13 +71,21 @@ class Scoring:
     """Makes the missing recordings of a test run and hands out all of them.
 
     ``root`` holds journals, full rows and logs. ``run_id`` is shared by the processes of one run. ``fresh``
-    accepts only recordings made by this run. ``show`` is called with the progress.
+    accepts only recordings made by this run. ``show`` is called with the progress. ``environments`` has the
+    environments of engines whose profile names requirements.
     """
 
     def __init__(
-        self, root: Path, *, run_id: str, fresh: bool, show: Callable[[EngineProgress], None]
+        self,
+        root: Path,
+        *,
+        run_id: str,
+        fresh: bool,
+        show: Callable[[EngineProgress], None],
+        environments: Environments | None = None,
     ) -> None:
         """Touches nothing yet."""
+        self._environments = Environments(run_id=run_id) if environments is None else environments
         self.store = RecordingStore(root)
         self._root = root
         self._run_id = run_id
@@ -145,6 +159,10 @@ class Scoring:
             return None
         return self.store.load_row(recording.key, readings[0].path)
 
+    def job(self, subject: Subject) -> Job:
+        """How the subject's engine is run for its recordings; raises `EngineError` if it is not there."""
+        return self._job(_Plan(subject.engine_label, self._engine(subject), {subject.id: subject}))
+
     def agreement(self, subject: Subject) -> Agreement:
         """The subject's recording beside its reference's, with full-vocabulary metrics from rows or journal.
 
@@ -180,14 +198,25 @@ class Scoring:
     def _described(self, subject: Subject) -> _Engine:
         spec = subject.engine
         settings = spec.settings
+
+        def show(phase: str, note: str) -> None:
+            self._show(EngineProgress(subject.engine_label, phase, 0, 0, 0, 0, note))
+
+        python = self._environments.interpreter(subject.engine_label, spec, show)
         if not Path(settings.model).is_absolute():  # a hub id
-            found = find_model(spec.python, settings.model, revision=spec.revision)
+            found = find_model(python.path, settings.model, revision=spec.revision)
             settings = replace(settings, model=str(found["folder"]))
         cache = self._root / "cache"
-        if spec.python not in self._installed:  # engines often share an interpreter
-            self._installed[spec.python] = probe(spec.python, cache=cache)
-        installed = self._installed[spec.python]
-        return _Engine(settings, engine_fingerprint(settings, installed, patch=spec.patch, cache=cache))
+        if python.path not in self._installed:  # engines often share an interpreter
+            self._installed[python.path] = probe(python.path, cache=cache)
+        fingerprint = engine_fingerprint(
+            settings,
+            self._installed[python.path],
+            patch=spec.patch,
+            cache=cache,
+            environment=python.fingerprint,
+        )
+        return _Engine(python.path, settings, fingerprint)
 
     def _wanted_with_rows(self, compared: Iterable[Subject]) -> set[str]:
         wanted: set[str] = set()
@@ -237,8 +266,10 @@ class Scoring:
         fingerprint: Mapping[str, Json] = plan.engine.fingerprint
         requests = [(key, request_for(subject.case, subject.profile)) for key, subject in missing.items()]
         phase = "starting"
+        job = self._job(plan)
+        job.log.unlink(missing_ok=True)  # workers append to it; an earlier run's lines would mislead
         # closing: the worker ends with the run, however that is left, not when Python gets round to it.
-        with closing(run(self._job(plan), requests)) as events:
+        with closing(run(job, requests)) as events:
             for event in events:
                 match event:
                     case Loaded():
@@ -265,9 +296,8 @@ class Scoring:
     def _job(self, plan: _Plan) -> Job:
         spec = next(iter(plan.subjects.values())).engine
         log = self._root / "logs" / f"{plan.label}.log"
-        log.unlink(missing_ok=True)  # workers append to it; an earlier run's lines would mislead
         return Job(
-            python=spec.python,
+            python=plan.engine.python,
             settings=plan.engine.settings,
             load_seconds=spec.load_seconds,
             case_seconds=spec.case_seconds,

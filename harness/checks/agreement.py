@@ -1,4 +1,7 @@
-"""Two engines' answers to one case side by side: `compare` takes the numbers, `judge` knows the limits."""
+"""Two engines' answers to one case side by side: `compare` takes the numbers, `judge` knows the limits.
+
+Before the numbers comes the question: where the two were not asked the same, that is told first.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ from typing import ClassVar
 import numpy as np
 
 from harness.checks.answers import Parting, by_text, id_text, letter_probabilities, parting, top_index
+from harness.checks.causes import QuestionDifference
 from harness.checks.full_vocabulary import FullVocabulary, compare_rows
 from harness.checks.intervals import Interval, apart, letter_intervals, overlapping
+from harness.checks.question import compare_questions
 from harness.checks.result import Finding, Metric, Result
 from harness.checks.undecided import over_limit_or_undecided
 from harness.distributions import logsumexp, total_variation
@@ -63,8 +68,9 @@ class Agreement:
     change of any letter's probability. ``worst`` is the largest change of one, ``worst_letter`` its index.
     These three are None unless both sides reached the letter. Where a reading is partial they are the most
     that the difference can be, and ``least`` and ``least_total_variation`` the least. ``full`` is None where
-    rows are missing. ``generated`` and ``prompt`` say where the ids part, None if they are equal or not told;
-    ``texts`` is what the two wrote where it differs and ids are not told.
+    rows are missing. ``generated`` says where the ids part, None if they are equal or not told; ``texts`` is
+    what the two wrote where it differs and ids are not told. ``question`` is what differs between the
+    questions that the two were asked (each in its side's answer), root causes first.
     """
 
     case: str
@@ -78,7 +84,7 @@ class Agreement:
     least_total_variation: float | None
     full: FullVocabulary | None
     generated: Parting | None
-    prompt: Parting | None
+    question: tuple[QuestionDifference, ...]
     texts: tuple[str, str] | None = None
 
     @property
@@ -140,7 +146,7 @@ def compare(
         least_total_variation=least_distance,
         full=full,
         generated=parting(a.answer.generated_ids, b.answer.generated_ids) if told else None,
-        prompt=parting(a.answer.prompt_ids, b.answer.prompt_ids) if told else None,
+        question=compare_questions(a.answer, b.answer, names=(a.engine, b.engine)),
         texts=texts if not told and texts[0] != texts[1] else None,
     )
 
@@ -155,12 +161,13 @@ def judge(agreement: Agreement, tolerances: Tolerances) -> Agreed:
     a, b = agreement.a, agreement.b
     findings: list[Finding] = []
     notes: list[str] = []
-    if agreement.prompt is not None:
+    if causes := [each.title for each in agreement.question if not each.note]:
         text = (
-            f"the ids that entered the models part {agreement.prompt}; the engines were asked different "
-            "questions, so look at chat template, system text and image first"
+            f"the engines were asked different questions: {', '.join(causes)} (test_same_question shows "
+            "them); what follows compares answers to different questions"
         )
-        findings.append(Finding("prompt ids", None, None, text))
+        findings.append(Finding("question", None, None, text))
+    notes += [f"question: {each.title}: {each.text}" for each in agreement.question if each.note]
     for side in (a, b):
         if not side.reached:
             text = f"{side.engine} never reached the letter: it wrote {side.answer.text!r}"

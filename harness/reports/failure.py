@@ -9,9 +9,11 @@ from collections.abc import Iterator, Sequence
 from harness.checks.expected_letter import ExpectedLetter
 from harness.checks.intervals import Interval, letter_intervals
 from harness.checks.result import Metric, Result
+from harness.checks.same_question import SameQuestion
 from harness.recordings import Recording
 from harness.reports.bars import Column, side_by_side
 from harness.reports.device import device_line
+from harness.reports.question import question_lines
 
 __all__ = ["WIDTH", "render_failure"]
 
@@ -31,8 +33,9 @@ def render_failure(result: Result, *, location: str, recordings: Sequence[Record
     for note in result.notes:
         lines += _wrapped(f"note: {note}", first="    ")
     expected = result.expected if isinstance(result, ExpectedLetter) else None
-    columns = _columns(result, recordings)
-    if columns:
+    if isinstance(result, SameQuestion):
+        lines += ["", *question_lines(result, width=WIDTH)]
+    elif columns := _columns(result, recordings):
         lines += ["", *side_by_side(result.letters, columns, expected=expected)]
     limited = [metric for metric in result.metrics if metric.limit is not None]
     if limited:

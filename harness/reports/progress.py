@@ -58,4 +58,5 @@ def describe(progress: EngineProgress) -> str:
         return f"{progress.engine}: {', '.join(parts)}"
     count = f" {progress.done}/{progress.total}" if progress.total else ""
     errors = f", {progress.errors} errors" if progress.errors else ""
-    return f"{progress.engine}: {progress.phase}{count}{errors} ..."
+    note = f" ({progress.note})" if progress.note else ""
+    return f"{progress.engine}: {progress.phase}{count}{errors}{note} ..."

@@ -11,12 +11,14 @@ __all__ = [
     "MEANINGS",
     "SUITE_NAME",
     "CaseId",
+    "Day",
     "EngineName",
     "FileModel",
     "Letter",
     "Mark",
     "NonBlank",
     "ProfileName",
+    "PythonVersion",
     "SuiteName",
     "Tag",
     "Tolerances",
@@ -31,6 +33,8 @@ _CASE_ID = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 SUITE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"
 _PROFILE_NAME = r"^[A-Za-z0-9_]+(-[A-Za-z0-9_]+)*$"
 _ENGINE_NAME = r"^[A-Za-z0-9_]+$"
+_DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+_PYTHON_VERSION = r"^3\.[0-9]{1,3}(\.[0-9]{1,3})?$"
 
 # What each pattern allows. Test ids read suite.case-profile-engine: with no dot in a suite's name and no
 # hyphen in an engine's, both ends can be told from the middle.
@@ -43,6 +47,8 @@ MEANINGS = {
     SUITE_NAME: "letters, digits, _ and -, not beginning with - (the name is part of test ids)",
     _PROFILE_NAME: "letters, digits and _, with single - between them (the name is part of test ids)",
     _ENGINE_NAME: "letters, digits and _ (the name is part of test ids, where - comes before it)",
+    _DAY: "a day such as 2026-06-01",
+    _PYTHON_VERSION: "a version of Python such as '3.11'",
 }
 
 # Ids become names of files under snapshots/, of which most file systems take 255 bytes.
@@ -53,6 +59,8 @@ Mark = Annotated[str, Field(pattern=_MARK, max_length=60)]
 CaseId = Annotated[str, Field(pattern=_CASE_ID, max_length=100)]
 ProfileName = Annotated[str, Field(pattern=_PROFILE_NAME, max_length=50)]
 EngineName = Annotated[str, Field(pattern=_ENGINE_NAME, max_length=30)]
+Day = Annotated[str, Field(pattern=_DAY)]
+PythonVersion = Annotated[str, Field(pattern=_PYTHON_VERSION)]
 SuiteName = Annotated[str, Field(pattern=SUITE_NAME, max_length=50)]
 _Tolerance = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

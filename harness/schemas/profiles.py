@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from harness.schemas.fields import (
+    Day,
     EngineName,
     FileModel,
     Mark,
     NonBlank,
     ProfileName,
+    PythonVersion,
     SuiteName,
     Tolerances,
     optional,
@@ -90,6 +92,17 @@ class EngineEntry(_EngineDefaults):
     python: NonBlank = optional(
         "Interpreter to run the engine in: a path, relative to this file's folder, or the name of a command; "
         "that of pytest if left out."
+    )
+    requirements: Annotated[list[NonBlank], Field(min_length=1)] = optional(
+        "What to install in an environment that is made for the engine, in place of `python`: requirements "
+        "such as lmdeploy==0.12.3, NAME @ LOCATION, URLs, or paths relative to this file's folder."
+    )
+    as_of: Day = optional(
+        "Day, such as 2026-06-01: `requirements` are resolved as on that day; as on the day on which it is "
+        "first made if left out."
+    )
+    python_version: PythonVersion = optional(
+        "Python of the environment, such as '3.11' (in quotes); that of pytest if left out."
     )
     patch: NonBlank = optional(
         "Python file, relative to this file's folder, executed in the worker before the engine is imported."

@@ -9,5 +9,9 @@ from harness.tolerances import Tolerances
 
 @pytest.mark.subjects("compared")
 def test_engines_agree(agreement: Agreement, tolerances: Tolerances, verify: Verify) -> None:
-    """Letters and full vocabulary have the same distribution within tolerance, and the same ids come out."""
+    """Letters and full vocabulary have the same distribution within tolerance, and the same ids come out.
+
+    Where the two were asked different questions, that is named first as the cause; `test_same_question` tells
+    it in full.
+    """
     verify(judge(agreement, tolerances))

@@ -13,7 +13,7 @@ from harness.engines.contract import Json
 from harness.errors import EngineError, ErrorKind
 from harness.workers.process import no_interpreter, worker_environment
 
-__all__ = ["PACKAGES", "find_model", "probe"]
+__all__ = ["PACKAGES", "ask", "find_model", "probe"]
 
 _SCRIPT = Path(__file__).with_name("interpreter_report.py")
 
@@ -47,7 +47,7 @@ def probe(
         "sources": list(sources),
         "cache": None if cache is None else str(cache),
     }
-    return _ask(python, order, seconds)
+    return ask(python, order, seconds)
 
 
 def find_model(
@@ -63,11 +63,15 @@ def find_model(
     Raises:
         EngineError: LOAD, there is no such model, or it cannot be had from here.
     """
-    return _ask(python, {"model": model, "revision": revision}, seconds)
+    return ask(python, {"model": model, "revision": revision}, seconds)
 
 
-def _ask(python: str, order: dict[str, Any], seconds: float) -> dict[str, Json]:
-    command = [python, os.fspath(_SCRIPT), json.dumps(order)]
+def ask(python: str, order: dict[str, Any], seconds: float, *, script: Path = _SCRIPT) -> dict[str, Json]:
+    """Run ``script`` in an interpreter with ``order`` as JSON; the object that it prints last, as JSON.
+
+    Raises `EngineError` (LOAD) when there is no such interpreter, it fails, or its answer holds an ``error``.
+    """
+    command = [python, os.fspath(script), json.dumps(order)]
     try:
         done = subprocess.run(
             command,

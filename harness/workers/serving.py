@@ -40,6 +40,15 @@ REQUIREMENTS = {
 }
 """What each kind of engine needs in its interpreter, as the extras of the same names say."""
 
+LOADED_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "torch": ("transformers.AutoModelForImageTextToText", "transformers.AutoProcessor"),
+    "lmdeploy": ("lmdeploy.pipeline", "lmdeploy.GenerationConfig", "lmdeploy.PytorchEngineConfig"),
+}
+"""What each kind of engine cannot do without in its library, whatever the version."""
+
+ENVIRONMENT_MARKER: Final = "harness-environment.json"
+"""A file in environments that the harness made (see `harness.environments`)."""
+
 _IN_REQUIREMENTS = {"PIL", "jinja2", "lmdeploy", "numpy", "torch", "torchvision", "transformers"}
 _OUT_OF_MEMORY_TEXTS = (
     "out of memory",
@@ -202,7 +211,11 @@ def _refusal(kind: str, error: BaseException) -> dict[str, str]:
     if isinstance(error, ModuleNotFoundError) and error.name:
         root = error.name.partition(".")[0]
         wanted = REQUIREMENTS[kind] if kind in REQUIREMENTS and root in _IN_REQUIREMENTS else (root,)
-        words += f"; install it with: {shlex.join([sys.executable, '-m', 'pip', 'install', *wanted])}"
+        # An environment that the harness made has no pip, and others may share it.
+        if Path(sys.prefix, ENVIRONMENT_MARKER).exists():
+            words += f"; add to the engine's `requirements` in profiles.yaml: {', '.join(wanted)}"
+        else:
+            words += f"; install it with: {shlex.join([sys.executable, '-m', 'pip', 'install', *wanted])}"
     return {"kind": ErrorKind.LOAD, "message": words}
 
 

@@ -132,8 +132,8 @@ def test_prompts_that_differ_are_named_first(side_by_side: Compare, rows: Any) -
     moved = rows.copy()
     moved[0, 10] = 9.0
     result = judge(side_by_side(rows, moved, prompt_ids=(1, 9, 3, 4)), FLOAT32)
-    assert result.findings[0].metric == "prompt ids"
-    assert "at position 1: id 2 against id 9 (lengths 3 and 4)" in result.findings[0].text
+    assert result.findings[0].metric == "question"
+    assert "different questions: token ids (test_same_question" in result.findings[0].text
 
 
 def test_missing_rows_fail_and_say_what_to_do(side_by_side: Compare, rows: Any) -> None:

@@ -35,11 +35,10 @@ class Planted:
         with self.edit("profiles.yaml") as profiles:
             profiles["profiles"]["embedded"]["engines"][name] |= changes
 
-    def other_model(self) -> Path:
-        """A copy of the model beside it; as `model` of an engine it is `models/other`."""
-        return Path(
-            shutil.copytree(self.folder / "cases/models/embedded", self.folder / "cases/models/other")
-        )
+    def other_model(self, name: str = "other") -> Path:
+        """A copy of the model beside it; as `model` of an engine it is `models/NAME`."""
+        models = self.folder / "cases/models"
+        return Path(shutil.copytree(models / "embedded", models / name))
 
 
 class _Edited:
@@ -82,9 +81,15 @@ def accepted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def planted(pytester: pytest.Pytester, accepted: Path, monkeypatch: pytest.MonkeyPatch) -> Planted:
+def unaccepted(pytester: pytest.Pytester, accepted: Path, monkeypatch: pytest.MonkeyPatch) -> Planted:
+    """The cases without snapshots, for what is to be seen without them."""
     monkeypatch.setenv("COLUMNS", "160")
-    planted = Planted(pytester, accepted)
+    return Planted(pytester, accepted)
+
+
+@pytest.fixture
+def planted(unaccepted: Planted, accepted: Path) -> Planted:
+    planted = unaccepted
     if not any((accepted / "snapshots").iterdir()):
         result = planted.run("-k", "matches_snapshot", "--snapshot-update")
         assert result.ret == 0

@@ -70,9 +70,14 @@ def test_changed_template(planted: Planted) -> None:
     template = planted.other_model() / "chat_template.jinja"
     template.write_text("{{ 'Look: ' }}" + template.read_text())
     planted.engine("lmdeploy", model="models/other")
-    result = planted.run("-k", "engines_agree")
-    assert failing_checks(result) == {"test_engines_agree"}
-    result.stdout.fnmatch_lines(["*prompt ids: the ids that entered the models part at position 0*"])
+    result = planted.run("-k", "engines_agree or same_question")
+    assert failing_checks(result) == {"test_engines_agree", "test_same_question"}
+    result.stdout.fnmatch_lines(
+        [
+            "*question: the engines were asked different questions: another chat template (test_same*",
+            "*another chat template: 'Look: *' in embedded-torch*",
+        ]
+    )
 
 
 def test_top_k_taken_after_temperature(planted: Planted) -> None:

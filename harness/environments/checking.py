@@ -1,0 +1,114 @@
+"""Whether an interpreter can load an engine, and what mends it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from harness.environments.store import Environments
+from harness.errors import EngineError
+from harness.profiles import EngineSpec
+from harness.workers.interpreter import ask
+from harness.workers.serving import LOADED_NAMES, REQUIREMENTS
+
+__all__ = ["Loadable", "check_loadable"]
+
+_SCRIPT = Path(__file__).with_name("loadable_report.py")
+_OLDEST_PYTHON = (3, 11)
+_MODULES = {"pillow": "PIL"}  # where a package's module is named otherwise
+_SECONDS = 600.0  # the first import of gigabytes from a cold disk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loadable:
+    """Whether an engine could be loaded.
+
+    ``found`` maps Python and packages to versions. ``missing`` holds what stands in the way, ``notes`` what
+    may, and ``mend`` is the command, or the change, that puts it right.
+    """
+
+    python: str | None
+    found: Mapping[str, str]
+    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    mend: str = ""
+
+    def __bool__(self) -> bool:
+        """Whether nothing is missing."""
+        return not self.missing
+
+
+def check_loadable(label: str, spec: EngineSpec, environments: Environments) -> Loadable:
+    """Try in an engine's interpreter what the engine needs; its environment is not made for it."""
+    python = spec.python
+    if spec.environment is not None:
+        lock = environments.known_lock(spec.environment)
+        if lock is None or environments.folder.marker(lock.id) is None:
+            make = environments.command_to_make(label, spec.location)
+            return Loadable(python=None, found={}, missing=("its environment, which is not made",), mend=make)
+        python = str(environments.folder.python(lock.id))
+    requirements = [Requirement(text) for text in REQUIREMENTS.get(spec.settings.kind, ())]
+    packages = {r.name: _MODULES.get(r.name, r.name) for r in requirements}
+    order = {
+        "packages": {"numpy": "numpy", **packages},
+        "names": list(LOADED_NAMES.get(spec.settings.kind, ())),
+        "cuda": spec.settings.device == "cuda" and spec.settings.kind in LOADED_NAMES,
+    }
+    try:
+        told = ask(str(python), order, _SECONDS, script=_SCRIPT)
+    except EngineError as error:
+        return Loadable(
+            python=python, found={}, missing=(str(error),), mend=f"see `python` at {spec.location}"
+        )
+    return _judged(str(python), spec, requirements, told)
+
+
+def _judged(
+    python: str, spec: EngineSpec, requirements: list[Requirement], told: Mapping[str, Any]
+) -> Loadable:
+    found = {"Python": told["python"]}
+    missing, notes, install = [], [], []
+    wanted = {requirement.name: requirement for requirement in requirements}
+    if tuple(map(int, re.findall(r"\d+", told["python"])[:2])) < _OLDEST_PYTHON:
+        oldest = ".".join(map(str, _OLDEST_PYTHON))
+        missing.append(f"Python {oldest} or newer; found {told['python']}")
+    for name, package in told["packages"].items():
+        version, error = package["version"], package["error"]
+        if version is not None:
+            found[name] = version
+        if error is not None:
+            missing.append(f"{name}: {error}")
+            install.append(str(wanted.get(name, name)))
+        elif (
+            name in wanted
+            and version is not None
+            and not wanted[name].specifier.contains(version, prereleases=True)
+        ):
+            notes.append(
+                f"{name} {version} is outside of what the harness is tested with: {wanted[name].specifier}"
+            )
+    broken = {name.partition(".")[0] for name, error in told["names"].items() if error}
+    if not install:  # else it is known already
+        missing += [f"{name}: {error}" for name, error in told["names"].items() if error]
+        install += [str(wanted.get(name, name)) for name in sorted(broken)]
+    mend = _install(python, spec, install)
+    if told["cuda"]:
+        missing.append(f"an NVIDIA GPU, for `device: cuda`: {told['cuda']}")
+        mend = mend or "nvidia-smi shows what the driver sees; or say `device: cpu`"
+    if missing and not mend:
+        mend = f"name another `python` or `python_version` at {spec.location}"
+    return Loadable(python=python, found=found, missing=tuple(missing), notes=tuple(notes), mend=mend)
+
+
+def _install(python: str, spec: EngineSpec, install: list[str]) -> str:
+    if not install:
+        return ""
+    if spec.environment is None:
+        return shlex.join([python, "-m", "pip", "install", *install])
+    return f"add to `requirements` at {spec.location}: {', '.join(install)}"
