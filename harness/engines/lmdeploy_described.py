@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["described", "hub_tokenizer", "probe_image", "takes_images"]
+__all__ = [
+    "described",
+    "hub_tokenizer",
+    "plain",
+    "probe_image",
+    "takes_images",
+    "templates",
+    "where_it_runs",
+]
 
 _UNVERIFIED: Final = (
     "read in LMDeploy's sources and tested against stand-ins of them; not verified on a GPU by the harness"
@@ -31,23 +39,31 @@ def described(settings: EngineSettings, engine: Core, tokenizer: PreTrainedToken
 
     Raises EngineError(LOAD) where LMDeploy took another dtype than was asked for.
     """
+    config = vars(engine.backend_config)
+    return {
+        **where_it_runs(settings),
+        **templates(engine, tokenizer),
+        "dtype": _dtype(settings, engine),
+        "verified": f"on a CPU, with LMDeploy {version()}" if settings.device == "cpu" else _UNVERIFIED,
+        "engine_config": {name: plain(config[name]) for name in sorted(config) if not name.startswith("_")},
+    }
+
+
+def where_it_runs(settings: EngineSettings) -> dict[str, Json]:
+    """The device, of which a CPU is never shown as a GPU."""
     import torch
 
     on_cpu = settings.device == "cpu"
-    template = getattr(tokenizer, "chat_template", None)
-    config = vars(engine.backend_config)
+    plug_in = f"CPU device plug-in ({lmdeploy_on_cpu.processor_name()})"
+    return {"device": plug_in if on_cpu else torch.cuda.get_device_name(), "device_plugin": on_cpu}
+
+
+def templates(engine: Core, tokenizer: PreTrainedTokenizerBase) -> dict[str, Json]:
+    """LMDeploy's chat template by its class, and the tokenizer's by its hash."""
+    template = json.dumps(getattr(tokenizer, "chat_template", None), sort_keys=True)
     return {
-        "device": (
-            f"CPU device plug-in ({lmdeploy_on_cpu.processor_name()})"
-            if on_cpu
-            else torch.cuda.get_device_name()
-        ),
-        "device_plugin": on_cpu,
-        "dtype": _dtype(settings, engine),
-        "verified": f"on a CPU, with LMDeploy {version()}" if on_cpu else _UNVERIFIED,
-        "engine_config": {name: _plain(config[name]) for name in sorted(config) if not name.startswith("_")},
         "chat_template": type(engine.chat_template).__name__,
-        "template_sha256": hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest(),
+        "template_sha256": hashlib.sha256(template.encode()).hexdigest(),
     }
 
 
@@ -104,7 +120,7 @@ def _automatic(model: Path) -> str:
     return "bfloat16" if "bfloat16" in names else "float16"
 
 
-def _plain(value: object) -> Json:
+def plain(value: object) -> Json:
     """An engine option as JSON; in words what is not data, such as an enumeration."""
     if value is None or isinstance(value, bool | float | str):
         return value

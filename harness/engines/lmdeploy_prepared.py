@@ -51,7 +51,7 @@ def called_messages(
 ) -> Messages:
     """The messages to call a pipeline with; without an image, as plain text.
 
-    For a model that takes text only, 0.5 does not look into a list of pieces, and 0.6 to 0.9 at its first only.
+    For a model of text only, 0.5 does not look into a list of pieces, and 0.6 to 0.9 at its first only.
     """
     conversation = messages(request, image, image_options)
     if image is None:

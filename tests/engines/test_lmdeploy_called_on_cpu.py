@@ -1,4 +1,4 @@
-"""The called pipeline on the real PyTorch engine and the CPU device plug-in: what it shares with all versions.
+"""The called pipeline on the real PyTorch engine, on a CPU: what it shares with all versions.
 
 The engine runs once, in a process of its own (lmdeploy_called_scenarios.py). No evidence about a GPU.
 """
