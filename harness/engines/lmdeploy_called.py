@@ -22,6 +22,7 @@ from harness.engines.lmdeploy_first_pass import WAYS, FirstPass, Generated
 from harness.engines.lmdeploy_options import PYTORCH, STEPWISE, TWO_STAGE, stage_two
 from harness.engines.lmdeploy_prepared import IMAGE_TOKEN, Prepared, called_messages, prompt_source
 from harness.engines.lmdeploy_prompts import check_length, open_image, placeholder_id
+from harness.engines.lmdeploy_pytorch import is_out_of_memory
 from harness.engines.lmdeploy_second_pass import second_pass
 from harness.engines.lmdeploy_tiles import image_options
 from harness.engines.lmdeploy_turbomind import NO_TOP_K, TURBOMIND
@@ -130,6 +131,13 @@ class CalledPipeline:
                 f"{version()} reports no log-probabilities. Write 'top_k: 0' for this engine in the profile; "
                 "its paths give the whole distribution",
             )
+        width = getattr(getattr(self._core.engine, "model_config", None), "vocab_size", None)
+        if isinstance(width, int) and self._settings.top_k > width:
+            raise EngineError(
+                ErrorKind.UNSUPPORTED,
+                f"top_k: found {self._settings.top_k}; allowed: 0 to {width}, the vocabulary (more would "
+                "end LMDeploy's engine loop). Set top_k of this engine in the profile",
+            )
 
     def _probe(self) -> dict[str, Json]:
         """One token, of an image where the model takes one: one row from each path, equally wide."""
@@ -229,7 +237,14 @@ class CalledPipeline:
             )
         image = None if request.image is None else open_image(request.image)
         messages = called_messages(request, image, self._image_options)
-        prepared = self._source(messages)
+        try:
+            prepared = self._source(messages)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            raise EngineError(
+                ErrorKind.FAILED, f"LMDeploy cannot prepare the prompt: {type(error).__name__}: {error}"
+            ) from error
         if request.image is not None:
             self._check_image(prepared)
         text = prepared.text or self.tokenizer.decode(list(prepared.ids), skip_special_tokens=False)
@@ -261,7 +276,8 @@ class CalledPipeline:
         )
 
     def _check_image(self, prepared: Prepared) -> None:
-        if TWO_STAGE in self._paths and not prepared.has_image:
+        # What is prepared tells of its image wherever stage two could have it.
+        if TWO_STAGE in self._ways and not prepared.has_image:
             raise EngineError(
                 ErrorKind.FAILED,
                 "no image got into LMDeploy's engine: its chat template dropped it, or the model takes text "

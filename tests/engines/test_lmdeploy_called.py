@@ -345,6 +345,12 @@ def test_a_pytorch_engine_without_log_probabilities_says_so(bench: Bench) -> Non
         bench.load("0.8.0", "pytorch", top_k=20)
 
 
+def test_more_log_probabilities_than_there_are_are_refused(bench: Bench) -> None:
+    """They would end the PyTorch engine's loop."""
+    with pytest.raises(EngineError, match=rf"top_k: found {tiny.WIDTH + 1}; allowed: 0 to {tiny.WIDTH}"):
+        bench.load("0.11.1", "pytorch", top_k=tiny.WIDTH + 1)
+
+
 def test_python_files_of_the_model_are_not_run_unasked(bench: Bench) -> None:
     (bench.folder / "modeling_x.py").touch()
     with pytest.raises(EngineError, match=r"cannot be kept from running.*trust_remote_code: true"):
@@ -371,13 +377,25 @@ def test_a_case_that_is_wrong_fails_alone(bench: Bench, picture: str) -> None:
         replace(good, case="letters", letters=("A", "a")),
         replace(good, case="placeholder", prompt="an <IMAGE_TOKEN> of my own"),
     ]
-    outcomes = {outcome.case: outcome.result for outcome in bench.load("0.16.0").score([*wrong, good])}
+    engine = bench.load("0.16.0")
+    assert isinstance(engine, CalledPipeline)
+    real = engine._source
+
+    def source(conversation: Any) -> Any:
+        if "unpreparable" in str(conversation):
+            raise AssertionError("the number of <IMAGE_TOKEN> is not equal to input images")
+        return real(conversation)
+
+    engine._source = source
+    wrong.append(replace(good, case="unpreparable", prompt="unpreparable"))
+    outcomes = {outcome.case: outcome.result for outcome in engine.score([*wrong, good])}
 
     assert isinstance(outcomes["image"], Answer)
     for case, kind, words in [
         ("no-file", ErrorKind.FAILED, "/nowhere.png"),
         ("letters", ErrorKind.LETTERS, "letters: found"),
         ("placeholder", ErrorKind.FAILED, "<IMAGE_TOKEN>"),
+        ("unpreparable", ErrorKind.FAILED, "cannot prepare the prompt: AssertionError"),
     ]:
         result = outcomes[case]
         assert isinstance(result, Failure)

@@ -137,7 +137,7 @@ class Engine:
         self.tokenizer = tiny.Tokenizer()
         self.config = SimpleNamespace(model_config=SimpleNamespace(weight_type="float16"))
         if backend == "pytorch":
-            self.model_config = SimpleNamespace(dtype=torch.float16, hf_config=None)
+            self.model_config = SimpleNamespace(dtype=torch.float16, vocab_size=tiny.WIDTH)
 
     def create_instance(self) -> Instance:
         return Instance(self)
