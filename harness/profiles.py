@@ -29,6 +29,7 @@ _PATHS = {
     "lmdeploy": ("two-stage", "captured", "scored", "top-k"),
     "api": ("chat", "scored"),
 }
+_TURBOMIND_PATHS = ("generation", "two-stage")
 # LMDeploy's versions have different paths: the engine takes the best that it finds.
 _DEFAULT_PATHS: Mapping[str, tuple[str, ...]] = {"torch": ("forward",), "lmdeploy": (), "api": ("chat",)}
 _OPTIONS = {
@@ -209,10 +210,15 @@ class _Checks:
             # LMDeploy knows no float32 and turns it into float16 without a word.
             owner = steps if "dtype" in entry else steps[:2]
             self._document.add((*owner, "dtype"), "float32 for lmdeploy on cuda", "float16, bfloat16 or auto")
+        turbomind = kind == "lmdeploy" and _wants_turbomind(entry)
+        if turbomind and either.get("device", "cpu") != "cuda":
+            allowed = "pytorch, or turbomind beside device: cuda"
+            self._document.add((*steps, "options", "backend"), "turbomind on cpu", allowed)
         if self._sound(steps, entry, "paths"):
+            paths = _TURBOMIND_PATHS if turbomind else _PATHS[kind]
             for number, path in enumerate(entry["paths"]):
-                if path not in _PATHS[kind]:
-                    allowed = f"a path of {kind}: {', '.join(_PATHS[kind])}"
+                if path not in paths:
+                    allowed = f"a path of {'turbomind' if turbomind else kind}: {', '.join(paths)}"
                     self._document.add((*steps, "paths", number), describe(path), allowed)
                 elif path in entry["paths"][:number]:
                     found = f"{describe(path)} a second time"
@@ -223,6 +229,11 @@ class _Checks:
                     allowed = f"an option of {kind}: {', '.join(_OPTIONS[kind])}"
                     found = f"the option {describe(option)}"
                     self._document.add((*steps, "options", option), found, allowed, at_key=True)
+
+
+def _wants_turbomind(entry: Mapping[str, Any]) -> bool:
+    options = entry.get("options")
+    return isinstance(options, dict) and options.get("backend") == "turbomind"
 
 
 def _check_distinct_ids(document: Document, names: Sequence[str], suites: Sequence[Suite]) -> None:

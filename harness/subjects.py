@@ -48,7 +48,11 @@ class Subject:
 
 
 def _reports_log_probabilities(subject: Subject) -> bool:
-    return subject.engine.settings.kind == "lmdeploy" and subject.engine.settings.top_k > 0
+    settings = subject.engine.settings
+    # TurboMind's, under greedy decoding, are one token with 0.0: nothing that could be right or wrong.
+    return (
+        settings.kind == "lmdeploy" and settings.top_k > 0 and settings.options.get("backend") != "turbomind"
+    )
 
 
 SELECTIONS: Mapping[str, Callable[[Subject], bool]] = {

@@ -15,6 +15,7 @@ from harness.case_folder import load
 from harness.cases import Case, Location, Suite
 from harness.engines.contract import EngineSettings
 from harness.engines.lmdeploy_options import ENGINE_OPTIONS
+from harness.engines.lmdeploy_turbomind import TURBOMIND_OPTIONS
 from harness.errors import CaseFileError, Problem
 from harness.profiles import EngineSpec, Profile, load_profiles
 from harness.schemas.profiles import Options
@@ -335,11 +336,29 @@ RULES = {
         "a number",
     ),
     "deadline as one number": (engine("deadlines: §60"), "profiles.p.engines.e.deadlines", "60", "a mapping"),
+    "path of the other backend": (
+        engine("device: cuda, options: {backend: turbomind}, paths: [two-stage, §captured]", kind="lmdeploy"),
+        "profiles.p.engines.e.paths.1",
+        "'captured'",
+        "a path of turbomind: generation, two-stage",
+    ),
+    "path of turbomind": (
+        engine("paths: [§generation]", kind="lmdeploy"),
+        "profiles.p.engines.e.paths.0",
+        "'generation'",
+        "a path of lmdeploy: two-stage, captured",
+    ),
+    "turbomind on a CPU": (
+        engine("options: {backend: §turbomind}", kind="lmdeploy"),
+        "profiles.p.engines.e.options.backend",
+        "turbomind on cpu",
+        "turbomind beside device: cuda",
+    ),
     "option of the other kind": (
         engine("options: {§attention: sdpa}", kind="lmdeploy"),
         "profiles.p.engines.e.options.attention",
         "the option 'attention'",
-        "an option of lmdeploy: trust_remote_code, stage_two",
+        "an option of lmdeploy: trust_remote_code, backend, stage_two",
     ),
     "option of the wrong type": (
         engine("options: {threads: §two}"),
@@ -551,7 +570,7 @@ def test_a_suite_with_problems_is_still_known_to_profiles(folder: Path) -> None:
 
 
 def test_options_are_those_that_lmdeploy_takes(folder: Path) -> None:
-    known = {"stage_two", "trust_remote_code", *ENGINE_OPTIONS}
+    known = {"backend", "stage_two", "trust_remote_code", *ENGINE_OPTIONS, *TURBOMIND_OPTIONS}
     assert known == set(Options.model_fields) - {"attention", "threads", *API_OPTIONS}
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from harness.case_problems import Location
 from harness.cases import Case
-from harness.engines.contract import EngineSettings
+from harness.engines.contract import EngineSettings, Json
 from harness.profiles import EngineSpec, Profile
-from harness.subjects import request_for, subjects
+from harness.subjects import SELECTIONS, request_for, subjects
 
 PLACE = Location(Path("/x.yaml"), 1, 1)
 CASE = Case(id="one", suite="s", prompt="x", letters=("A", "B"), expect="A", location=PLACE)
@@ -28,6 +28,34 @@ def test_a_pinned_system_text_serves_cases_without_one(
     request = request_for(replace(CASE, system=of_case), replace(PROFILE, system=pinned))
     assert request.system == sent
     assert (request.case, request.prompt, request.letters) == ("s.one", "x", ("A", "B"))
+
+
+@pytest.mark.parametrize(
+    ("options", "paths", "selections"),
+    [
+        ({}, ("captured",), {"every", "compared", "top-k", "staged"}),
+        # TurboMind's list under greedy decoding is one token with 0.0: it could be neither right nor wrong.
+        ({"backend": "turbomind"}, ("generation",), {"every", "compared"}),
+        ({"backend": "turbomind"}, ("generation", "two-stage"), {"every", "compared", "staged"}),
+        ({"backend": "turbomind"}, (), {"every", "compared", "staged"}),
+    ],
+)
+def test_what_turbomind_cannot_report_is_not_tested(
+    options: dict[str, Json], paths: tuple[str, ...], selections: set[str]
+) -> None:
+    settings = EngineSettings(
+        kind="lmdeploy",
+        model="/m",
+        dtype="auto",
+        device="cuda",
+        paths=paths,
+        top_k=20,
+        batch_size=1,
+        options=options,
+    )
+    spec = EngineSpec(name="lmdeploy", settings=settings, location=PLACE)
+    profile = replace(PROFILE, engines=(spec,))
+    assert {name for name in SELECTIONS if list(subjects([CASE], [profile], selection=name))} == selections
 
 
 @pytest.mark.parametrize(

@@ -230,12 +230,12 @@ def _version(package: str) -> str:
 
 
 def _keep_dtype(original: Callable[..., ModelConfig], asked: str) -> Callable[..., ModelConfig]:
-    def update_torch_dtype(config: ModelConfig, dtype: str, device_type: str = "auto") -> ModelConfig:
+    def update_torch_dtype(config: ModelConfig, dtype: str, **others: str) -> ModelConfig:
         import torch
 
         _refuse_model(config)
         own = _checkpoint_dtype(config.hf_config)
-        config = original(config, dtype, device_type=device_type)
+        config = original(config, dtype, **others)
         if asked != "auto":
             config.dtype = getattr(torch, asked)
         elif own is not None:

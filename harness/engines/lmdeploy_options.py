@@ -11,6 +11,14 @@ from typing import Final
 
 from harness.engines.contract import EngineSettings, Json
 from harness.engines.lmdeploy_on_cpu import unsupported
+from harness.engines.lmdeploy_turbomind import (
+    TURBOMIND,
+    TURBOMIND_OPTIONS,
+    TURBOMIND_PATHS,
+    TURBOMIND_PINNED,
+    is_turbomind,
+    refuse_on_turbomind,
+)
 from harness.errors import EngineError, ErrorKind
 
 __all__ = [
@@ -19,6 +27,7 @@ __all__ = [
     "ENGINE_OPTIONS",
     "PATHS",
     "PINNED",
+    "PYTORCH",
     "SCORED",
     "STEPWISE",
     "TOP_K",
@@ -35,6 +44,7 @@ TOP_K: Final = "top-k"
 PATHS: Final = (TWO_STAGE, CAPTURED, SCORED, TOP_K)
 """In the order of what they tell: of full rows, of every letter, of the letters that are among the top."""
 AT_ONCE: Final = "one-pass"
+PYTORCH: Final = "pytorch"
 STEPWISE: Final = "stepwise"
 
 PINNED: Final[Mapping[str, Json]] = {
@@ -59,7 +69,8 @@ ENGINE_OPTIONS: Final = (
 )
 """Options of PytorchEngineConfig that a profile may set, under their own names."""
 
-_ALLOWED: Final = (*ENGINE_OPTIONS, "stage_two", "threads", "trust_remote_code")
+_OWN: Final = ("backend", "stage_two", "threads", "trust_remote_code")
+"""Options that are the harness's own."""
 
 _ON_CPU: Final[Mapping[str, Json]] = {
     # By default the cache takes most of the free memory. 64 blocks of 64 tokens hold 16 prompts of 240.
@@ -72,22 +83,25 @@ def check_settings(settings: EngineSettings) -> None:
     """Refuse, with an EngineError(UNSUPPORTED), what LMDeploy or the CPU plug-in cannot do as it is asked."""
     _one_of("device", settings.device, ("cpu", "cuda"))
     _one_of("dtype", settings.dtype, ("auto", "bfloat16", "float16", "float32"))
+    _one_of("options.backend", settings.options.get("backend", PYTORCH), (PYTORCH, TURBOMIND))
     for path in settings.paths:
-        _one_of("paths", path, PATHS)
+        _one_of("paths", path, TURBOMIND_PATHS if is_turbomind(settings) else PATHS)
     if settings.top_k < 0:
         raise _refusal("top_k", str(settings.top_k), "0 or more")
     if TOP_K in settings.paths and settings.top_k == 0:
         raise _refusal("top_k", "0 for the path top-k", "1 or more")
     if settings.batch_size < 1:
         raise _refusal("batch_size", str(settings.batch_size), "1 or more")
-    _check_options(settings.options)
+    _check_options(settings)
     if settings.device == "cuda" and settings.dtype == "float32":
         raise EngineError(
             ErrorKind.UNSUPPORTED,
             "dtype: found float32; LMDeploy has no float32 on a GPU and would turn it into float16 without a "
             "word. Write 'dtype: float16' or 'dtype: bfloat16', or keep float32 with 'device: cpu'",
         )
-    if settings.device == "cpu":
+    if is_turbomind(settings):
+        refuse_on_turbomind(settings)
+    elif settings.device == "cpu":
         _check_on_cpu(settings.options)
     elif settings.options.get("tp", 1) != 1:
         # Logits processors and the scored rows would belong to other processes.
@@ -126,14 +140,19 @@ def stage_two(settings: EngineSettings) -> str:
     return str(settings.options.get("stage_two", AT_ONCE))
 
 
-def _check_options(options: Mapping[str, Json]) -> None:
+def _check_options(settings: EngineSettings) -> None:
+    options = settings.options
+    known, pinned = (
+        (TURBOMIND_OPTIONS, TURBOMIND_PINNED) if is_turbomind(settings) else (ENGINE_OPTIONS, PINNED)
+    )
+    allowed = (*known, *_OWN)
     for name, value in options.items():
-        if name in PINNED or name in ("dtype", "device_type"):
+        if name in pinned or name in ("dtype", "device_type"):
             raise _refusal(f"options.{name}", repr(value), "nothing; the harness sets it")
-        if name not in _ALLOWED:
-            near = difflib.get_close_matches(name, _ALLOWED, n=1)
+        if name not in allowed:
+            near = difflib.get_close_matches(name, allowed, n=1)
             raise _refusal(
-                "options", f"{name}{f' (did you mean {near[0]}?)' if near else ''}", ", ".join(_ALLOWED)
+                "options", f"{name}{f' (did you mean {near[0]}?)' if near else ''}", ", ".join(allowed)
             )
     _one_of("options.stage_two", options.get("stage_two", AT_ONCE), (AT_ONCE, STEPWISE))
     _one_of("options.trust_remote_code", options.get("trust_remote_code", False), (False, True))

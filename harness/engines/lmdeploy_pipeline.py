@@ -8,15 +8,17 @@ Importing it imports neither torch nor lmdeploy.
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.engines import lmdeploy_on_cpu
 from harness.engines.contract import Engine, EngineSettings
-from harness.engines.lmdeploy_options import check_settings, engine_options
+from harness.engines.lmdeploy_backends import backend_config, backend_in_force
+from harness.engines.lmdeploy_called import CalledPipeline
+from harness.engines.lmdeploy_options import check_settings
 from harness.engines.lmdeploy_pytorch import LmdeployPipeline, is_out_of_memory
+from harness.engines.lmdeploy_turbomind import TURBOMIND
 from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:
@@ -54,23 +56,25 @@ def load(settings: EngineSettings) -> Engine:
     try:
         return choose(settings, pipe)
     except BaseException:
-        pipe.close()
+        if hasattr(pipe, "close"):  # until 0.6 it has none
+            pipe.close()
         raise
 
 
 def choose(settings: EngineSettings, pipe: Pipeline) -> Engine:
     """The engine that knows how to read ``pipe``, by what the pipeline has and the backend it really uses."""
+    if backend_in_force(settings, pipe) == TURBOMIND or not hasattr(pipe, "async_engine"):
+        return CalledPipeline(settings, pipe)
     return LmdeployPipeline(settings, pipe)
 
 
 def _build(settings: EngineSettings) -> Pipeline:
-    from lmdeploy import PytorchEngineConfig, pipeline
+    from lmdeploy import pipeline
 
-    known = [field.name for field in dataclasses.fields(PytorchEngineConfig)]
-    options = engine_options(settings, known)
+    config = backend_config(settings)
     trust = _trust(settings)
     try:
-        return pipeline(settings.model, backend_config=PytorchEngineConfig(**options), **trust)
+        return pipeline(settings.model, backend_config=config, **trust)
     except EngineError:
         raise
     except Exception as error:
@@ -85,7 +89,10 @@ def _trust(settings: EngineSettings) -> dict[str, Any]:
 
     Raises EngineError(UNSUPPORTED) where LMDeploy cannot be told, and would run them unasked.
     """
-    from lmdeploy.pipeline import Pipeline
+    try:
+        from lmdeploy.pipeline import Pipeline
+    except ModuleNotFoundError:  # until 0.11 there is only the function
+        from lmdeploy import pipeline as Pipeline  # noqa: N812
 
     trusted = bool(settings.options.get("trust_remote_code", False))
     if "trust_remote_code" in inspect.signature(Pipeline).parameters:

@@ -65,7 +65,8 @@ def messages(
 
 def placeholder_id(engine: AsyncEngine) -> int | None:
     """The id that stands for a piece of an image; None for a model that takes text only."""
-    vision = getattr(getattr(engine.prompt_processor, "vl_encoder", None), "model", None)
+    owner = getattr(engine, "prompt_processor", engine)  # the engine itself until 0.11
+    vision = getattr(getattr(owner, "vl_encoder", None), "model", None)
     for owner in (getattr(vision, "mm_tokens", None), vision):
         found = getattr(owner, "image_token_id", None)
         if found:  # LMDeploy writes 0 where it knows none

@@ -7,8 +7,6 @@ and what this one gives in `lmdeploy_probe`.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
@@ -17,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from harness.engines import lmdeploy_on_cpu
 from harness.engines.contract import Answer, EngineSettings, Entry, Failure, Json, Outcome, Reading, Request
 from harness.engines.lmdeploy_access import Access
+from harness.engines.lmdeploy_described import plain, templates, where_it_runs
 from harness.engines.lmdeploy_options import ENGINE_OPTIONS, PINNED, SCORED, TOP_K, stage_two
 from harness.engines.lmdeploy_probe import Probe, choose_paths, probe
 from harness.engines.lmdeploy_stages import Scored, Stages
@@ -106,27 +104,19 @@ class LmdeployPipeline:
         """Device, dtype, LMDeploy's options as they are in force, chat template and form of the logits."""
         import torch
 
-        on_cpu = self._settings.device == "cpu"
         config = self._engine.backend_config
-        template = self._stages.tokenizer.chat_template
         return {
-            "device": (
-                f"CPU device plug-in ({lmdeploy_on_cpu.processor_name()})"
-                if on_cpu
-                else torch.cuda.get_device_name()
-            ),
-            "device_plugin": on_cpu,
+            **where_it_runs(self._settings),
+            **templates(self._engine, self._stages.tokenizer),
             "threads": torch.get_num_threads(),
             "dtype": self._dtype,
             "backend": str(self._engine.backend),
             "engine_config": {
-                name: _plain(getattr(config, name))
+                name: plain(getattr(config, name))
                 for name in (*ENGINE_OPTIONS, *PINNED, "revision")
                 if hasattr(config, name)
             },
             "limits": {**self._limits},
-            "chat_template": type(self._engine.chat_template).__name__,
-            "template_sha256": hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest(),
             "stage_two": stage_two(self._settings),
             **self._probe.to_json(self._paths),
         }
@@ -258,11 +248,3 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
     # PyTorch's CPU allocator raises a plain RuntimeError.
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
-
-
-def _plain(value: object) -> Json:
-    """An engine option as JSON; LMDeploy's enumerations are of whole numbers."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return int(value)
-    plain: Json = json.loads(json.dumps(value))
-    return plain

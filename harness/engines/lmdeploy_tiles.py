@@ -22,9 +22,12 @@ def image_options(engine: AsyncEngine, max_tiles: int | None) -> dict[str, int]:
     """
     if max_tiles is None:
         return {}
-    vision = getattr(getattr(engine.prompt_processor, "vl_encoder", None), "model", None)
+    owner = getattr(engine, "prompt_processor", engine)  # the engine itself until 0.11
+    vision = getattr(getattr(owner, "vl_encoder", None), "model", None)
     if vision is None:
         raise refuse_tiles("the model takes text only")
+    if not hasattr(vision, "hf_config"):
+        raise refuse_tiles("this LMDeploy takes no limit with an image")
     if "InternVLChatModel" in (vision.hf_config.architectures or ()):
         if not getattr(vision.hf_config, "dynamic_image_size", False):
             raise refuse_tiles("this model's config has no dynamic_image_size, so no image of it is cut")

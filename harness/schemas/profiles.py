@@ -59,6 +59,9 @@ class Options(FileModel):
     )
     threads: _Count = optional("torch: number of CPU threads; PyTorch's own choice if left out.")
     trust_remote_code: bool = optional("torch, lmdeploy: true to run Python files that come with the model.")
+    backend: Literal["pytorch", "turbomind"] = optional(
+        "lmdeploy: its engine; pytorch if left out. turbomind needs device: cuda."
+    )
     stage_two: Literal["one-pass", "stepwise"] = optional(
         "lmdeploy: full logits of the two-stage path in one pass over prompt and answer, or token by token; "
         "one-pass if left out."
@@ -73,6 +76,7 @@ class Options(FileModel):
         "lmdeploy: blocks of the key/value cache, in place of a share of memory."
     )
     block_size: _Count = optional("lmdeploy: tokens in one block of the key/value cache.")
+    cache_block_seq_len: _Count = optional("lmdeploy: what block_size is, for backend turbomind.")
     eager_mode: bool = optional("lmdeploy: true to run without CUDA graphs.")
     tp: _Count = optional("lmdeploy: GPUs to split the model over; 1 if left out.")
     model_format: NonBlank = optional("lmdeploy: format of quantised weights, such as awq.")
@@ -123,13 +127,16 @@ class EngineEntry(_EngineDefaults):
         "Python file, relative to this file's folder, executed in the worker before the engine is imported."
     )
     paths: Annotated[
-        list[Literal["forward", "generate", "two-stage", "captured", "scored", "top-k", "chat"]],
+        list[
+            Literal["forward", "generate", "two-stage", "captured", "scored", "top-k", "generation", "chat"]
+        ],
         Field(min_length=1, json_schema_extra={"uniqueItems": True}),
     ] = optional(
         "Ways to the full logits; the first gives the answer. torch: forward, generate ([forward] if "
         "left out); lmdeploy: two-stage, captured (full rows), scored (each letter), top-k (what the "
-        "pipeline reports); the best that its version has if left out, the first two where it has both. api: "
-        "chat (the top_k), scored (each letter, on a server started with serve); [chat] if left out."
+        "pipeline reports), with backend turbomind generation, two-stage; the best that its version has if "
+        "left out, the first two where it has both. api: chat (the top_k), scored (each letter, on a server "
+        "started with serve); [chat] if left out."
     )
     top_k: Annotated[int, Field(ge=0, le=1024)] = optional(
         "Number of the most probable tokens to ask for and keep; 0 for none, 20 if left out."
