@@ -14,8 +14,10 @@ import contextlib
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections import deque
 from datetime import UTC, datetime
@@ -78,6 +80,7 @@ class WorkerProcess:
         self._outgoing = bytearray()
         self._end_of_replies = False
         self._killed = False
+        self._modules: Final = Path(tempfile.mkdtemp(prefix="harness-modules-"))
         self.started = self.heard = time.monotonic()
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
@@ -94,13 +97,16 @@ class WorkerProcess:
         try:
             os.set_blocking(self._requests, False)
             os.set_blocking(self._replies, False)
+            # Transformers copies the code of checkpoints here, by the name of their folder: two of one name
+            # must not meet.
+            environment = {**worker_environment(), "HF_MODULES_CACHE": str(self._modules)}
             return subprocess.Popen(
                 [python, os.fspath(_SCRIPT), *map(str, theirs)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 pass_fds=theirs,
-                env=worker_environment(),
+                env=environment,
                 start_new_session=True,
             )
         except OSError as error:
@@ -185,6 +191,7 @@ class WorkerProcess:
             if descriptor >= 0:
                 os.close(descriptor)
                 setattr(self, name, -1)
+        shutil.rmtree(self._modules, ignore_errors=True)
         self._end_of_replies = True
 
     def _wait(self, seconds: float) -> None:

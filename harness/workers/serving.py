@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Final
 
 from harness.engines.codec import answer_to_json, request_from_json, settings_from_json
 from harness.engines.contract import Answer, Engine, EngineSettings, Failure
+from harness.engines.remote_code import refuse_code_of_others, switched_off
 from harness.errors import EngineError, ErrorKind, LettersError
 from harness.workers.protocol import Message, decode, encode
 from harness.workers.rows import save_rows
@@ -89,7 +90,13 @@ def _load(order: Message) -> tuple[Engine, Message]:
     if order["patch"] is not None:
         runpy.run_path(order["patch"], run_name="__patch__")
     settings = settings_from_json(order["settings"])
-    engine: Engine = _module(settings).load(settings)
+    refuse_code_of_others(settings)
+    try:
+        engine: Engine = _module(settings).load(settings)
+    except EngineError as error:
+        if error.kind is ErrorKind.LOAD and (more := switched_off(settings)):
+            raise EngineError(error.kind, error.message + more) from error
+        raise
     loaded = {"event": "loaded", "fingerprint": engine.fingerprint()}
     encode(loaded)  # an engine whose fingerprint is no JSON is refused here
     return engine, loaded

@@ -1,4 +1,4 @@
-"""`python -m recipe`: train the embedded model, evaluate it, write its card, draw its cases, give it code of its own."""
+"""`python -m recipe`: train the embedded model, evaluate it, write its card, draw its cases, convert it."""
 
 import argparse
 from pathlib import Path

@@ -19,7 +19,8 @@ MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # In plain strings, as that architecture's servers hand messages over: the image is text by then.
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] "
-    "+ '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+    "+ '<|im_end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 _RENAMED = (
     ("vision_tower.embeddings.cls_token", "vision_model.embeddings.class_embedding"),
@@ -44,7 +45,9 @@ def write_remote(embedded: Path, folder: Path) -> None:
         if not (folder / source.name).exists():
             shutil.copy(source, folder)
     weights = convert(load_file(embedded / "model.safetensors"))
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    target = folder / "model.safetensors"
+    save_file(weights, target, metadata={"format": "pt"})
+    target.chmod(0o644)
     own = json.loads((embedded / "config.json").read_text())
     _write(folder / "config.json", build_config(own))
     _write(folder / "generation_config.json", {"do_sample": False, **_ends(own["text_config"])})
@@ -58,7 +61,7 @@ def convert(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         for old, new in _RENAMED:
             # The language model's attention keeps its name.
             if not name.startswith("language_model."):
-                name = name.replace(old, new)  # noqa: PLW2901
+                name = name.replace(old, new)
         renamed[name] = tensor.clone()
     for name in [name for name in renamed if ".attn.q_proj." in name]:
         parts = [renamed.pop(name.replace(".q_proj.", f".{part}_proj.")) for part in "qkv"]
@@ -77,8 +80,9 @@ def build_config(embedded: dict[str, Any]) -> dict[str, Any]:
     vision, text = embedded["vision_config"], embedded["text_config"]
     shared = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
     language = (
-        *shared, "architectures", "hidden_act", "max_position_embeddings", "model_type", "num_key_value_heads",
-        "rms_norm_eps", "tie_word_embeddings", "use_sliding_window", "vocab_size",
+        *shared, "architectures", "hidden_act", "max_position_embeddings", "model_type",
+        "num_key_value_heads", "rms_norm_eps", "sliding_window", "tie_word_embeddings", "use_sliding_window",
+        "vocab_size",
     )  # fmt: skip
     return {
         "architectures": ["InternVLChatModel"],

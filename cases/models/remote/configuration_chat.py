@@ -1,4 +1,4 @@
-"""Configuration of a vision-language model that ships its own code, in the manner of InternVL's checkpoints."""
+"""Configuration of a vision-language model with its own code, in the manner of InternVL's checkpoints."""
 
 from transformers import PretrainedConfig, Qwen2Config
 

@@ -21,7 +21,9 @@ class Conversation:
     def get_prompt(self):
         """All turns as one text."""
         system = f"<|im_start|>system\n{self.system_message}{self.sep}" if self.system_message else ""
-        turns = (role + (message + self.sep if message is not None else "") for role, message in self.messages)
+        turns = (
+            role + (message + self.sep if message is not None else "") for role, message in self.messages
+        )
         return system + "".join(turns)
 
 

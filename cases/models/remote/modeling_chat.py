@@ -1,8 +1,8 @@
 """A small vision-language model that ships its own code, in the manner of InternVL's checkpoints.
 
-It offers what they do (`generate` that takes tiles and returns new tokens only, `forward` with ``image_flags``,
-`chat`), and its weights carry their names, so that servers which know that architecture load it by themselves.
-Nothing but PyTorch and Transformers is needed, from 4.46 to 5.
+It offers what they do (`generate` that takes tiles and returns new tokens only, `forward` with
+``image_flags``, `chat`), and its weights carry their names, so that servers which know that architecture load
+it by themselves. Nothing but PyTorch and Transformers is needed, 4.46 or newer.
 """
 
 import torch
@@ -172,7 +172,7 @@ class InternVLChatModel(PreTrainedModel):
         use_cache=None,
         output_attentions=None,
         output_hidden_states=None,
-        return_dict=None,
+        return_dict=None,  # noqa: ARG002 - callers of such models pass it
     ):
         """Logits of a whole prompt; of the tiles those count whose flag [n, 1] is 1."""
         features = self.extract_feature(pixel_values)[image_flags.squeeze(-1) == 1]
