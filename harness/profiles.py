@@ -167,7 +167,7 @@ class _Checks:
         self._document.add((*steps, "revision"), "a revision of a folder", "a revision for a hub id only")
 
     def _check_trust(self, steps: Steps, entry: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
-        """Code from a hub runs only at a commit: a branch's or a tag's may be another tomorrow."""
+        """Code from a hub runs only at a commit: that of a branch or tag may be another tomorrow."""
         if entry["options"].get("trust_remote_code") is not True:
             return
         own = "model" in entry
@@ -185,8 +185,8 @@ class _Checks:
             place = (*steps, "options", "trust_remote_code")
         found = "true without a revision" if revision is None else describe(revision)
         allowed = (
-            f"a full commit of {model} (40 digits) as `revision`, so that the code that runs is the code that "
-            "was read; or the model's folder, which needs none"
+            f"a full commit of {model} (40 digits) as `revision`, so that the code that runs is the code "
+            "that was read; or the model's folder, which needs none"
         )
         self._document.add(place, found, allowed)
 

@@ -40,13 +40,13 @@ class Options(FileModel):
     )
     threads: _Count = optional("torch: number of CPU threads; PyTorch's own choice if left out.")
     trust_remote_code: bool = optional(
-        "torch, lmdeploy: true to run Python files that come with the model, in this engine's worker; a hub id "
-        "then needs a full commit as its revision."
+        "torch, lmdeploy: true to run Python files that come with the model, in this engine's worker; a hub "
+        "id then needs a full commit as its revision."
     )
     template: Literal["own", "tokenizer"] = optional(
-        "torch: whose words surround a case for a model with code of its own: those that its own `chat` sends "
-        "(own), or its tokenizer's chat template, as servers use it (tokenizer); own where there is one, if "
-        "left out."
+        "torch: whose words surround a case for a model with code of its own: those that its own `chat` "
+        "sends (own), or its tokenizer's chat template, as servers use it (tokenizer); own where "
+        "there is one, if left out."
     )
     stage_two: Literal["one-pass", "stepwise"] = optional(
         "lmdeploy: full logits of the two-stage path in one pass over prompt and answer, or token by token; "

@@ -80,7 +80,6 @@ class WorkerProcess:
         self._outgoing = bytearray()
         self._end_of_replies = False
         self._killed = False
-        self._modules: Final = Path(tempfile.mkdtemp(prefix="harness-modules-"))
         self.started = self.heard = time.monotonic()
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
@@ -94,11 +93,12 @@ class WorkerProcess:
         self._replies, replies = os.pipe()
         lifeline, self._lifeline = os.pipe()
         theirs = (requests, replies, lifeline)
+        # Transformers copies the code of checkpoints here, by the name of their folder: two of one name must
+        # not meet.
+        self._modules = Path(tempfile.mkdtemp(prefix="harness-modules-"))
         try:
             os.set_blocking(self._requests, False)
             os.set_blocking(self._replies, False)
-            # Transformers copies the code of checkpoints here, by the name of their folder: two of one name
-            # must not meet.
             environment = {**worker_environment(), "HF_MODULES_CACHE": str(self._modules)}
             return subprocess.Popen(
                 [python, os.fspath(_SCRIPT), *map(str, theirs)],
