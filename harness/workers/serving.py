@@ -36,7 +36,7 @@ ENGINE_MODULES: Final[Mapping[str, str]] = {
 # Compilers put whole programs into their exceptions; the log has them in full.
 _WORDS_CHARACTERS = 2000
 REQUIREMENTS = {
-    "torch": ("jinja2>=3.1", "pillow>=10.4", "torch>=2.6", "torchvision>=0.21", "transformers>=4.56"),
+    "torch": ("jinja2>=3.1", "pillow>=10.4", "torch>=2.6", "torchvision>=0.21", "transformers>=4.46"),
     "lmdeploy": ("lmdeploy>=0.12", "pillow>=10.4"),
 }
 """What each kind of engine needs in its interpreter, as the extras of the same names say."""
