@@ -30,7 +30,7 @@ LETTERS = ("A", "B", "C", "D")
 NOISE = 5e-5  # of a float32 logit of these models
 
 COLOUR = (
-    "What colour are the objects?\nA. red\nB. green\nC. blue\nD. yellow\nAnswer with the option's letter."
+    "What colour is it?\nA. red\nB. green\nC. blue\nD. yellow\nAnswer with the option's letter."
 )
 SQUARE = str(CASES / "images" / "red-circle-centre.png")
 WIDE = str(CASES / "images" / "two-green-cross-112x56.png")
@@ -83,7 +83,7 @@ REQUESTS = (
     _request("square", image=SQUARE),
     _request("wide", image=WIDE),
     _request("widest", image=WIDEST),
-    _request("text", COLOUR + "\nThe objects are blue."),
+    _request("text", "The colour is blue. " + COLOUR),
     _request("system", image=SQUARE, system="You are careful."),
     _request("longer", image=SQUARE, max_new_tokens=4),
     _request("said-where", f"Look: <image>\n{COLOUR}", image=SQUARE),
