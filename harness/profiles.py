@@ -32,12 +32,11 @@ _PATHS = {
 _TURBOMIND_PATHS = ("generation", "two-stage")
 # LMDeploy's versions have different paths: the engine takes the best that it finds.
 _DEFAULT_PATHS: Mapping[str, tuple[str, ...]] = {"torch": ("forward",), "lmdeploy": (), "api": ("chat",)}
+_ONLY_TORCH = {"attention", "template", "threads"}
 _OPTIONS = {
-    "torch": ("attention", "threads", "trust_remote_code"),
-    "lmdeploy": tuple(
-        name for name in Options.model_fields if name not in ("attention", "threads", *API_OPTIONS)
-    ),
-    "api": tuple(name for name in Options.model_fields if name not in ("attention", "threads", "stage_two")),
+    "torch": (*sorted(_ONLY_TORCH), "trust_remote_code"),
+    "lmdeploy": tuple(name for name in Options.model_fields if name not in _ONLY_TORCH | {*API_OPTIONS}),
+    "api": tuple(name for name in Options.model_fields if name not in _ONLY_TORCH | {"stage_two"}),
 }
 _DEFAULT_OPTIONS: Mapping[str, Mapping[str, Json]] = {
     "torch": {"attention": "sdpa"},
@@ -50,6 +49,7 @@ _OF_DEADLINE = (
 _DEFAULT_DEADLINES = {"load": 600.0, "case": 120.0}
 _DEFAULT_TOP_K = 20
 _DEFAULT_BATCH_SIZE = 16
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 
 
@@ -177,6 +177,30 @@ class _Checks:
     def _refuse_revision(self, steps: Steps) -> None:
         self._document.add((*steps, "revision"), "a revision of a folder", "a revision for a hub id only")
 
+    def _check_trust(self, steps: Steps, entry: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
+        """Code from a hub runs only at a commit: that of a branch or tag may be another tomorrow."""
+        if entry["options"].get("trust_remote_code") is not True:
+            return
+        own = "model" in entry
+        model = entry["model"] if own else profile.get("model")
+        if not isinstance(model, str) or not _is_hub_id(model, self._document.file.parent):
+            return
+        revision = entry.get("revision", None if own else profile.get("revision"))
+        if isinstance(revision, str) and _COMMIT.fullmatch(revision):
+            return
+        if "revision" in entry:
+            place: Steps = (*steps, "revision")
+        elif revision is not None:
+            place = (*steps[:2], "revision")
+        else:
+            place = (*steps, "options", "trust_remote_code")
+        found = "true without a revision" if revision is None else describe(revision)
+        allowed = (
+            f"a full commit of {model} (40 digits) as `revision`, so that the code that runs is the code "
+            "that was read; or the model's folder, which needs none"
+        )
+        self._document.add(place, found, allowed)
+
     def _check_engine(self, steps: Steps, entry: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
         name = str(steps[-1])
         here = self._document.file.parent
@@ -224,6 +248,7 @@ class _Checks:
                     found = f"{describe(path)} a second time"
                     self._document.add((*steps, "paths", number), found, "each path once")
         if isinstance(entry.get("options"), dict):
+            self._check_trust(steps, entry, profile)
             for option in entry["options"]:
                 if option in Options.model_fields and option not in _OPTIONS[kind]:
                     allowed = f"an option of {kind}: {', '.join(_OPTIONS[kind])}"

@@ -450,6 +450,29 @@ RULES = {
         "a folder",
         "a hub id only",
     ),
+    "code from a hub without a revision": (
+        profile(
+            "engines: {torch: {options: {trust_remote_code: §true}}}", model="model: a/b, reference: torch"
+        ),
+        "profiles.p.engines.torch.options.trust_remote_code",
+        "true without a revision",
+        "a full commit of a/b (40 digits) as `revision`",
+    ),
+    "code from a hub at a branch": (
+        profile(
+            "revision: §main, engines: {torch: {options: {trust_remote_code: true}}}",
+            model="model: a/b, reference: torch",
+        ),
+        "profiles.p.revision",
+        "'main'",
+        "a full commit of a/b (40 digits)",
+    ),
+    "code of an engine's own hub id": (
+        profile("engines: {torch: {model: a/b, revision: §v1, options: {trust_remote_code: true}}}"),
+        "profiles.p.engines.torch.revision",
+        "'v1'",
+        "a full commit of a/b (40 digits)",
+    ),
     "model of an engine missing": (
         profile("engines: {torch: {model: §nowhere}}"),
         "profiles.p.engines.torch.model",
@@ -571,7 +594,7 @@ def test_a_suite_with_problems_is_still_known_to_profiles(folder: Path) -> None:
 
 def test_options_are_those_that_lmdeploy_takes(folder: Path) -> None:
     known = {"backend", "stage_two", "trust_remote_code", *ENGINE_OPTIONS, *TURBOMIND_OPTIONS}
-    assert known == set(Options.model_fields) - {"attention", "threads", *API_OPTIONS}
+    assert known == set(Options.model_fields) - {"attention", "template", "threads", *API_OPTIONS}
 
 
 NAMES = st.from_regex(r"[a-z0-9_]{1,6}", fullmatch=True)

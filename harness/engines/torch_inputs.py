@@ -21,13 +21,13 @@ from harness.engines.questions import question
 from harness.errors import ErrorKind, LettersError
 from harness.letters import LetterIds, LetterResolver
 
-__all__ = ["Forced", "Prepared", "Prompts", "batched", "pad_together"]
+__all__ = ["REQUEST_ERRORS", "Forced", "Prepared", "Prompts", "batched", "open_image", "pad_together"]
 
-# What goes wrong on account of one request: Pillow, the template, the processor.
-_REQUEST_ERRORS = (
+REQUEST_ERRORS = (
     ArithmeticError, AssertionError, AttributeError, Image.DecompressionBombError, LookupError, OSError,
     RuntimeError, SyntaxError, TemplateError, TypeError, ValueError,
 )  # fmt: skip
+"""What goes wrong on account of one request: Pillow, the template, the processor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ class Prompts:
             letter_ids = self._resolver.resolve(context, request.letters, answer_prefix=request.answer_prefix)
         except LettersError as error:
             return Failure(kind=ErrorKind.LETTERS, message=f"{request.case}: {error}")
-        except _REQUEST_ERRORS as error:
+        except REQUEST_ERRORS as error:
             return Failure(kind=ErrorKind.FAILED, message=f"{request.case}: {type(error).__name__}: {error}")
         prompt_ids = tuple(tensors["input_ids"][0].tolist())
         return Prepared(
@@ -140,7 +140,7 @@ class Prompts:
             # What a processor's own apply_chat_template does, so that no second begin-of-text is added.
             options["add_special_tokens"] = False
         if request.image is not None:
-            options["images"] = [[_open_image(request.image)]]
+            options["images"] = [[open_image(request.image)]]
         tensors = dict(self._processor(text=[context], return_tensors="pt", **options))
         if odd := [name for name, value in tensors.items() if not isinstance(value, torch.Tensor)]:
             raise TypeError(
@@ -211,7 +211,7 @@ def _along_the_text(tensor: torch.Tensor, prepared: Prepared) -> bool:
     return tensor.ndim >= 2 and tuple(tensor.shape[:2]) == (1, len(prepared.prompt_ids))
 
 
-def _open_image(path: str) -> Image.Image:
+def open_image(path: str) -> Image.Image:
     """The image in RGB as its file stores it.
 
     An EXIF orientation is not applied: LMDeploy's own loader does not, and both sides must see one picture.

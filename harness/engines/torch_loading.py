@@ -6,47 +6,26 @@ tokenizer where the processor's class is unknown, and lets a checkpoint's genera
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import NamedTuple
 
-import torch
 import transformers
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+from transformers.models.auto import modeling_auto
 
-from harness.engines.contract import EngineSettings, Json
+from harness.engines.contract import EngineSettings
 from harness.engines.tile_limits import limit_tiles, refuse_tiles
+from harness.engines.torch_conversation import OWN, TOKENIZER
+from harness.engines.torch_passes import Passes, ProcessorPasses
+from harness.engines.torch_remote import chat_class, load_chat_model
+from harness.engines.torch_weights import load_weights
 from harness.errors import EngineError, ErrorKind
 
-__all__ = ["Checkpoint", "load_checkpoint", "neutral_generation_config", "require_known"]
+__all__ = ["load_passes", "require_known"]
 
 _DTYPES = ("auto", "bfloat16", "float16", "float32")
 _DEVICES = ("cpu", "cuda")
 _PATHS = ("forward", "generate")
-_OPTIONS = ("attention", "threads", "trust_remote_code")
-
-# Of a generation config, what does not touch the scores of greedy decoding.
-_HARMLESS = frozenset({
-    "_from_model_config", "bos_token_id", "cache_implementation", "do_sample", "eos_token_id", "max_length",
-    "max_new_tokens", "output_attentions", "output_hidden_states", "output_logits", "output_scores",
-    "pad_token_id", "return_dict_in_generate", "temperature", "top_k", "top_p", "transformers_version",
-    "use_cache",
-})  # fmt: skip
-
-
-class Checkpoint(NamedTuple):
-    """A model on the CPU in evaluation mode, and its processor; its tokenizer where it takes text only."""
-
-    model: transformers.PreTrainedModel
-    processor: transformers.ProcessorMixin | transformers.PreTrainedTokenizerBase
-    takes_images: bool
-
-
-class Generation(NamedTuple):
-    """A generation config that leaves scores alone, and what was dropped for it."""
-
-    config: transformers.GenerationConfig
-    stop_ids: tuple[int, ...]
-    dropped: dict[str, Json]
+_OPTIONS = ("attention", "template", "threads", "trust_remote_code")
 
 
 def require_known(settings: EngineSettings) -> None:
@@ -63,11 +42,14 @@ def require_known(settings: EngineSettings) -> None:
     threads = settings.options.get("threads", 1)
     if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
         wrong.append(f"options.threads {threads!r}; allowed: a whole number from 1")
+    template = settings.options.get("template")
+    if template not in (None, OWN, TOKENIZER):
+        wrong.append(f"options.template {template!r}; allowed: {OWN}, {TOKENIZER}")
     if wrong:
         raise EngineError(ErrorKind.UNSUPPORTED, "the engine torch was given " + "; ".join(wrong))
 
 
-def load_checkpoint(settings: EngineSettings) -> Checkpoint:
+def load_passes(settings: EngineSettings) -> Passes:
     """The checkpoint in the folder ``settings.model``, in ``settings.dtype`` ('auto': as it was saved).
 
     Raises EngineError (LOAD) if weights are missing or misshapen, if there is no processor for a model that
@@ -80,7 +62,15 @@ def load_checkpoint(settings: EngineSettings) -> Checkpoint:
             ErrorKind.LOAD, f"there is no model folder {settings.model}; see `model` in the profile"
         )
     config = transformers.AutoConfig.from_pretrained(settings.model, trust_remote_code=trust)
-    takes_images = config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES or (
+    if trust and (chat := chat_class(settings, config)) is not None:
+        return load_chat_model(settings, *chat)
+    if settings.options.get("template") == OWN:
+        raise EngineError(
+            ErrorKind.UNSUPPORTED,
+            f"options.template: found {OWN}, but {settings.model} brings no conversation template of its own "
+            f"as code; allowed: {TOKENIZER}, or nothing",
+        )
+    takes_images = config.model_type in _image_text_types() or (
         "AutoModelForImageTextToText" in getattr(config, "auto_map", {})
     )
     processor = _load_processor(settings, takes_images=takes_images, trust=trust)
@@ -88,34 +78,28 @@ def load_checkpoint(settings: EngineSettings) -> Checkpoint:
         if not takes_images:
             raise refuse_tiles("the model takes text only")
         limit_tiles(processor.image_processor, settings.max_tiles)
-    kind = transformers.AutoModelForImageTextToText if takes_images else transformers.AutoModelForCausalLM
-    model, info = kind.from_pretrained(
-        settings.model,
-        dtype=settings.dtype if settings.dtype == "auto" else getattr(torch, settings.dtype),
-        attn_implementation=settings.options.get("attention"),
-        trust_remote_code=trust,
-        output_loading_info=True,
+    kind = _image_text_kind() if takes_images else transformers.AutoModelForCausalLM
+    model = load_weights(kind, settings, attn_implementation=settings.options.get("attention"))
+    return ProcessorPasses(model, processor, takes_images=takes_images)
+
+
+def _image_text_types() -> Collection[str]:
+    """Types of configuration that Transformers knows as models of images and text, by older names too."""
+    for name in ("MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES", "MODEL_FOR_VISION_2_SEQ_MAPPING_NAMES"):
+        found: Collection[str] | None = getattr(modeling_auto, name, None)
+        if found:
+            return found
+    return ()
+
+
+def _image_text_kind() -> type:
+    for name in ("AutoModelForImageTextToText", "AutoModelForVision2Seq"):
+        found: type | None = getattr(transformers, name, None)
+        if found:
+            return found
+    raise EngineError(
+        ErrorKind.LOAD, f"Transformers {transformers.__version__} has no AutoModelForImageTextToText"
     )
-    for problem in ("missing_keys", "mismatched_keys"):
-        if found := sorted(map(str, info.get(problem, ()))):
-            raise EngineError(
-                ErrorKind.LOAD,
-                f"{settings.model}: {len(found)} weights are {problem.removesuffix('_keys')}, among them "
-                f"{', '.join(found[:3])}; they would be made up at random. Fetch the checkpoint again, or "
-                "check that config.json belongs to it",
-            )
-    return Checkpoint(model.eval(), processor, takes_images)
-
-
-def neutral_generation_config(model: transformers.PreTrainedModel, tokenizer_stop: int | None) -> Generation:
-    """The model's own stop ids (else the tokenizer's end-of-text), and none of its score processors."""
-    own = model.generation_config
-    stop = own.eos_token_id if own.eos_token_id is not None else tokenizer_stop
-    stop_ids = () if stop is None else (stop,) if isinstance(stop, int) else tuple(stop)
-    pad_id = own.pad_token_id if own.pad_token_id is not None else stop_ids[0] if stop_ids else 0
-    dropped = {name: value for name, value in own.to_diff_dict().items() if name not in _HARMLESS}
-    config = transformers.GenerationConfig(eos_token_id=list(stop_ids) or None, pad_token_id=pad_id)
-    return Generation(config, stop_ids, dropped)
 
 
 def _load_processor(

@@ -13,33 +13,29 @@ Options (of the profile's engine): ``attention`` is handed to Transformers as at
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import transformers
 
 from harness.engines.contract import Answer, EngineSettings, Failure, Json, Outcome, Request
 from harness.engines.readings import read_rows
-from harness.engines.torch_inputs import Forced, Prepared, Prompts, batched, pad_together
-from harness.engines.torch_loading import (
-    Checkpoint,
-    load_checkpoint,
-    neutral_generation_config,
-    require_known,
-)
+from harness.engines.remote_code import environment_advice
+from harness.engines.torch_inputs import Forced, Prepared, batched
+from harness.engines.torch_loading import load_passes, require_known
+from harness.engines.torch_passes import Passes, Rows
+from harness.engines.torch_remote import ChatPasses
 from harness.errors import EngineError, ErrorKind
 
 __all__ = ["TorchEngine", "load"]
 
 _CASE_ERRORS = (
     ArithmeticError,
+    AssertionError,
     AttributeError,
     LookupError,
     MemoryError,
@@ -47,9 +43,6 @@ _CASE_ERRORS = (
     TypeError,
     ValueError,
 )
-_LOAD_ERRORS = (*_CASE_ERRORS, ImportError, OSError)
-
-Rows = npt.NDArray[np.float32]
 
 
 def load(settings: EngineSettings) -> TorchEngine:
@@ -73,13 +66,20 @@ def load(settings: EngineSettings) -> TorchEngine:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     try:
-        checkpoint = load_checkpoint(settings)
-        checkpoint.model.to(settings.device)
-    except _LOAD_ERRORS as error:
+        passes = load_passes(settings)
+        passes.model.to(settings.device)
+        if isinstance(passes, ChatPasses):
+            with torch.inference_mode():
+                passes.try_out(settings.paths or ("forward",))
+    except EngineError:
+        raise
+    except Exception as error:  # a checkpoint's own code may raise anything
         kind = ErrorKind.OUT_OF_MEMORY if _is_out_of_memory(error) else ErrorKind.LOAD
         message = f"{settings.model} cannot be loaded: {type(error).__name__}: {error}"
+        if kind is ErrorKind.LOAD and settings.options.get("trust_remote_code") is True:
+            message += environment_advice(transformers.__version__)
         raise EngineError(kind, message) from error
-    return TorchEngine(settings, checkpoint)
+    return TorchEngine(settings, passes)
 
 
 @dataclass(slots=True)
@@ -104,40 +104,27 @@ class _Work:
 
 
 class TorchEngine:
-    """A model and its processor; see `harness.engines.contract.Engine`."""
+    """A model and what prepares its inputs; see `harness.engines.contract.Engine`."""
 
-    def __init__(self, settings: EngineSettings, checkpoint: Checkpoint) -> None:  # noqa: D107
+    def __init__(self, settings: EngineSettings, passes: Passes) -> None:  # noqa: D107
         self._settings = settings if settings.paths else replace(settings, paths=("forward",))
-        self._processor = checkpoint.processor
-        self._model = model = checkpoint.model
-        self._prompts = Prompts(checkpoint.processor, takes_images=checkpoint.takes_images, dtype=model.dtype)
-        generation = neutral_generation_config(model, self._prompts.tokenizer.eos_token_id)
-        model.generation_config = generation.config
-        self._stop_ids = generation.stop_ids
-        self._dropped = generation.dropped
-        self._forward_takes = frozenset(inspect.signature(model.forward).parameters)
-        # Positions in several dimensions are computed by the model itself, padding included.
-        self._own_positions = any(hasattr(module, "get_rope_index") for module in model.modules())
+        self._passes = passes
 
     def fingerprint(self) -> dict[str, Json]:
         """What the answers may depend on and only the loaded model knows."""
-        model, on_gpu = self._model, self._settings.device == "cuda"
-        template = getattr(self._processor, "chat_template", None) or self._prompts.tokenizer.chat_template
+        model, on_gpu = self._passes.model, self._settings.device == "cuda"
         dtypes: list[str] = sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters()})
+        described = self._passes.fingerprint()
+        template = json.dumps(described.pop("template"), sort_keys=True)
         return {
-            "model_class": type(model).__name__,
-            "processor_class": type(self._processor).__name__,
-            "image_processor_class": type(getattr(self._processor, "image_processor", None)).__name__,
+            **described,
             "device": self._settings.device,
             "device_name": torch.cuda.get_device_name() if on_gpu else _cpu_name(),
             "dtype": "+".join(dtypes),
-            "attention": _attention(model.config),
             "threads": torch.get_num_threads(),
             "tf32": False,
             "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
-            "template_sha256": hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest(),
-            "stop_ids": list(self._stop_ids),
-            "generation_settings_dropped": self._dropped,
+            "template_sha256": hashlib.sha256(template.encode()).hexdigest(),
         }
 
     def score(self, requests: Sequence[Request]) -> Iterator[Outcome]:
@@ -153,7 +140,7 @@ class TorchEngine:
         for start in range(0, len(requests), size):
             works = []
             for request in requests[start : start + size]:
-                prepared = self._prompts.prepare(request)
+                prepared = self._passes.prepare(request)
                 if isinstance(prepared, Failure):
                     yield Outcome(request.case, prepared)
                 else:
@@ -165,7 +152,7 @@ class TorchEngine:
 
     def close(self) -> None:
         """Free the model."""
-        del self._model
+        del self._passes
         if self._settings.device == "cuda":
             torch.cuda.empty_cache()
 
@@ -183,45 +170,27 @@ class TorchEngine:
         self._forward(otherwise)
 
     def _generate(self, work: _Work) -> None:
-        """Greedy decoding of one case, and its raw scores; in the method's own words, but for the check."""
-        prepared, started = work.prepared, time.perf_counter()
+        """Greedy decoding of one case, and its raw scores."""
+        started = time.perf_counter()
         try:
-            output = self._model.generate(
-                **self._placed(prepared.tensors),
-                max_new_tokens=prepared.most_tokens,
-                do_sample=False,
-                output_scores=True,
-                output_logits=True,
-                return_dict_in_generate=True,
-            )
-            scores = _to_numpy(torch.cat(output.scores))
-            logits = _to_numpy(torch.cat(output.logits))
+            work.generated, work.rows["generate"] = self._passes.generate(work.prepared)
         except _CASE_ERRORS as error:
             work.failure = self._failure(error, [work])
             return
-        if not np.array_equal(scores, logits, equal_nan=True):
-            raise EngineError(
-                ErrorKind.UNSUPPORTED,
-                f"{type(self._model).__name__}.generate changes the scores by itself (up to "
-                f"{np.nanmax(np.abs(scores - logits)):.3g}), so they are not the raw logits; "
-                "use paths: [forward] for this model",
-            )
-        work.generated = tuple(output.sequences[0, len(prepared.prompt_ids) :].tolist())
-        work.rows["generate"] = scores
         work.spent("generate", time.perf_counter() - started)
 
     def _forward(self, works: Sequence[_Work]) -> None:
         """Rows of one pass over prompt and following ids, and what they say was written."""
         by_case = {work.prepared.request.case: work for work in works if work.failure is None}
         forced = [work.forced() for work in by_case.values()]
-        can_pad = self._own_positions or "position_ids" in self._forward_takes
-        for batch in batched(forced, most=self._settings.batch_size, can_pad=can_pad):
+        most = self._passes.most_together or self._settings.batch_size
+        for batch in batched(forced, most=most, can_pad=self._passes.can_pad):
             self._forward_batch(batch, [by_case[case.prepared.request.case] for case in batch])
 
     def _forward_batch(self, batch: Sequence[Forced], works: Sequence[_Work]) -> None:
         started = time.perf_counter()
         try:
-            rows = self._rows(batch)
+            rows = self._passes.rows(batch)
         except _CASE_ERRORS as error:
             failure = self._failure(error, works)
             if len(batch) == 1:
@@ -238,31 +207,12 @@ class TorchEngine:
             if work.generated is not None:
                 work.rows["forward"] = its_rows[: len(work.generated)]
 
-    def _rows(self, batch: Sequence[Forced]) -> list[Rows]:
-        """Raw logits [1 + ids forced, V] per case: those that predict the forced ids and the one after."""
-        inputs = self._placed(pad_together(batch, pad_id=self._model.generation_config.pad_token_id))
-        mask = inputs["attention_mask"]
-        if not self._own_positions and not bool(mask.all()):
-            inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
-        keep = 1 + max(len(case.ids) for case in batch)
-        if "logits_to_keep" in self._forward_takes:
-            inputs["logits_to_keep"] = keep
-        logits = _to_numpy(self._model(**inputs).logits[:, -keep:])
-        return [logits[place, -len(case.ids) - 1 :] for place, case in enumerate(batch)]
-
-    def _placed(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        device, dtype = self._model.device, self._model.dtype
-        return {
-            name: tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
-            for name, tensor in tensors.items()
-        }
-
     def _written(self, rows: Rows, forced: Sequence[int], *, most: int) -> tuple[int, ...] | None:
         """The ids that greedy decoding writes, as far as ``rows`` tell; None if it goes where they do not."""
         written: list[int] = []
         for row, expected in zip(rows, (*forced, None), strict=True):
             written.append(int(row.argmax()))
-            if len(written) == most or written[-1] in self._stop_ids:
+            if len(written) == most or written[-1] in self._passes.stop_ids:
                 return tuple(written)
             if written[-1] != expected:
                 return None
@@ -293,7 +243,7 @@ class TorchEngine:
             Answer(
                 prompt_ids=prepared.prompt_ids,
                 generated_ids=work.generated,
-                text=self._prompts.tokenizer.decode(list(work.generated), skip_special_tokens=True),
+                text=self._passes.tokenizer.decode(list(work.generated), skip_special_tokens=True),
                 letter_ids=prepared.letter_ids.ids,
                 answer_step=step,
                 readings=readings,
@@ -315,23 +265,13 @@ class TorchEngine:
         if self._settings.device == "cuda" and isinstance(error, RuntimeError):
             # A GPU that has reported an error answers nothing more in this process.
             raise error
-        return Failure(kind=ErrorKind.FAILED, message=f"{names}: {type(error).__name__}: {error}")
-
-
-def _to_numpy(tensor: torch.Tensor) -> Rows:
-    array: Rows = tensor.float().cpu().numpy()
-    return array
+        message = f"{names}: {type(error).__name__}: {error}{self._passes.advice()}"
+        return Failure(kind=ErrorKind.FAILED, message=message)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
     # PyTorch's CPU allocator raises a plain RuntimeError.
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
-
-
-def _attention(config: transformers.PretrainedConfig) -> dict[str, Json]:
-    """The attention implementation of the whole and of each part that has a configuration of its own."""
-    parts = {"model": config, **{name: getattr(config, name, None) for name in config.sub_configs}}
-    return {name: str(getattr(part, "_attn_implementation", None)) for name, part in parts.items() if part}
 
 
 def _cpu_name() -> str:

@@ -58,7 +58,15 @@ class Options(FileModel):
         "api: seconds that one request may take, retries included; 9/10 of the case deadline if left out."
     )
     threads: _Count = optional("torch: number of CPU threads; PyTorch's own choice if left out.")
-    trust_remote_code: bool = optional("torch, lmdeploy: true to run Python files that come with the model.")
+    trust_remote_code: bool = optional(
+        "torch, lmdeploy: true to run Python files that come with the model, in this engine's worker; a hub "
+        "id then needs a full commit as its revision."
+    )
+    template: Literal["own", "tokenizer"] = optional(
+        "torch: whose words surround a case for a model with code of its own: those that its own `chat` "
+        "sends (own), or its tokenizer's chat template, as servers use it (tokenizer); own where "
+        "there is one, if left out."
+    )
     backend: Literal["pytorch", "turbomind"] = optional(
         "lmdeploy: its engine; pytorch if left out. turbomind needs device: cuda."
     )

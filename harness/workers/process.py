@@ -14,8 +14,10 @@ import contextlib
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections import deque
 from datetime import UTC, datetime
@@ -91,16 +93,20 @@ class WorkerProcess:
         self._replies, replies = os.pipe()
         lifeline, self._lifeline = os.pipe()
         theirs = (requests, replies, lifeline)
+        # Transformers copies the code of checkpoints here, by the name of their folder: two of one name must
+        # not meet.
+        self._modules = Path(tempfile.mkdtemp(prefix="harness-modules-"))
         try:
             os.set_blocking(self._requests, False)
             os.set_blocking(self._replies, False)
+            environment = {**worker_environment(), "HF_MODULES_CACHE": str(self._modules)}
             return subprocess.Popen(
                 [python, os.fspath(_SCRIPT), *map(str, theirs)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 pass_fds=theirs,
-                env=worker_environment(),
+                env=environment,
                 start_new_session=True,
             )
         except OSError as error:
@@ -185,6 +191,7 @@ class WorkerProcess:
             if descriptor >= 0:
                 os.close(descriptor)
                 setattr(self, name, -1)
+        shutil.rmtree(self._modules, ignore_errors=True)
         self._end_of_replies = True
 
     def _wait(self, seconds: float) -> None:

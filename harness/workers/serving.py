@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Final
 
 from harness.engines.codec import answer_to_json, request_from_json, settings_from_json
 from harness.engines.contract import Answer, Engine, EngineSettings, Failure
+from harness.engines.remote_code import refuse_code_of_others, switched_off
 from harness.errors import EngineError, ErrorKind, LettersError
 from harness.workers.protocol import Message, decode, encode
 from harness.workers.rows import save_rows
@@ -37,7 +38,7 @@ ENGINE_MODULES: Final[Mapping[str, str]] = {
 _WORDS_CHARACTERS = 2000
 REQUIREMENTS = {
     "api": ("httpx2>=2.12", "pillow>=10.4"),
-    "torch": ("jinja2>=3.1", "pillow>=10.4", "torch>=2.6", "torchvision>=0.21", "transformers>=4.56"),
+    "torch": ("jinja2>=3.1", "pillow>=10.4", "torch>=2.6", "torchvision>=0.21", "transformers>=4.46"),
     "lmdeploy": ("lmdeploy>=0.12", "pillow>=10.4"),
 }
 """What each kind of engine needs in its interpreter, as the extras of the same names say."""
@@ -91,7 +92,13 @@ def _load(order: Message) -> tuple[Engine, Message]:
     if order["patch"] is not None:
         runpy.run_path(order["patch"], run_name="__patch__")
     settings = settings_from_json(order["settings"])
-    engine: Engine = _module(settings).load(settings)
+    refuse_code_of_others(settings)
+    try:
+        engine: Engine = _module(settings).load(settings)
+    except EngineError as error:
+        if error.kind is ErrorKind.LOAD and (more := switched_off(settings)):
+            raise EngineError(error.kind, error.message + more) from error
+        raise
     loaded = {"event": "loaded", "fingerprint": engine.fingerprint()}
     encode(loaded)  # an engine whose fingerprint is no JSON is refused here
     return engine, loaded

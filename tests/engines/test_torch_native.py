@@ -361,7 +361,7 @@ def test_the_answers_row_follows_a_prefix_that_the_model_writes(
 ) -> None:
     plain = _request("x", image=pictures.wide)
     ids = _written(tiny_engine, plain, 3)
-    prefix = tiny_engine._prompts.tokenizer.decode(ids[:2])
+    prefix = tiny_engine._passes.tokenizer.decode(ids[:2])
     answer = _answers(tiny_engine, [dataclasses.replace(plain, answer_prefix=prefix)])["x"]
     assert answer.answer_step == 2
     assert answer.generated_ids == ids
@@ -374,7 +374,7 @@ def test_the_fast_path_needs_no_generate_where_the_model_writes_the_prefix(
 ) -> None:
     plain = _request("x", image=pictures.wide)
     ids = _written(tiny_engine, plain, 3)
-    prefix = tiny_engine._prompts.tokenizer.decode(ids[:2])
+    prefix = tiny_engine._passes.tokenizer.decode(ids[:2])
     monkeypatch.setattr(tiny_engine, "_settings", _settings(Path(), paths=["forward"]))
     monkeypatch.setattr(tiny_engine, "_generate", Mock(side_effect=AssertionError("generate was called")))
     answer = _answers(tiny_engine, [dataclasses.replace(plain, answer_prefix=prefix)])["x"]
@@ -387,8 +387,8 @@ def test_where_the_model_leaves_the_prefix_its_own_words_are_kept(
 ) -> None:
     plain = _request("x", image=pictures.wide)
     ids = _written(tiny_engine, plain, 4)
-    right = tiny_engine._prompts.tokenizer.decode(ids[:1])
-    wrong = "?" if tiny_engine._prompts.tokenizer.decode(ids[1:2]) != "?" else "!"
+    right = tiny_engine._passes.tokenizer.decode(ids[:1])
+    wrong = "?" if tiny_engine._passes.tokenizer.decode(ids[1:2]) != "?" else "!"
     monkeypatch.setattr(tiny_engine, "_settings", _settings(Path(), paths=paths))
     answer = _answers(tiny_engine, [dataclasses.replace(plain, answer_prefix=right + wrong + right)])["x"]
     assert answer.generated_ids == ids
@@ -411,7 +411,7 @@ def test_as_many_tokens_are_written_as_are_asked_for(
 ) -> None:
     plain = _request("x", image=pictures.wide)
     ids = _written(tiny_engine, plain, 6)
-    prefix = tiny_engine._prompts.tokenizer.decode(ids[:1])
+    prefix = tiny_engine._passes.tokenizer.decode(ids[:1])
     monkeypatch.setattr(tiny_engine, "_settings", _settings(Path(), paths=paths))
     request = dataclasses.replace(plain, answer_prefix=prefix, max_new_tokens=count)
     answer = _answers(tiny_engine, [request])["x"]
@@ -432,7 +432,7 @@ def test_writing_ends_with_the_models_stop_token(
     assert engine.fingerprint()["stop_ids"] == [0, ids[1]]
     for request in (
         dataclasses.replace(plain, max_new_tokens=4),
-        dataclasses.replace(plain, answer_prefix=tiny_engine._prompts.tokenizer.decode(ids[:2])),
+        dataclasses.replace(plain, answer_prefix=tiny_engine._passes.tokenizer.decode(ids[:2])),
     ):
         answer = _answers(engine, [request])["x"]
         assert answer.generated_ids == ids[:2]
@@ -461,7 +461,7 @@ def test_generation_defaults_that_change_scores_are_dropped_and_named(
 def test_scores_that_are_no_raw_logits_are_refused(
     tiny_engine: Any, pictures: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tiny_engine._model.generation_config, "repetition_penalty", 2.0)
+    monkeypatch.setattr(tiny_engine._passes.model.generation_config, "repetition_penalty", 2.0)
     with pytest.raises(
         EngineError, match=r"generate changes the scores by itself.*paths: \[forward\]"
     ) as caught:
@@ -476,7 +476,7 @@ def test_scores_that_are_no_raw_logits_are_refused(
 def test_nan_is_the_failure_of_its_case_only(
     tiny_engine: Any, pictures: SimpleNamespace, changed: Callable[..., Path], paths: Sequence[str]
 ) -> None:
-    poisoned = tiny_engine._prompts.tokenizer.convert_tokens_to_ids("~")
+    poisoned = tiny_engine._passes.tokenizer.convert_tokens_to_ids("~")
 
     def poison(weights: dict[str, Any]) -> dict[str, Any]:
         name = next(name for name in weights if name.endswith("embed_tokens.weight"))
@@ -538,14 +538,14 @@ def test_a_template_that_refuses_a_case_is_its_failure(changed: Callable[..., Pa
 def test_a_case_that_breaks_its_batch_fails_alone(
     tiny_engine: Any, pictures: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = tiny_engine._rows
+    real = tiny_engine._passes.rows
 
     def rows(batch: Sequence[Any]) -> Any:
         if any(case.prepared.request.case == "bad" for case in batch):
             raise RuntimeError("shapes do not match")
         return real(batch)
 
-    monkeypatch.setattr(tiny_engine, "_rows", rows)
+    monkeypatch.setattr(tiny_engine._passes, "rows", rows)
     results = _answers(tiny_engine, [_request(case, image=pictures.square) for case in ("a", "bad", "c")])
     assert results["bad"].message == "bad: RuntimeError: shapes do not match"
     _assert_paths_agree(results["a"])
@@ -561,8 +561,8 @@ def test_out_of_memory_concerns_the_whole_batch(
 
     error = RuntimeError(text) if text else torch.OutOfMemoryError("CUDA out of memory")
     monkeypatch.setattr(tiny_engine, "_settings", _settings(Path(), paths=[path]))
-    monkeypatch.setattr(tiny_engine, "_rows", Mock(side_effect=error))
-    monkeypatch.setattr(tiny_engine._model, "generate", Mock(side_effect=error))
+    monkeypatch.setattr(tiny_engine._passes, "rows", Mock(side_effect=error))
+    monkeypatch.setattr(tiny_engine._passes.model, "generate", Mock(side_effect=error))
     with pytest.raises(
         EngineError, match=r"did not fit.*lower batch_size in the profile \(now 16\)"
     ) as caught:
@@ -593,7 +593,7 @@ def test_begin_of_text_is_there_once(
     answer = _answers(engine, [_request("x", image=pictures.wide)])["x"]
     assert answer.prompt_ids.count(begin) == 1
     content = [{"type": "image", "path": pictures.wide}, {"type": "text", "text": "Which one?"}]
-    expected = engine._processor.apply_chat_template(
+    expected = engine._passes._processor.apply_chat_template(
         [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True, return_dict=True
     )
     assert answer.prompt_ids == tuple(expected["input_ids"][0])
@@ -606,7 +606,7 @@ def test_a_picture_is_seen_as_stored_whatever_its_exif_orientation(
     tiny_engine: Any, pictures: SimpleNamespace, tmp_path: Path
 ) -> None:
     """As LMDeploy's loader sees it; turned, this picture would have other tiles."""
-    from harness.engines.torch_inputs import _open_image
+    from harness.engines.torch_inputs import open_image
 
     turned = tmp_path / "turned.png"
     with Image.open(pictures.wide) as image:
@@ -615,7 +615,7 @@ def test_a_picture_is_seen_as_stored_whatever_its_exif_orientation(
         image.save(turned, exif=exif)
     with Image.open(turned) as image:
         assert ImageOps.exif_transpose(image).size == (56, 112)
-    assert ImageOps.exif_transpose(_open_image(str(turned))).size == (112, 56)
+    assert ImageOps.exif_transpose(open_image(str(turned))).size == (112, 56)
     plain, same = (
         _answers(tiny_engine, [_request("x", image=path)])["x"] for path in (pictures.wide, str(turned))
     )
@@ -685,10 +685,10 @@ def test_cases_are_not_padded_for_a_model_that_would_not_know(
     text_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = _load(text_model, paths=["forward"])
-    monkeypatch.setattr(engine, "_forward_takes", engine._forward_takes - {"position_ids"})
+    monkeypatch.setattr(engine._passes, "_forward_takes", engine._passes._forward_takes - {"position_ids"})
     batches = []
-    real = engine._rows
-    monkeypatch.setattr(engine, "_rows", lambda batch: batches.append(batch) or real(batch))  # type: ignore[func-returns-value]
+    real = engine._passes.rows
+    monkeypatch.setattr(engine._passes, "rows", lambda batch: batches.append(batch) or real(batch))  # type: ignore[func-returns-value]
     requests = [_request("a", "Which?"), _request("b", "Whose?"), _request("c", "Which one?")]
     alone = {request.case: _answers(engine, [request])[request.case] for request in requests}
     batches.clear()
@@ -717,7 +717,7 @@ def test_tensors_that_cannot_be_lengthened_are_named() -> None:
         ({"dtype": "int8"}, "dtype 'int8'; allowed: auto, bfloat16"),
         ({"device": "tpu"}, "device 'tpu'; allowed: cpu, cuda"),
         ({"paths": ("two-stage",)}, "paths ['two-stage']; allowed: one or more of forward, generate"),
-        ({"options": {"atention": "eager"}}, "options ['atention']; allowed: attention, threads"),
+        ({"options": {"atention": "eager"}}, "options ['atention']; allowed: attention, template, threads"),
         ({"options": {"threads": 0}}, "options.threads 0; allowed: a whole number from 1"),
     ],
 )

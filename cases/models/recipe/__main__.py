@@ -1,4 +1,4 @@
-"""`python -m recipe`: train the embedded model, evaluate it, write its card, draw its cases."""
+"""`python -m recipe`: train the embedded model, evaluate it, write its card, draw its cases, convert it."""
 
 import argparse
 from pathlib import Path
@@ -23,6 +23,8 @@ def main() -> None:
     card.add_argument("folder", type=Path, nargs="?", default=EMBEDDED)
     cases = commands.add_parser("cases", help="draw the committed suites' images and write their YAML")
     cases.add_argument("folder", type=Path, nargs="?", default=MODELS.parent)
+    remote = commands.add_parser("remote", help="write the model again as a checkpoint with its own code")
+    remote.add_argument("folder", type=Path, nargs="?", default=MODELS / "remote")
     arguments = parser.parse_args()
     # Imported late, so that --help and the drawing of cases need no torch.
     if arguments.command == "train":
@@ -40,6 +42,10 @@ def main() -> None:
         from .card import write_card
 
         write_card(arguments.folder)
+    elif arguments.command == "remote":
+        from .remote import write_remote
+
+        write_remote(EMBEDDED, arguments.folder)
     else:
         from .catalogue import SUITES
         from .suites import write_suites
