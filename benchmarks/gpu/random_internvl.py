@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ EMBEDDED: Final = Path(__file__).resolve().parents[2] / "cases" / "models" / "em
 _SEED: Final = 20448
 _PATCH: Final = 14
 _HEAD_WIDTH: Final = 64
+_SPREAD: Final = 1.2  # of a product of weights with a normed state, and so of a logit
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -86,8 +88,9 @@ def make_model(folder: Path, size: Size) -> int:
     torch.manual_seed(_SEED)
     model = InternVLForConditionalGeneration(config)
     with torch.no_grad():
-        # Alone, a row's logit would be of the order of 1 among so many tokens, and no letter would matter.
-        model.lm_head.weight[letters] *= 10.0
+        # As they are, all logits are of the order of 1: among so many tokens no letter would matter. With a
+        # spread of half the log of the vocabulary's size the best of them is about as probable as the rest.
+        model.lm_head.weight[letters] *= math.log(size.vocabulary) / 2 / _SPREAD
     model.generation_config.do_sample = False
     model.generation_config.eos_token_id = stop
     model.save_pretrained(folder)
@@ -106,8 +109,11 @@ def _save_processor(folder: Path, size: Size) -> tuple[list[int], int]:
     file = folder / "tokenizer.json"
     tokenizer = json.loads(file.read_text(encoding="utf-8"))
     used = len(processor.tokenizer)
+    vocabulary: dict[str, int] = tokenizer["model"]["vocab"]
+    # Else Transformers would number the special tokens anew, behind all others.
+    vocabulary.update({token["content"]: token["id"] for token in tokenizer["added_tokens"]})
     # Entries of the vocabulary without merges: the tokenizer reads them, and never writes them.
-    tokenizer["model"]["vocab"].update({f"<unused_{n}>": n for n in range(used, size.vocabulary)})
+    vocabulary.update({f"<unused_{n}>": n for n in range(used, size.vocabulary)})
     file.write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
     ids = processor.tokenizer.convert_tokens_to_ids
     return [int(ids(letter)) for letter in _LETTERS], int(processor.tokenizer.eos_token_id)
@@ -119,7 +125,7 @@ def _config(folder: Path, size: Size, stop: int) -> Any:  # noqa: ANN401 - a cla
 
     embedded = json.loads((EMBEDDED / "config.json").read_text(encoding="utf-8"))
     # At the usual 0.02 all attention is nearly even, and every prompt gets nearly the same answer.
-    spread = 1.2 / size.width**0.5
+    spread = _SPREAD / size.width**0.5
     vision = {
         **embedded["vision_config"],
         "hidden_size": size.vision_width,

@@ -15,7 +15,7 @@ from benchmarks.gpu.random_internvl import SIZES
 from harness.checks.answers import letter_probabilities
 from harness.engines.contract import Answer, EngineSettings, Request
 from harness.fingerprint import model_fingerprint
-from harness.workers import Job, Scored, run
+from harness.workers import Failed, Job, Scored, run
 
 ROOT = Path(__file__).parents[3]
 IMAGE = ROOT / "cases" / "images" / "red-circle-top-left-112x56.png"  # wide, so of several tiles
@@ -54,6 +54,7 @@ def answers(model: Path, kind: str, paths: tuple[str, ...], log: Path) -> list[A
         ("k2", Request(case="s.text", prompt="Which? A. one B. two", letters=letters)),
     ]
     events = list(run(job, requests))
+    assert [event.error for event in events if isinstance(event, Failed)] == []
     scored = {event.key: event.answer for event in events if isinstance(event, Scored)}
     assert set(scored) == {"k1", "k2"}, log.read_text()[-3000:]
     return [scored["k1"], scored["k2"]]
@@ -83,6 +84,9 @@ def test_every_id_can_be_read(model: Path) -> None:
     config = json.loads((model / "config.json").read_text())
     ids = {*tokenizer["model"]["vocab"].values(), *(token["id"] for token in tokenizer["added_tokens"])}
     assert ids == set(range(SIZES["tiny"].vocabulary))
+    assert all(
+        tokenizer["model"]["vocab"][token["content"]] == token["id"] for token in tokenizer["added_tokens"]
+    )
     assert config["text_config"]["vocab_size"] == SIZES["tiny"].vocabulary
 
 
