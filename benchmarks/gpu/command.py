@@ -117,9 +117,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     suites = {EMBEDDED_MODEL: ["answer_line", "chinese", "shapes", "words"], _RANDOM: ["chinese"]}
     if not on_gpu:
         suites[EMBEDDED_MODEL] = ["answer_line"]
-    prepared = prepare(work / "cases", models, device=options.device, suites=suites)
-    for part in _measurements(prepared, options, out, parts, jobs=3 if on_gpu else 1):
-        parts.run(part)
+    ready: list[Prepared] = []
+
+    def cases() -> Mapping[str, Any]:
+        ready.append(prepare(work / "cases", models, device=options.device, suites=suites))
+        return {"profiles": [*ready[0].profiles]}
+
+    parts.run(Part("cases", "cases", cases))
+    for prepared in ready:
+        for part in _measurements(prepared, options, out, parts, jobs=3 if on_gpu else 1):
+            parts.run(part)
     parts.keep()
     print(f"results: {parts.file} and {parts.file.with_suffix('.md')}")
     return 0 if parts.well else 1

@@ -77,3 +77,15 @@ def test_without_a_gpu_it_says_so_and_leaves_a_results_file(
     assert kept["rehearsal"] is False
     assert kept["parts"]["machine"]["why"].startswith("RuntimeError: PyTorch sees no GPU")
     assert kept["parts"]["random model"]["status"] == "error"
+
+
+def test_cases_that_cannot_be_prepared_are_an_error_and_nothing_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_machine", lambda **_: {"gpus": []})
+    monkeypatch.setattr(command, "_random_model", lambda *_: {})
+    monkeypatch.setattr(command, "prepare", lambda *_, **__: fails())
+    assert main(["--device", "cpu", "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]) == 1
+    kept = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert kept["rehearsal"] is True
+    assert [entry["status"] for entry in kept["parts"].values()] == ["passed", "passed", "error"]
