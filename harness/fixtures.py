@@ -10,10 +10,12 @@ from syrupy.assertion import SnapshotAssertion
 
 from harness.checks.agreement import Agreement
 from harness.checks.result import Result
+from harness.checks.same_question import SameQuestion
 from harness.engines.contract import Json, Row
 from harness.errors import CheckFailed, EngineError
 from harness.recordings import Recording
 from harness.reports.failure import render_failure
+from harness.reports.token_texts import token_texts
 from harness.run import RUN, Run, run_again
 from harness.snapshot_extension import extension, snapshot_data
 from harness.subjects import Subject
@@ -68,12 +70,15 @@ def verify(subject: Subject, request: pytest.FixtureRequest) -> Verify:
         run.keep(request.node, subject, result)
         if result:
             return
+        # A large file, and of use for ids of prompts only.
+        about = (subject.reference(), subject) if isinstance(result, SameQuestion) else ()
         raise CheckFailed(
             render_failure(
                 result,
                 location=str(subject.case.location),
                 recordings=run.recordings_of(subject, result),
                 again=run_again(request.node),
+                tokens=[token_texts(one.engine.settings.model) for one in about],
             )
         )
 

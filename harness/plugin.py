@@ -159,7 +159,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what this run is not about; what is left out is counted as deselected, never as skipped."""
-    gpu_wanted = "gpu" in (config.option.markexpr or "") or config.getoption("harness_profiles")
+    named = config.getoption("harness_profiles") or ()
+    gpu_wanted = "gpu" in (config.option.markexpr or "") or named
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:
@@ -167,7 +168,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # pytest makes one skipped test of a function without subjects, which would look like a result.
         empty = "subject" in getattr(item, "fixturenames", ()) and subject is None
         gpu = subject is not None and item.get_closest_marker("gpu") is not None
-        (left_out if empty or (gpu and not gpu_wanted) else kept).append(item)
+        unnamed = subject is not None and subject.profile.by_name_only and subject.profile.name not in named
+        (left_out if empty or unnamed or (gpu and not gpu_wanted) else kept).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept

@@ -77,8 +77,8 @@ class EngineSpec:
 class Profile:
     """A model and the engines to run it on; ``reference`` names the one that the others are compared with.
 
-    ``suites`` are the names of those to run. ``system`` is the text of the system message for every case that
-    has none of its own; None to send none.
+    ``suites`` are the names of those to run. With ``by_name_only`` it runs only where --profile names it.
+    ``system`` is the text of the system message for every case that has none of its own; None to send none.
     """
 
     name: str
@@ -89,6 +89,7 @@ class Profile:
     description: str = ""
     system: str | None = None
     marks: tuple[str, ...] = ()
+    by_name_only: bool = False
     tolerances: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
@@ -270,6 +271,7 @@ def _profile(document: Document, name: str, entry: Mapping[str, Any], suite_name
         reference=entry["reference"],
         suites=tuple(dict.fromkeys(entry.get("suites", suite_names))),
         marks=tuple(dict.fromkeys(entry.get("marks", ()))),
+        by_name_only=entry.get("by_name_only", False),
         tolerances=dict(entry.get("tolerances", {})),
         engines=tuple(
             _engine(engine_name, engine, entry, document.key_place((*steps, "engines", engine_name)), here)

@@ -194,6 +194,8 @@ def run_again(item: pytest.Item) -> str:
     for option in ("cases", "snapshots", "recordings", "environments"):
         if (given := config.getoption(f"harness_{option}")) is not None:
             words.append(f"--{option}={given}")
+    if (subject := subject_of(item)) is not None and subject.profile.by_name_only:
+        words.append(f"--profile={subject.profile.name}")
     if item.get_closest_marker("gpu"):
         words += ["-m", "gpu"]
     return shlex.join(words)

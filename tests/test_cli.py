@@ -38,6 +38,16 @@ def test_check_counts_what_is_there(arguments: list[str], capsys: pytest.Capture
     ]
 
 
+def test_check_remarks_on_profiles_that_run_by_name_only(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "profiles.yaml").write_text(
+        "profiles: {p: {model: m, by_name_only: true, reference: torch, engines: {torch: {}}}}\n"
+    )
+    assert main(["check"]) == 0
+    assert "profile  p: torch (only with --profile p)" in capsys.readouterr().out.splitlines()
+
+
 def test_check_prints_all_problems(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "shapes.yaml").write_text("cases:\n  - {id: a, prompt: x, letters: [A, B], expect: N}\n")
     (folder / "profiles.yaml").write_text(

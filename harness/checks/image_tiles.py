@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness.checks.causes import Cause, QuestionDifference, difference
 from harness.engines.contract import Question
 
-__all__ = ["PIXEL_NOISE", "compare_pixels", "compare_tiles"]
+__all__ = ["PIXEL_NOISE", "compare_pixels", "compare_tiles", "count_of_tiles"]
 
 PIXEL_NOISE = 2**-8
 """How far a tile's mean may move by rounding, relative to its size and at least 1.
@@ -28,7 +28,7 @@ def compare_tiles(a: Question, b: Question, names: tuple[str, str]) -> QuestionD
     if tiles[least] == 0:
         return difference(
             Cause.IMAGE_MISSING,
-            f"{_tiles(tiles[most])} entered {names[most]}, and no image entered {names[least]}",
+            f"{count_of_tiles(tiles[most])} entered {names[most]}, and no image entered {names[least]}",
         )
     # An image that is not cut has no thumbnail.
     one_more = tiles[least] > 1 and tiles[most] == tiles[least] + 1
@@ -40,8 +40,8 @@ def compare_tiles(a: Question, b: Question, names: tuple[str, str]) -> QuestionD
         )
     return difference(
         Cause.TILES,
-        f"the image enters {names[0]} in {_tiles(a.tiles)} and {names[1]} in {b.tiles}, thumbnails included. "
-        "Pin it for both with max_tiles: in the profile",
+        f"the image enters {names[0]} in {count_of_tiles(a.tiles)} and {names[1]} in {b.tiles}, thumbnails "
+        "included. Pin it for both with max_tiles: in the profile",
         title=f"{a.tiles} against {b.tiles} tiles",
     )
 
@@ -65,12 +65,13 @@ def compare_pixels(a: Question, b: Question) -> QuestionDifference | None:
     largest = max((abs(p - q) for p, q in pairs), default=float("nan"))
     return difference(
         Cause.PIXELS,
-        f"{_tiles(a.tiles or 0)} on both sides, but {means} differ by up to {largest:.3g}: another picture "
-        "or normalisation; see image_mean, image_std and rescale_factor of the image processors",
+        f"{count_of_tiles(a.tiles or 0)} on both sides, but {means} differ by up to {largest:.3g}: another "
+        "picture or normalisation; see image_mean, image_std and rescale_factor of the image processors",
     )
 
 
-def _tiles(count: int) -> str:
+def count_of_tiles(count: int) -> str:
+    """'1 tile' or '4 tiles'."""
     return "1 tile" if count == 1 else f"{count} tiles"
 
 

@@ -37,7 +37,8 @@ def _check(options: argparse.Namespace) -> int:
     for suite in loaded.suites:
         print(f"suite    {suite.name}: {_count(len(suite.cases), 'case')}")
     for profile in loaded.profiles:
-        print(f"profile  {profile.name}: {', '.join(engine.name for engine in profile.engines)}")
+        remark = f" (only with --profile {profile.name})" if profile.by_name_only else ""
+        print(f"profile  {profile.name}: {', '.join(engine.name for engine in profile.engines)}{remark}")
     cases = sum(len(suite.cases) for suite in loaded.suites)
     total = (
         _count(cases, "case"),

@@ -36,6 +36,9 @@ def register(commands: Subparsers) -> None:
         "--recordings", type=Path, default=Path(".harness"), metavar="DIR", help="default: .harness"
     )
     parser.add_argument(
+        "--environments", type=Path, metavar="DIR", help="default: in the user's cache folder, as for pytest"
+    )
+    parser.add_argument(
         "--k",
         type=_count,
         action="append",
@@ -68,6 +71,7 @@ def register(commands: Subparsers) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from harness.case_folder import load
+    from harness.environments.store import Environments
     from harness.method.account import USUAL, Plan, account_for
     from harness.method.report import report
     from harness.scoring import Scoring
@@ -89,8 +93,14 @@ def _run(options: argparse.Namespace) -> int:
         rounds=0 if options.no_timing else options.rounds,
         cases_per_path=options.cases_per_path,
     )
+    this_run = uuid.uuid4().hex
+    environments = Environments(options.environments, run_id=this_run)
     scoring = Scoring(
-        options.recordings.absolute(), run_id=uuid.uuid4().hex, fresh=False, show=_Progress().show
+        options.recordings.absolute(),
+        run_id=this_run,
+        fresh=False,
+        show=_Progress().show,
+        environments=environments,
     )
     cases = [case for suite in loaded.suites for case in suite.cases]
     try:
@@ -101,6 +111,8 @@ def _run(options: argparse.Namespace) -> int:
     except (HarnessError, OSError) as error:
         _say(str(error))
         return 1
+    finally:
+        environments.close()
     sys.stdout.write(text if str(options.json) == "-" else report(account))
     return 0 if account.complete else 1
 

@@ -137,6 +137,7 @@ def _engine_account(
     without: list[str] = []
     errors: dict[str, str] = {}
     fingerprint: Mapping[str, Json] = {}
+    paths = spec.settings.paths  # empty where the engine takes the best that it has
     for subject in asked:
         if subject.engine.name != spec.name:
             continue
@@ -146,6 +147,7 @@ def _engine_account(
             errors[subject.case.name] = error.message.splitlines()[0]
             continue
         fingerprint = recording.fingerprint
+        paths = tuple(each.path for each in recording.answer.readings)
         reading = best_reading(recording.answer)
         if reading.log_z is None:
             without.append(subject.case.name)
@@ -157,7 +159,7 @@ def _engine_account(
     return EngineAccount(
         name=spec.name,
         kind=spec.settings.kind,
-        paths=spec.settings.paths,
+        paths=paths,
         device=device_line(fingerprint),
         limits=limits,
         coverage=_coverage(readings),

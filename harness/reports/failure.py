@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from harness.checks.expected_letter import ExpectedLetter
 from harness.checks.intervals import Interval, letter_intervals
@@ -21,11 +21,19 @@ WIDTH = 100
 MOST_COLUMNS = 3
 
 
-def render_failure(result: Result, *, location: str, recordings: Sequence[Recording], again: str) -> str:
+def render_failure(
+    result: Result,
+    *,
+    location: str,
+    recordings: Sequence[Recording],
+    again: str,
+    tokens: Sequence[Mapping[int, str]] = (),
+) -> str:
     """The whole message, no line longer than 100 columns but the command, which is to be copied.
 
     ``location`` is the case's ``file:line``; ``recordings`` are those that ``result`` is about, the reference
-    first; ``again`` is the command that runs just this case.
+    first; ``again`` is the command that runs just this case. ``tokens`` are the texts of ids, one mapping for
+    each recording, as far as they are known.
     """
     lines = [f"{location}: {result.check}: {result.headline}", f"  {result.case}, {result.subject}", ""]
     for finding in result.findings:
@@ -34,7 +42,7 @@ def render_failure(result: Result, *, location: str, recordings: Sequence[Record
         lines += _wrapped(f"note: {note}", first="    ")
     expected = result.expected if isinstance(result, ExpectedLetter) else None
     if isinstance(result, SameQuestion):
-        lines += ["", *question_lines(result, width=WIDTH)]
+        lines += ["", *question_lines(result, width=WIDTH, tokens=tokens)]
     elif columns := _columns(result, recordings):
         lines += ["", *side_by_side(result.letters, columns, expected=expected)]
     limited = [metric for metric in result.metrics if metric.limit is not None]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from harness.checks.agreement import Side
 from harness.checks.causes import Cause
+from harness.checks.image_tiles import count_of_tiles
 from harness.checks.prompt_ids import collapsed, placeholder_of, shown_ids, unlike
 from harness.checks.same_question import SameQuestion
 from harness.engines.contract import Question
@@ -16,8 +18,13 @@ _MOST_LINES = 24
 _LINE_END = "⏎"
 
 
-def question_lines(result: SameQuestion, *, width: int) -> Iterator[str]:
-    """Lines of up to ``width`` columns: the renderings' difference, ids where they part, tiles."""
+def question_lines(
+    result: SameQuestion, *, width: int, tokens: Sequence[Mapping[int, str]] = ()
+) -> Iterator[str]:
+    """Lines of up to ``width`` columns: the renderings' difference, ids where they part, tiles.
+
+    ``tokens`` are the texts of ids, of the reference first, as far as they are known.
+    """
     a, b = result.agreement.a, result.agreement.b
     causes = {each.cause for each in result.agreement.question}
     one, other = a.answer.question, b.answer.question
@@ -26,8 +33,8 @@ def question_lines(result: SameQuestion, *, width: int) -> Iterator[str]:
         yield from _difference(one.text, other.text, width)
         yield ""
     if causes & {Cause.BEGIN_TWICE, Cause.BEGIN_MISSING, Cause.TOKENISATION, Cause.IMAGE_MARKS, Cause.IDS}:
-        names = (a.engine, b.engine)
-        yield from _ids(a.answer.prompt_ids, b.answer.prompt_ids, names, image=_has_image(one, other))
+        for line in _ids((a, b), tokens or ({}, {}), image=_has_image(one, other)):
+            yield line if len(line) <= width else f"{line[: width - 1]}…"
         yield ""
     room = max(len(a.engine), len(b.engine))
     yield "  what was asked"
@@ -55,16 +62,19 @@ def _marked(text: str) -> list[str]:
     ]
 
 
-def _ids(a: Sequence[int], b: Sequence[int], names: tuple[str, str], *, image: bool) -> Iterator[str]:
-    placeholder = placeholder_of(a, b) if image else None
-    left, right = collapsed(a, placeholder), collapsed(b, placeholder)
+def _ids(sides: tuple[Side, Side], tokens: Sequence[Mapping[int, str]], *, image: bool) -> Iterator[str]:
+    prompts = [side.answer.prompt_ids for side in sides]
+    placeholder = placeholder_of(*prompts) if image else None
+    left, right = (collapsed(ids, placeholder) for ids in prompts)
     chunk = unlike(left, right)
     if chunk is None:
         return
-    room = max(map(len, names))
+    room = max(len(side.engine) for side in sides)
     yield "  token ids where they part, the image counted as one"
-    for name, ids, piece in zip(names, (left, right), (chunk.left, chunk.right), strict=True):
-        yield f"    {name:<{room}}  {shown_ids(ids, chunk.step, len(piece))}"
+    for side, ids, piece, texts in zip(sides, (left, right), (chunk.left, chunk.right), tokens, strict=True):
+        yield f"    {side.engine:<{room}}  {shown_ids(ids, chunk.step, len(piece))}"
+        if piece and all(token in texts for token in piece):
+            yield f"    {'':<{room}}  {' '.join(repr(texts[token]) for token in piece)}"
 
 
 def _has_image(*questions: Question) -> bool:
@@ -73,7 +83,7 @@ def _has_image(*questions: Question) -> bool:
 
 def _in_short(question: Question) -> str:
     parts = ["tokens not known" if question.tokens is None else f"{question.tokens} tokens"]
-    parts.append("tiles not known" if question.tiles is None else f"{question.tiles} tiles")
+    parts.append("tiles not known" if question.tiles is None else count_of_tiles(question.tiles))
     if question.pixels is not None:
         means = " ".join(f"{mean:.3g}" for mean in question.pixel_means)
         parts.append(f"pixels {question.pixels[:8]}, means {means}")

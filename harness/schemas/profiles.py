@@ -154,6 +154,9 @@ class ProfileEntry(_EngineDefaults):
         "Names of the suites to run; all if left out."
     )
     marks: list[Mark] = optional("Marks of pytest for all tests of the profile, such as [gpu].")
+    by_name_only: bool = optional(
+        "true to run the profile only when it is named, as in `pytest --profile NAME`; false if left out."
+    )
     tolerances: Tolerances = optional("Limits of the checks, where they differ from the dtype's own.")
     engines: Annotated[
         dict[EngineName, EngineEntry],

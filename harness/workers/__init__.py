@@ -2,7 +2,8 @@
 
 `run` scores requests in a worker and yields events; whatever happens to the worker, every request gets
 exactly one `Scored` or `Failed`. `probe` reports what an interpreter and its machine are, for fingerprints,
-and `find_model` turns a hub id into a folder. Nothing here imports an engine's libraries.
+`find_model` turns a hub id into a folder, and `ask_tokenizer` resolves letters without a model's weights.
+Nothing here imports an engine's libraries.
 
 ==========================  =====================================================================
 parent's side
@@ -11,21 +12,33 @@ parent's side
 ``conversation.py``         loading, and one batch, as the parent sees them
 ``endings.py``              how a worker ended, in words
 ``process.py``              one worker process: descriptors, log, ending its whole group
-``interpreter.py``          `probe`, `find_model`
+``interpreter.py``          `probe`, `find_model`, `ask_tokenizer`
 both sides
 ``protocol.py``             JSON lines, and every message there is
 ``rows.py``                 full rows of logits on disk
 inside the worker
 ``worker.py``               the script that is started
 ``serving.py``              loads the engine and answers the parent
-``interpreter_report.py``   the script behind `probe`
+``interpreter_report.py``   the script behind `probe` and `find_model`
+``tokenizer_report.py``     the script behind `ask_tokenizer`
 ==========================  =====================================================================
 """
 
 from __future__ import annotations
 
 from harness.workers.events import Event, Failed, Job, Loaded, Progress, Scored
-from harness.workers.interpreter import find_model, probe
+from harness.workers.interpreter import ask_tokenizer, find_model, probe
 from harness.workers.supervisor import run
 
-__all__ = ["Event", "Failed", "Job", "Loaded", "Progress", "Scored", "find_model", "probe", "run"]
+__all__ = [
+    "Event",
+    "Failed",
+    "Job",
+    "Loaded",
+    "Progress",
+    "Scored",
+    "ask_tokenizer",
+    "find_model",
+    "probe",
+    "run",
+]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from harness.engines.contract import Json
 from harness.errors import EngineError, ErrorKind
 from harness.workers.process import no_interpreter, worker_environment
 
-__all__ = ["PACKAGES", "ask", "find_model", "probe"]
+__all__ = ["PACKAGES", "ask", "ask_tokenizer", "find_model", "probe"]
 
 _SCRIPT = Path(__file__).with_name("interpreter_report.py")
+_TOKENIZER_SCRIPT = Path(__file__).with_name("tokenizer_report.py")
 
 PACKAGES = ("lmdeploy", "numpy", "pillow", "tokenizers", "torch", "torchvision", "transformers")
 """What an answer may depend on, by the names pip knows."""
@@ -64,6 +66,41 @@ def find_model(
         EngineError: LOAD, there is no such model, or it cannot be had from here.
     """
     return ask(python, {"model": model, "revision": revision}, seconds)
+
+
+def ask_tokenizer(
+    python: str,
+    model: str,
+    questions: Sequence[Mapping[str, Json]],
+    *,
+    trust_remote_code: bool = False,
+    configuration: bool = True,
+    seconds: float = 300.0,
+) -> dict[str, Json]:
+    """What the tokenizer in the folder ``model`` makes of ``questions``, by Transformers in ``python``.
+
+    A question has ``prompt``, ``system`` (or None), ``letters`` and ``answer_prefix``. No weights are loaded;
+    with ``configuration`` the model's configuration class is, and Python files of the model's own run only
+    with ``trust_remote_code``. Nothing is downloaded.
+
+    Returns:
+        ``transformers``, the version; ``answers``, None where there is no chat template, else for each
+        question its ``error`` (None if the letters resolve) and ``tokens``, the length of its prompt.
+
+    Raises:
+        EngineError: LOAD, there is no such interpreter, or the tokenizer cannot be loaded there.
+    """
+    order = {
+        "model": model,
+        "trust": trust_remote_code,
+        "configuration": configuration,
+        "questions": [dict(question) for question in questions],
+    }
+    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
+        # Prompts can be longer than an argument may be.
+        json.dump(order, file)
+        file.flush()
+        return ask(python, {"file": file.name}, seconds, script=_TOKENIZER_SCRIPT)
 
 
 def ask(python: str, order: dict[str, Any], seconds: float, *, script: Path = _SCRIPT) -> dict[str, Json]:

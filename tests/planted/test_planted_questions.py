@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from harness import recordings
 from tests.planted.conftest import FAULTS, Planted
 
 SYSTEM = "You are a careful observer."
@@ -94,7 +95,6 @@ def test_every_asymmetry_is_named_and_nothing_else(unaccepted: Planted) -> None:
     result = unaccepted.run("-k", "same_question")
     assert named(result) == {name: [title] for name, (_, _, title) in ASYMMETRIES.items()}
     result.assert_outcomes(passed=1, failed=len(ASYMMETRIES))
-    assert all(len(line) <= 100 for line in result.outlines if line.startswith("  "))
 
 
 def test_a_begin_of_text_that_lmdeploy_adds_to_the_templates_own(unaccepted: Planted) -> None:
@@ -125,13 +125,11 @@ def test_pins_hold_for_both_sides(unaccepted: Planted) -> None:
     ask(unaccepted, {"lmdeploy": {}}, system=SYSTEM, max_tiles=2)
     result = unaccepted.run("-k", "same_question", "--recordings", "own")
     result.assert_outcomes(passed=1)
-    (journal, other) = (unaccepted.folder / "own" / "recordings").glob("*.jsonl")
-    for text in (journal.read_text(), other.read_text()):
-        assert SYSTEM in text
-    asked = [
-        json.loads(line.split(" ", 1)[1])["answer"]["q"]
-        for file in (journal, other)
-        for line in file.read_text().splitlines()
-        if '"q"' in line
+    lines = [
+        json.loads(line.split(" ", 1)[1])
+        for journal in (unaccepted.folder / "own" / "recordings").glob("*.jsonl")
+        for line in journal.read_text().splitlines()
     ]
-    assert [question[2] for question in asked] == [3, 3]  # two tiles and the thumbnail
+    asked = [recordings._unpacked(entry["answer"]).question for entry in lines if "answer" in entry]
+    assert [question.tiles for question in asked] == [3, 3]  # two tiles and the thumbnail
+    assert all(f"<|im_start|>system\n{SYSTEM}" in str(question.text) for question in asked)

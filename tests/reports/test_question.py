@@ -59,6 +59,21 @@ def test_ids_are_shown_around_the_place_where_they_part() -> None:
     assert not any("rendered prompt" in line for line in lines)
 
 
+def test_ids_have_their_texts_below_them_where_these_are_known() -> None:
+    other = recording("p-lmdeploy", ids=(1, 2, 7, 7, 7, 3, 44, 45, 5, 6))
+    result = check_question(compare(recording("p-torch"), other, ("A", "B")))
+    lines = list(question_lines(result, width=WIDTH, tokens=[{4: "ĠWhat"}, {44: "ĠWh", 45: "at"}]))
+    place = lines.index("  token ids where they part, the image counted as one")
+    assert lines[place + 1 : place + 5] == [
+        "    p-torch     1 2 7 3 [4] 5 6",
+        "                'ĠWhat'",
+        "    p-lmdeploy  1 2 7 3 [44 45] 5 6",
+        "                'ĠWh' 'at'",
+    ]
+    unknown = list(question_lines(result, width=WIDTH, tokens=[{4: "ĠWhat"}, {44: "ĠWh"}]))
+    assert "                'ĠWh' 'at'" not in unknown
+
+
 def test_what_was_asked_ends_the_list_for_both() -> None:
     lines = shown(recording("p-lmdeploy", question=Question(tiles=0)))
     assert lines[-2:] == [

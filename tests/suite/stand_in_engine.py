@@ -1,7 +1,8 @@
 """Given as a profile's ``patch``: puts a small made-up engine in the place of the real ones, in the worker.
 
 What it answers is written in the prompt: ``say B`` is the letter; ``die``, ``hang``, ``nan``, ``slow`` and
-``wobble`` are mishaps. ``lmdeploy:`` before an order limits it to that kind of engine.
+``wobble`` are mishaps, and ``newline`` asks with one more. ``lmdeploy:`` before an order limits it to that
+kind of engine.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from harness.distributions import log_softmax, top_k
-from harness.engines.contract import Answer, EngineSettings, Entry, Failure, Json, Outcome, Request
+from harness.engines.contract import Answer, EngineSettings, Entry, Failure, Json, Outcome, Question, Request
 from harness.engines.readings import NotFinite, read_rows
 from harness.errors import EngineError, ErrorKind
 from harness.letters import LetterIds
@@ -49,6 +50,7 @@ class StandIn:
             os.kill(os.getpid(), signal.SIGKILL)
         if "hang" in orders or "slow" in orders:
             time.sleep(600 if "hang" in orders else 0.4)
+        more = (4,) if "newline" in orders else ()
         said = re.search(r"say ([A-Z])", orders)
         letters = LetterIds(
             request.letters,
@@ -72,7 +74,8 @@ class StandIn:
         reports = self.settings.kind == "lmdeploy"
         best = [Entry(int(i), float(logprobs[i])) for i in top_k(row, self.settings.top_k).ids]
         return Answer(
-            prompt_ids=(1, 2, 3),
+            prompt_ids=(1, 2, 3, *more),
+            question=Question(text=request.prompt + "\n" * len(more), tokens=3 + len(more), tiles=0),
             generated_ids=generated,
             text=chr(generated[0] + 60),
             letter_ids=letters.ids,

@@ -21,9 +21,10 @@ def text(result: pytest.RunResult) -> str:
 def test_everything_passes_and_ends_in_a_table(project: Project) -> None:
     project.write_suite(one="say A", two={"prompt": "say B", "expect": "B"})
     result = project.run(accept=True)
-    # 2 cases: letter and snapshot on 2 engines, agreement, top-k and stages on one; and no snapshot unused.
-    result.assert_outcomes(passed=2 * (2 + 2 + 1 + 1 + 1) + 1)
-    result.stdout.fnmatch_lines(["*p: 2 cases × 2 engines, 14 checks: 14 passed*", "largest |Δp|: 0 *"])
+    # 2 cases: letter and snapshot on 2 engines; question, agreement, top-k and stages on one; and no
+    # snapshot unused.
+    result.assert_outcomes(passed=2 * (2 + 2 + 1 + 1 + 1 + 1) + 1)
+    result.stdout.fnmatch_lines(["*p: 2 cases × 2 engines, 16 checks: 16 passed*", "largest |Δp|: 0 *"])
 
 
 def test_ids_name_suite_case_profile_and_engine(project: Project) -> None:
@@ -41,7 +42,7 @@ def test_ids_name_suite_case_profile_and_engine(project: Project) -> None:
 def test_wrong_letter_fails_one_check_with_place_bars_and_command(project: Project) -> None:
     project.write_suite(right="say A", wrong="say B")
     result = project.run(accept=True)
-    result.assert_outcomes(passed=13, failed=2)
+    result.assert_outcomes(passed=15, failed=2)
     result.stdout.fnmatch_lines(
         [
             "cases/s.yaml:10:3: expected letter: 2 findings",
@@ -58,27 +59,42 @@ def test_wrong_letter_fails_one_check_with_place_bars_and_command(project: Proje
 def test_disagreement_names_metric_and_limit(project: Project) -> None:
     project.write_suite(off="say A lmdeploy: wobble")
     result = project.run(accept=True)
-    result.assert_outcomes(passed=7, failed=1)
+    result.assert_outcomes(passed=8, failed=1)
     result.stdout.fnmatch_lines(["*probability*letter A*1e-05*over*"])
+
+
+def test_another_question_is_told_in_full_by_its_own_test_and_in_short_by_the_agreement(
+    project: Project,
+) -> None:
+    project.write_suite(asked="say A lmdeploy: newline")
+    result = project.run("-k", "same_question or engines_agree")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        ["cases/s.yaml:*: same question: 1 finding", "*- white space in the template:*"]
+    )
+    result.stdout.fnmatch_lines(
+        ["*engines agree: 1 finding", "*- question: the engines were asked different questions: white space*"]
+    )
+    result.stdout.fnmatch_lines(["case *|Δp|*KL*question*agree", "s.asked*✗*✗"])
 
 
 def test_case_tolerance_wins_over_profile_and_dtype(project: Project) -> None:
     loose = dict.fromkeys(("probability", "total_variation", "kl", "js"), 0.1)
     project.write_suite(off={"prompt": "say A lmdeploy: wobble", "tolerances": loose})
-    project.run(accept=True).assert_outcomes(passed=8)
+    project.run(accept=True).assert_outcomes(passed=9)
 
 
 class TestKnownFailure:
     def test_is_expected(self, project: Project) -> None:
         project.write_suite(hard={"prompt": "say B", "known_failure": "mixes up A and B"})
         result = project.run(accept=True)
-        result.assert_outcomes(passed=6, xfailed=2)
+        result.assert_outcomes(passed=7, xfailed=2)
         result.stdout.fnmatch_lines(["*2 known failures*"])
 
     def test_fails_the_day_it_passes(self, project: Project) -> None:
         project.write_suite(hard={"prompt": "say A", "known_failure": "mixes up A and B"})
         result = project.run(accept=True)
-        result.assert_outcomes(passed=6, failed=2)
+        result.assert_outcomes(passed=7, failed=2)
         result.stdout.fnmatch_lines(["*XPASS(strict)*mixes up A and B*"])
 
     def test_does_not_excuse_an_engine_that_dies(self, project: Project) -> None:
@@ -91,9 +107,9 @@ class TestErrors:
     def test_an_engine_that_dies_is_an_error_of_its_case_only(self, project: Project) -> None:
         project.write_suite(one="say A", two="lmdeploy: die", three="say A too")
         result = project.run()
-        # The dead case's five checks on lmdeploy; without accepted snapshots the other five comparisons fail.
+        # The dead case's six checks on lmdeploy; without accepted snapshots the other five comparisons fail.
         outcomes = result.parseoutcomes()
-        assert outcomes["errors"] == 5
+        assert outcomes["errors"] == 6
         result.stdout.fnmatch_lines(
             [
                 "crash: cases/s.yaml:10:3: s.two-p-lmdeploy: *signal 9*",
@@ -185,12 +201,12 @@ class TestRecordings:
     def test_xdist_ends_in_the_same_table(self, project: Project) -> None:
         project.write_suite(one="say A", two="say B")
         result = project.run("-n", "2", "-k", "not snapshot")
-        result.assert_outcomes(passed=8, failed=2)
-        result.stdout.fnmatch_lines(["p: 2 cases × 2 engines, 10 checks: 8 passed*, 2 failed*"])
+        result.assert_outcomes(passed=10, failed=2)
+        result.stdout.fnmatch_lines(["p: 2 cases × 2 engines, 12 checks: 10 passed*, 2 failed*"])
 
     def test_equal_cases_share_one(self, project: Project) -> None:
         project.write_suite(one="say A", twin="say A")
-        project.run("-k", "not snapshot").assert_outcomes(passed=10)
+        project.run("-k", "not snapshot").assert_outcomes(passed=12)
         assert len(project.recorded()) == 2
 
     def test_full_logits_stay_for_failures_only(self, project: Project) -> None:
@@ -204,7 +220,7 @@ class TestRecordings:
 
     def test_a_comparison_asked_for_later_gets_its_rows(self, project: Project) -> None:
         project.write_suite(one="say A")
-        project.run("-k", "not snapshot").assert_outcomes(passed=5)
+        project.run("-k", "not snapshot").assert_outcomes(passed=6)
         (project.folder / ".harness" / "metrics.jsonl").unlink()
         project.run("-k", "engines_agree").assert_outcomes(passed=1)
         assert len(project.recorded()) == 4  # the rows were gone, so both were made again
@@ -241,7 +257,7 @@ class TestInterruption:
         assert "the same command goes on from there" in output
         before = project.recorded()
         assert 2 <= len(before) < 16
-        project.run("-k", "not snapshot").assert_outcomes(passed=40)
+        project.run("-k", "not snapshot").assert_outcomes(passed=48)
         after = project.recorded()
         assert len(after) == len(set(after)) == 16
         assert set(before) <= set(after)
@@ -268,22 +284,44 @@ class TestGpu:
         project.write_profiles({"marks": ["gpu"], "device": "cuda", "dtype": "float16"})
         project.write_suite(one="say A")
         result = project.run("-k", "expected_letter")
-        result.assert_outcomes(passed=2, deselected=13)
+        result.assert_outcomes(passed=2, deselected=15)
 
     def test_without_a_gpu_it_fails_and_does_not_skip(self, project: Project) -> None:
         project.write_profiles({"marks": ["gpu"], "device": "cuda", "dtype": "float16"})
         project.write_suite(one="say A")
         result = project.run("-m", "gpu")
-        result.assert_outcomes(errors=7, deselected=8)
+        result.assert_outcomes(errors=8, deselected=9)
         result.stdout.fnmatch_lines(
             ["load: cases/s.yaml:7:3: s.one-p1-torch: *this machine has no NVIDIA GPU*"]
         )
 
 
+class TestByNameOnly:
+    def test_runs_only_when_it_is_named(self, project: Project) -> None:
+        project.write_profiles({"by_name_only": True})
+        project.write_suite(one="say A")
+        project.run("-k", "expected_letter").assert_outcomes(passed=2, deselected=13)
+        assert all("p1-" not in line for line in project.recorded())
+        project.run("-k", "expected_letter", "--profile", "p1").assert_outcomes(passed=2, deselected=6)
+
+    def test_its_mark_does_not_choose_it(self, project: Project) -> None:
+        project.write_profiles({"by_name_only": True, "marks": ["gpu"], "device": "cuda", "dtype": "float16"})
+        project.write_suite(one="say A")
+        project.run("-m", "gpu").assert_outcomes(deselected=15)
+        project.run("-m", "gpu", "--profile", "p1").assert_outcomes(errors=7, deselected=1)
+
+    def test_the_command_to_run_again_names_it(self, project: Project) -> None:
+        project.write_profiles({"by_name_only": True})
+        project.write_suite(one="say B")
+        result = project.run("-k", "expected_letter", "--profile", "p1")
+        result.assert_outcomes(failed=2, deselected=6)
+        result.stdout.fnmatch_lines(["run again: *--profile=p1*"])
+
+
 class TestSnapshots:
     def test_edited_by_a_hundredth_fails(self, project: Project) -> None:
         project.write_suite(one="say A")
-        project.run(accept=True).assert_outcomes(passed=8)
+        project.run(accept=True).assert_outcomes(passed=9)
         file = (
             project.folder
             / "snapshots"
@@ -301,10 +339,10 @@ class TestSnapshots:
 
     def test_of_a_removed_case_is_unused(self, project: Project) -> None:
         project.write_suite(one="say A", two="say A too")
-        project.run(accept=True).assert_outcomes(passed=15)
+        project.run(accept=True).assert_outcomes(passed=17)
         project.write_suite(one="say A")
         result = project.run()
-        result.assert_outcomes(passed=7, failed=1)
+        result.assert_outcomes(passed=8, failed=1)
         result.stdout.fnmatch_lines(["*2 snapshots of cases that are no more*"])
 
     def test_missing_fails(self, project: Project) -> None:
@@ -314,12 +352,12 @@ class TestSnapshots:
 
 def test_marks_of_a_case_select_it(project: Project) -> None:
     project.write_suite(one={"prompt": "say A", "marks": ["slow"]}, two="say A too")
-    project.run("-m", "slow", "-k", "expected_letter").assert_outcomes(passed=2, deselected=13)
+    project.run("-m", "slow", "-k", "expected_letter").assert_outcomes(passed=2, deselected=15)
 
 
 def test_tags_of_a_case_select_it(project: Project) -> None:
     project.write_suite(one={"prompt": "say A", "tags": ["near-tie"]}, two="say A too")
-    project.run("-k", "near-tie and expected_letter").assert_outcomes(passed=2, deselected=13)
+    project.run("-k", "near-tie and expected_letter").assert_outcomes(passed=2, deselected=15)
 
 
 def test_a_profile_of_one_engine_has_no_empty_skips(project: Project) -> None:
@@ -346,8 +384,8 @@ def test_a_whole_run_leaves_the_process_free_of_engine_libraries(project: Projec
     )
     arguments = project.command("-s", "-k", "not snapshot")
     result = project.pytester.runpytest_subprocess(*arguments)
-    result.assert_outcomes(passed=5, deselected=3)
-    result.stdout.fnmatch_lines(["loaded: [[][]] tests: 5"])
+    result.assert_outcomes(passed=6, deselected=3)
+    result.stdout.fnmatch_lines(["loaded: [[][]] tests: 6"])
 
 
 def test_cases_elsewhere_alone_mean_the_suite(
@@ -361,7 +399,7 @@ def test_cases_elsewhere_alone_mean_the_suite(
     result = project.pytester.runpytest_inprocess(
         "-p", "no:cacheprovider", "--cases", str(project.cases), "-k", "not snapshot"
     )
-    result.assert_outcomes(passed=5, deselected=3)
+    result.assert_outcomes(passed=6, deselected=3)
     assert (here / ".harness").is_dir()
     # Tests that are named are run as named.
     own = project.pytester.runpytest_inprocess(

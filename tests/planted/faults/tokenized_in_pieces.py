@@ -23,4 +23,4 @@ def load(settings: EngineSettings) -> Engine:
     return engine
 
 
-lmdeploy_pipeline.load = load  # type: ignore[assignment]
+lmdeploy_pipeline.load = load

@@ -1,0 +1,67 @@
+"""`harness profile check`: everything about a profile that can be known before weights are loaded."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import CaseFileError
+
+if TYPE_CHECKING:
+    from harness.commands import Subparsers
+
+__all__ = ["register"]
+
+
+def register(commands: Subparsers) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser("profile", help="look a profile over before anything is loaded")
+    actions = parser.add_subparsers(dest="action", required=True)
+    check = actions.add_parser(
+        "check",
+        help="check files, settings, environments, letters and memory of a profile without loading weights",
+        epilog="Exit status: 0 nothing is wrong (? is what cannot be known from here), 1 something is.",
+    )
+    check.add_argument("profile", metavar="NAME", help="a profile of profiles.yaml")
+    check.add_argument(
+        "--cases", type=Path, default=Path("cases"), metavar="DIR", help="suites and profiles; default: cases"
+    )
+    check.add_argument(
+        "--environments", type=Path, metavar="DIR", help="default: in the user's cache folder, as for pytest"
+    )
+    check.set_defaults(run=_check)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from harness.case_folder import load
+    from harness.case_problems import nearest
+    from harness.environments.store import Environments
+    from harness.profile_check.checking import ProfileCheck
+    from harness.profile_check.findings import Mark, right
+
+    try:
+        loaded = load(options.cases)
+    except CaseFileError as error:
+        print(error, file=sys.stderr)
+        return 1
+    profile = next((p for p in loaded.profiles if p.name == options.profile), None)
+    if profile is None:
+        known = nearest(options.profile, [p.name for p in loaded.profiles])
+        print(f"profile: found {options.profile!r}; allowed: {known}", file=sys.stderr)
+        return 2
+    check = ProfileCheck(loaded, profile, Environments(options.environments))
+    print(f"{profile.location}: profile {profile.name}")
+    suites = ", ".join(check.suites)
+    found = right("files", f"valid; suites {suites} with {len(check.cases)} cases and their images")
+    print("\n".join(found.lines()), flush=True)
+    counts: Counter[Mark] = Counter()
+    for engine in profile.engines:
+        print(f"{engine.location}: engine {engine.name}", flush=True)
+        for finding in check.engine(engine):
+            counts[finding.mark] += 1
+            print("\n".join(finding.lines()), flush=True)
+    print(f"{counts[Mark.WRONG]} wrong, {counts[Mark.UNKNOWN]} not to be known from here")
+    return 1 if counts[Mark.WRONG] else 0

@@ -1,0 +1,199 @@
+"""Which looks an engine gets, in which order. What does not depend on what is wrong goes on regardless."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.case_folder import Loaded
+from harness.case_problems import shown
+from harness.cases import Case
+from harness.environments.store import Environments
+from harness.model_shapes import ModelShapes, ShapesError, read_shapes
+from harness.profile_check.environment import look_at_environment
+from harness.profile_check.findings import Finding, right, unknown, wrong
+from harness.profile_check.hub_cache import cache_folder, find_snapshot
+from harness.profile_check.letters import Letters, look_at_letters
+from harness.profile_check.memory import look_at_memory, smallest_gpu
+from harness.profile_check.model_files import ModelFiles, look_into
+from harness.profile_check.places import Places
+from harness.profile_check.published import PUBLISHED
+from harness.profile_check.server import look_at_server
+from harness.profile_check.settings import look_at_settings
+from harness.profiles import EngineSpec, Profile
+
+__all__ = ["ProfileCheck"]
+
+_NEXT = {"template": "put the template that you serve with into that folder"}
+_OF_SERVERS = ("key_env", "serve", "served_model", "timeout", "url")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """What could be found out of a model; ``files`` None where it is not on this machine."""
+
+    findings: tuple[Finding, ...]
+    files: ModelFiles | None = None
+    shapes: ModelShapes | None = None
+
+
+class ProfileCheck:
+    """Checks one profile of a folder that is valid as a whole; nothing is made, downloaded or loaded."""
+
+    def __init__(self, loaded: Loaded, profile: Profile, environments: Environments) -> None:  # noqa: D107
+        self._profile = profile
+        self._places = Places(profile)
+        self._environments = environments
+        self._gpu_bytes = smallest_gpu()
+        self._models: dict[tuple[str, str | None], _Model] = {}
+        self.suites = profile.suites or tuple(suite.name for suite in loaded.suites)
+        self.cases: tuple[Case, ...] = tuple(
+            case for suite in loaded.suites if suite.name in self.suites for case in suite.cases
+        )
+
+    def engine(self, engine: EngineSpec) -> Iterator[Finding]:
+        """Every finding on ``engine``, as soon as it is known."""
+        if engine.settings.kind == "api":
+            if not engine.settings.options.get("serve"):
+                yield from look_at_server(engine, self._places)
+                return
+            engine = _what_it_serves_with(engine)
+        model = self._model(engine)
+        yield from model.findings
+        yield from self._remote_code(engine, model)
+        yield from look_at_settings(
+            engine, self._places, saved_as=_saved_as(model), gpu=self._gpu_bytes is not None
+        )
+        environment, python = self._environment(engine)
+        yield environment
+        letters = self._letters(engine, model, python)
+        yield from letters.findings
+        if model.shapes is None:
+            yield unknown("memory", "no estimate without the sizes in a config.json")
+            return
+        yield look_at_memory(
+            engine,
+            self._places,
+            shapes=model.shapes,
+            files=model.files,
+            cases=self.cases,
+            letters=letters,
+            gpu_bytes=self._gpu_bytes,
+        )
+
+    def _environment(self, engine: EngineSpec) -> tuple[Finding, str | None]:
+        # Without a GPU here the question is whether the engine's library would load at all.
+        device = engine.settings.device if self._gpu_bytes is not None else "cpu"
+        asked = replace(engine, settings=replace(engine.settings, device=device))
+        label = f"{self._profile.name}-{engine.name}"
+        return look_at_environment(label, asked, self._places, self._environments)
+
+    def _letters(self, engine: EngineSpec, model: _Model, python: str | None) -> Letters:
+        files = model.files
+        if files is None or not files.tokenizer or not files.template:
+            return Letters((unknown("letters", "not looked at without a tokenizer and a chat template"),))
+        if python is None:
+            return Letters((unknown("letters", "not looked at without an environment"),))
+        return look_at_letters(
+            engine, self._places, files.folder, self.cases, profile=self._profile, python=python
+        )
+
+    def _model(self, engine: EngineSpec) -> _Model:
+        key = (engine.settings.model, engine.revision)
+        if key not in self._models:
+            self._models[key] = self._look_at_model(engine)
+        return self._models[key]
+
+    def _look_at_model(self, engine: EngineSpec) -> _Model:
+        name = engine.settings.model
+        if Path(name).is_absolute():
+            return self._look_at_folder(engine, Path(name))
+        snapshot = find_snapshot(name, engine.revision)
+        at = f" at revision {engine.revision}" if engine.revision else ""
+        if snapshot is not None:
+            return self._look_at_folder(engine, snapshot, cached=True)
+        published = PUBLISHED.get(name)
+        shapes = None if published is None else read_shapes(published)
+        size = "how much is not known here"
+        if shapes is not None and shapes.parameters is not None:
+            size = f"about {2 * shapes.parameters / 1e9:.1f} GB of weights, from its published shapes"
+        revision = f" --revision {engine.revision}" if engine.revision else ""
+        text = f"{name}{at} is not in {shown(cache_folder())}; the first run downloads it: {size}"
+        finding = unknown("model", text, command=f"hf download {name}{revision}")
+        return _Model((finding,), shapes=shapes)
+
+    def _look_at_folder(self, engine: EngineSpec, folder: Path, *, cached: bool = False) -> _Model:
+        files = look_into(folder)
+        topics = {trouble.topic for trouble in files.troubles}
+        findings = []
+        if "model" not in topics:
+            findings.append(right("model", f"{shown(folder)}: {_content(files)}"))
+        for trouble in files.troubles:
+            text = f"{shown(folder)}: {trouble.found}"
+            if cached and "model" in topics:  # broken off, it may lack anything
+                text = f"{text} (a run fetches the rest)"
+                command = f"hf download {engine.settings.model}"
+                findings.append(unknown(trouble.topic, text, command=command))
+                continue
+            findings.append(
+                wrong(
+                    trouble.topic,
+                    text,
+                    self._places.of(engine, "model"),
+                    allowed=trouble.allowed,
+                    command=_NEXT.get(trouble.topic, "fetch or save the model again, or change `model:`"),
+                )
+            )
+        if not topics & {"tokenizer", "template", "processor"}:
+            names = filter(None, (files.tokenizer, files.template, files.processor))
+            findings.append(right("tokenizer", ", ".join(dict.fromkeys(names))))
+        try:
+            shapes = read_shapes(files.config)
+        except ShapesError:
+            shapes = None
+        return _Model(tuple(findings), files, shapes)
+
+    def _remote_code(self, engine: EngineSpec, model: _Model) -> Iterator[Finding]:
+        trust = engine.settings.options.get("trust_remote_code") is True
+        own = model.files.own_code if model.files is not None else ()
+        hub = not Path(engine.settings.model).is_absolute()
+        if trust and hub and not _COMMIT.fullmatch(engine.revision or ""):
+            yield wrong(
+                "remote code",
+                f"trust_remote_code for {engine.settings.model} at {engine.revision or 'whatever is newest'}",
+                self._places.of(engine, "revision", "model"),
+                allowed="a commit of 40 hexadecimal digits, so that the code that runs is the code you read",
+                command="write `revision:`; the hub shows the commit under 'Files and versions'",
+            )
+        elif own:
+            state = "on" if trust else "off"
+            yield right("remote code", f"comes with {', '.join(own)}; trust_remote_code is {state}")
+
+
+def _what_it_serves_with(engine: EngineSpec) -> EngineSpec:
+    """An engine that starts LMDeploy's server, as the LMDeploy in it."""
+    settings = engine.settings
+    options = {name: value for name, value in settings.options.items() if name not in _OF_SERVERS}
+    # A server keeps no more than rows that are sampled from.
+    paths = ("generation",) if options.get("backend") == "turbomind" else ("captured",)
+    return replace(engine, settings=replace(settings, kind="lmdeploy", paths=paths, options=options))
+
+
+def _content(files: ModelFiles) -> str:
+    if not files.weight_files:
+        return "weights in pickled files, which are not read here"
+    count = len(files.weight_files)
+    return (
+        f"all of {count} {'file' if count == 1 else 'files'}, {files.parameters:,} parameters "
+        f"in {files.saved_as()}"
+    )
+
+
+def _saved_as(model: _Model) -> str | None:
+    if model.files is not None and len(model.files.numbers) == 1:
+        return _DTYPES.get(next(iter(model.files.numbers)))
+    return None if model.shapes is None else model.shapes.dtype

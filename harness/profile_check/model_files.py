@@ -1,0 +1,201 @@
+"""A model's folder: whether everything is there that loading it takes. No weights are read."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.profile_check.safetensors import HeaderError, read_header
+
+__all__ = ["ModelFiles", "Trouble", "look_into"]
+
+_INDEX = "model.safetensors.index.json"
+_SINGLE = "model.safetensors"
+_PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
+_PROCESSORS = ("processor_config.json", "preprocessor_config.json")
+_CONVERSATION = "conversation.py"
+# dtypes of the format that are numbers of a model; integers are indices or packed weights
+_FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something missing or broken: ``topic`` is model, tokenizer, template or processor."""
+
+    topic: str
+    found: str
+    allowed: str
+
+
+@dataclass(slots=True)
+class ModelFiles:
+    """What a folder holds. ``config`` is {} where config.json cannot be read.
+
+    ``numbers`` are the entries of all tensors by dtype (as the format names it), and ``packed_bytes`` the
+    size of those that are no floats; both empty where weights are missing or not in safetensors.
+    """
+
+    folder: Path
+    config: Mapping[str, Any] = field(default_factory=dict)
+    weight_files: tuple[str, ...] = ()
+    numbers: Counter[str] = field(default_factory=Counter)
+    packed_bytes: int = 0
+    tokenizer: str = ""
+    template: str = ""
+    processor: str = ""
+    troubles: list[Trouble] = field(default_factory=list)
+
+    @property
+    def parameters(self) -> int:
+        """Floats in all; 0 where they were not read."""
+        return sum(count for dtype, count in self.numbers.items() if dtype in _FLOATS)
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether the configuration describes a vision tower."""
+        return isinstance(self.config.get("vision_config"), dict)
+
+    @property
+    def most_patches(self) -> int | None:
+        """The most tiles of an image by the processor's configuration; None where it says nothing."""
+        for name in _PROCESSORS:
+            try:
+                found = json.loads((self.folder / name).read_text(encoding="utf-8"))
+                most = found.get("image_processor", found).get("max_patches")
+            except (OSError, ValueError, AttributeError):
+                continue
+            if isinstance(most, int):
+                return most
+        return None
+
+    @property
+    def own_code(self) -> tuple[str, ...]:
+        """The Python files that the configuration refers to (``auto_map``)."""
+        found = self.config.get("auto_map")
+        names = found.values() if isinstance(found, dict) else ()
+        return tuple(sorted({f"{str(name).partition('.')[0].rpartition('--')[2]}.py" for name in names}))
+
+    def weight_bytes(self, number_bytes: int | None) -> int:
+        """Bytes of all weights with ``number_bytes`` for each float; None means as saved."""
+        floats = sum(
+            count * (number_bytes or _FLOATS[dtype])
+            for dtype, count in self.numbers.items()
+            if dtype in _FLOATS
+        )
+        return floats + self.packed_bytes
+
+    def saved_as(self) -> str:
+        """The dtypes of the weights, such as ``BF16``."""
+        return ", ".join(sorted(self.numbers)) or "unknown"
+
+
+def look_into(folder: Path) -> ModelFiles:
+    """Look at everything; what is missing or broken is noted in ``troubles``."""
+    files = ModelFiles(folder)
+    config = _json(files, "config.json", "model")
+    if config is not None:
+        files.config = config
+    _look_at_weights(files)
+    files.tokenizer = _first(folder, _TOKENIZERS)
+    if not files.tokenizer:
+        files.troubles.append(
+            Trouble("tokenizer", "no tokenizer", f"one of {', '.join(_TOKENIZERS)} in the model's folder")
+        )
+    files.template = _template(files)
+    if not files.template:
+        allowed = "chat_template.jinja, or a chat_template in tokenizer_config.json"
+        files.troubles.append(Trouble("template", "no chat template", allowed))
+    files.processor = _first(folder, _PROCESSORS)
+    # Code of the model's own cuts its images itself.
+    if files.takes_images and not files.processor and not files.own_code:
+        allowed = f"{' or '.join(_PROCESSORS)}, since config.json has a vision_config"
+        files.troubles.append(Trouble("processor", "no configuration of the processor", allowed))
+    for name in files.own_code:
+        if not (folder / name).is_file():
+            files.troubles.append(Trouble("model", f"no {name}, which auto_map of config.json names", name))
+    return files
+
+
+def _first(folder: Path, names: tuple[str, ...]) -> str:
+    return next((name for name in names if (folder / name).is_file()), "")
+
+
+def _json(files: ModelFiles, name: str, topic: str) -> dict[str, Any] | None:
+    """A JSON object of the folder; None, with the trouble noted, where there is none."""
+    try:
+        found = json.loads((files.folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        files.troubles.append(Trouble(topic, f"{name} cannot be read: {error}", "a JSON object"))
+        return None
+    if not isinstance(found, dict):
+        files.troubles.append(Trouble(topic, f"{name} holds no JSON object", "a JSON object"))
+        return None
+    return found
+
+
+def _look_at_weights(files: ModelFiles) -> None:
+    folder = files.folder
+    expected: dict[str, set[str]] = {}
+    if (folder / _INDEX).is_file():
+        index = _json(files, _INDEX, "model")
+        if index is None:
+            return
+        for tensor, name in index.get("weight_map", {}).items():
+            expected.setdefault(str(name), set()).add(tensor)
+    elif (folder / _SINGLE).is_file():
+        expected[_SINGLE] = set()
+    if not expected:
+        if not _first(folder, _PICKLED):
+            allowed = f"{_SINGLE}, or {_INDEX} and the files that it names"
+            files.troubles.append(Trouble("model", "no weights", allowed))
+        return
+    files.weight_files = tuple(sorted(expected))
+    before = len(files.troubles)
+    files.troubles += _shard_troubles(files, expected)
+    if len(files.troubles) > before:
+        files.numbers.clear()
+        files.packed_bytes = 0
+
+
+def _shard_troubles(files: ModelFiles, expected: Mapping[str, set[str]]) -> Iterator[Trouble]:
+    for name, tensors in sorted(expected.items()):
+        path = files.folder / name
+        if not path.is_file():
+            yield Trouble("model", f"no {name}", f"{name}, which {_INDEX} names")
+            continue
+        try:
+            header = read_header(path)
+        except (HeaderError, OSError) as error:
+            yield Trouble("model", str(error), "the whole file; fetch it again")
+            continue
+        if missing := sorted(tensors - header.keys()):
+            yield Trouble(
+                "model",
+                f"{name} without {len(missing)} of its tensors, among them {missing[0]}",
+                f"the tensors that {_INDEX} says it has",
+            )
+        for tensor in header.values():
+            files.numbers[tensor.dtype] += tensor.numbers
+            if tensor.dtype not in _FLOATS:
+                files.packed_bytes += tensor.size
+
+
+def _template(files: ModelFiles) -> str:
+    """The file that holds the chat template; '' where there is none."""
+    folder = files.folder
+    if (folder / "chat_template.jinja").is_file():
+        return "chat_template.jinja"
+    for name in ("chat_template.json", "processor_config.json", "tokenizer_config.json"):
+        try:
+            found = json.loads((folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(found, dict) and found.get("chat_template"):
+            return name
+    # InternVL's own code renders its prompts by itself.
+    return _CONVERSATION if files.own_code and (folder / _CONVERSATION).is_file() else ""

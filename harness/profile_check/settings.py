@@ -1,0 +1,73 @@
+"""Combinations of dtype, device and options that an engine refuses, or must not be given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from harness.engines.lmdeploy_options import check_settings
+from harness.errors import EngineError
+from harness.profile_check.findings import Finding, right, unknown, wrong
+from harness.profile_check.places import Places
+from harness.profiles import EngineSpec
+
+__all__ = ["look_at_settings"]
+
+_HALF = ("float16", "bfloat16")
+_FIELD = re.compile(r"^the engine \w+: ([\w.]+):")  # as the engines' own refusals begin
+
+
+def look_at_settings(
+    engine: EngineSpec, places: Places, *, saved_as: str | None, gpu: bool
+) -> Iterator[Finding]:
+    """Findings on the settings of ``engine``.
+
+    ``saved_as`` is the dtype that the model was saved in, None where that is not known; ``gpu`` is whether
+    one is visible here.
+    """
+    settings = engine.settings
+    problems = list(_problems(engine, places, saved_as))
+    yield from problems
+    if not problems:
+        dtype = f"auto ({saved_as})" if settings.dtype == "auto" and saved_as else settings.dtype
+        paths = ", ".join(settings.paths) or "of its own choice"
+        yield right("settings", f"{dtype} on {settings.device}, paths {paths}")
+    if settings.device == "cuda" and not gpu:
+        yield unknown(
+            "GPU",
+            "no NVIDIA GPU is visible here; the profile asks for device: cuda",
+            command="nvidia-smi, on the machine that is to run it",
+        )
+
+
+def _problems(engine: EngineSpec, places: Places, saved_as: str | None) -> Iterator[Finding]:
+    settings = engine.settings
+    edit = "change the line in the profile"
+    if settings.kind == "lmdeploy":
+        try:
+            check_settings(settings)
+        except EngineError as error:
+            found, _, allowed = error.message.partition("; allowed: ")
+            field = _FIELD.search(found)
+            place = places.of(engine, *([field[1]] if field else []), "options", "dtype", "device")
+            yield wrong("settings", found, place, allowed=allowed or "as it says", command=edit)
+            return
+        if (settings.device, settings.dtype, saved_as) == ("cuda", "auto", "float32"):
+            yield wrong(
+                "settings",
+                "dtype auto for a model that was saved in float32, which LMDeploy turns into float16 on a "
+                "GPU without a word",
+                places.of(engine, "dtype"),
+                allowed=f"{' or '.join(_HALF)}, written out",
+                command=edit,
+            )
+    if settings.options.get("attention") == "flash_attention_2":
+        dtype = saved_as if settings.dtype == "auto" else settings.dtype
+        if settings.device != "cuda" or (dtype is not None and dtype not in _HALF):
+            yield wrong(
+                "settings",
+                f"attention flash_attention_2 with {dtype or settings.dtype} on {settings.device}",
+                places.of(engine, "options.attention"),
+                allowed=f"flash_attention_2 with {' or '.join(_HALF)} on cuda; sdpa or eager anywhere",
+                command=edit,
+            )

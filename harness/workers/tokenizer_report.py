@@ -1,0 +1,106 @@
+"""The script behind `ask_tokenizer`: letters in context, by a model's tokenizer alone, without its weights.
+
+Run as ``python tokenizer_report.py ORDER`` in the engine's interpreter, with ORDER a JSON object that names a
+``file`` with another; prints one, as its last line, with ``error`` where tokenizer or configuration cannot be
+loaded. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+importlib.import_module("worker")  # beside this file: makes `harness` importable, as in any worker
+
+from harness.errors import LettersError  # noqa: E402
+from harness.letters import LetterResolver  # noqa: E402
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def report(
+    model: str, *, trust: bool, configuration: bool, questions: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """See `harness.workers.ask_tokenizer`."""
+    import transformers
+
+    try:
+        if configuration:
+            transformers.AutoConfig.from_pretrained(model, trust_remote_code=trust)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(model, trust_remote_code=trust)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is what the report has to say
+        return {"error": f"{type(error).__name__}: {error}"}
+    template = tokenizer.chat_template or _template_beside(Path(model))
+    answers = None
+    if template is not None:
+        tokenizer.chat_template = template
+        resolver = LetterResolver(tokenizer)
+        answers = [_answer(tokenizer, resolver, question) for question in questions]
+    return {"answers": answers, "transformers": transformers.__version__}
+
+
+def _template_beside(folder: Path) -> str | None:
+    """The template in the files that only processors read."""
+    plain = folder / "chat_template.jinja"
+    if plain.is_file():
+        return plain.read_text(encoding="utf-8")
+    for name in ("chat_template.json", "processor_config.json"):
+        try:
+            found = json.loads((folder / name).read_text(encoding="utf-8")).get("chat_template")
+        except (OSError, ValueError):
+            continue
+        if isinstance(found, str):
+            return found
+    return None
+
+
+def _answer(
+    tokenizer: PreTrainedTokenizerBase, resolver: LetterResolver, question: dict[str, Any]
+) -> dict[str, Any]:
+    try:
+        context = _render(tokenizer, question)
+        ids = tokenizer.encode(context, add_special_tokens=False)
+    except Exception as error:  # noqa: BLE001 - the template's own word is what the report has to say
+        return {"error": f"the chat template fails: {type(error).__name__}: {error}", "tokens": None}
+    try:
+        found = resolver.resolve(context, question["letters"], answer_prefix=question["answer_prefix"])
+    except LettersError as error:
+        return {"error": str(error), "tokens": len(ids)}
+    return {"error": None, "tokens": len(ids), "prefix": len(found.prefix_ids)}
+
+
+def _render(tokenizer: PreTrainedTokenizerBase, question: dict[str, Any]) -> str:
+    """The prompt up to the assistant's header; an image is left out, which changes nothing behind it."""
+    texts = [("user", question["prompt"])]
+    if question["system"] is not None:
+        texts.insert(0, ("system", question["system"]))
+    in_parts = [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in texts]
+    plain = [{"role": role, "content": text} for role, text in texts]
+    # Some templates take content in parts, some as one text, most take both.
+    for messages in (in_parts, plain):
+        try:
+            rendered: str = tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, tokenize=False
+            )
+        except Exception:
+            if messages is plain:
+                raise
+            continue
+        if question["prompt"].strip() in rendered:
+            break
+    return rendered
+
+
+if __name__ == "__main__":
+    _order = json.loads(Path(json.loads(sys.argv[1])["file"]).read_text(encoding="utf-8"))
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    with tempfile.TemporaryDirectory() as _modules:
+        # Copies of a model's own code: not among those of other models, and gone afterwards.
+        os.environ["HF_MODULES_CACHE"] = _modules
+        print(json.dumps(report(**_order)))  # noqa: T201

@@ -1,0 +1,59 @@
+"""The profiles that are ready to use and to copy: valid, run by name only, and of a size that is known."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.case_folder import load
+from harness.model_shapes import read_shapes
+from harness.profile_check.published import PUBLISHED
+from harness.profiles import Profile
+
+CASES = Path(__file__).parents[2] / "cases"
+PROFILES = {profile.name: profile for profile in load(CASES).profiles}
+READY = [profile for profile in PROFILES.values() if not profile.name.startswith("embedded")]
+
+
+def test_there_are_some_for_each_kind_of_model() -> None:
+    assert {"internvl2-8b", "internvl-hf", "qwen-vl"} <= PROFILES.keys()
+
+
+@pytest.mark.parametrize("profile", READY, ids=lambda profile: profile.name)
+class TestReady:
+    def test_it_runs_only_when_named_and_on_a_gpu(self, profile: Profile) -> None:
+        assert profile.by_name_only
+        assert "gpu" in profile.marks
+
+    def test_its_models_are_pinned_to_a_commit(self, profile: Profile) -> None:
+        named = [engine for engine in profile.engines if engine.settings.kind != "api"]
+        assert all(re.fullmatch(r"[0-9a-f]{40}", engine.revision or "") for engine in named)
+
+    def test_their_sizes_are_known_before_they_are_there(self, profile: Profile) -> None:
+        models = {engine.settings.model for engine in profile.engines if engine.settings.kind != "api"}
+        assert all(read_shapes(PUBLISHED[model]).parameters for model in models)
+
+    def test_its_suites_have_no_failures_of_another_model(self, profile: Profile) -> None:
+        suites = {suite.name: suite for suite in load(CASES).suites}
+        cases = [case for name in profile.suites for case in suites[name].cases]
+        assert cases
+        assert all(case.known_failure is None for case in cases)
+
+
+def test_remote_code_runs_for_the_model_that_needs_it_only() -> None:
+    trusting = {
+        profile.name
+        for profile in PROFILES.values()
+        for engine in profile.engines
+        if engine.settings.options.get("trust_remote_code")
+    }
+    assert trusting == {"internvl2-8b"}
+
+
+def test_both_sides_of_internvl2_8b_are_asked_the_same() -> None:
+    profile = PROFILES["internvl2-8b"]
+    assert profile.system
+    assert {engine.settings.max_tiles for engine in profile.engines} == {6}
+    assert {engine.settings.dtype for engine in profile.engines} == {"bfloat16"}

@@ -1,0 +1,72 @@
+"""The environment of an engine: loads it, lacks something, or is not made yet."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from harness.environments.checking import Loadable, check_loadable
+from harness.memory_estimate import GIB
+from harness.profile_check import checking, environment
+from harness.profile_check.findings import Mark
+from harness.profiles import EngineSpec
+from tests.profile_check.conftest import Checked
+
+
+def test_versions_are_told(checked: Checked) -> None:
+    checked.loadable = Loadable(python=sys.executable, found={"torch": "2.6"}, notes=("old",))
+    finding = checked.of("environment")
+    assert (finding.mark, finding.text) == (Mark.RIGHT, "torch 2.6\nnote: old")
+
+
+def test_what_is_missing_is_wrong(checked: Checked) -> None:
+    checked.write(engine={"python": sys.executable})
+    checked.loadable = Loadable(
+        python="/p", found={}, missing=("torch: gone", "x"), mend="/p -m pip install x"
+    )
+    found = {finding.topic: finding for finding in checked.findings()}
+    assert found["environment"].mark is Mark.WRONG
+    assert found["environment"].text == "/p: missing: torch: gone; x"
+    assert found["environment"].command == "/p -m pip install x"
+    assert str(found["environment"].place) == "profiles.yaml:9:17"
+    assert found["letters"].mark is Mark.UNKNOWN
+
+
+def test_an_interpreter_that_does_not_start(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "check_loadable", check_loadable)
+    python = checked.folder / "python"
+    python.write_text("#!/bin/sh\nexit 3\n")
+    python.chmod(0o755)
+    checked.write(engine={"python": "./python"})
+    finding = checked.of("environment")
+    assert finding.mark is Mark.WRONG
+    assert "exit code 3" in finding.text
+
+
+def test_one_that_is_not_made_cannot_be_judged(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "check_loadable", check_loadable)
+    checked.write(engine={"requirements": ["six"]})
+    finding = checked.of("environment")
+    assert finding.mark is Mark.UNKNOWN
+    assert "six" in finding.text
+    assert "not made" in finding.text
+    assert finding.command == "harness env make p-e --cases . --environments environments"
+    assert checked.of("letters").mark is Mark.UNKNOWN
+
+
+@pytest.mark.parametrize(("gpu", "device"), [(None, "cpu"), (24 * GIB, "cuda")])
+def test_a_gpu_is_asked_for_where_there_is_one(
+    checked: Checked, monkeypatch: pytest.MonkeyPatch, gpu: int | None, device: str
+) -> None:
+    asked: list[str] = []
+
+    def stand_in(label: str, spec: EngineSpec, environments: object) -> Loadable:
+        asked.append(spec.settings.device)
+        return checked.loadable
+
+    monkeypatch.setattr(environment, "check_loadable", stand_in)
+    monkeypatch.setattr(checking, "smallest_gpu", lambda: gpu)
+    checked.write(device="cuda", dtype="float16")
+    checked.findings()
+    assert asked == [device]

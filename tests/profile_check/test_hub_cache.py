@@ -1,0 +1,96 @@
+"""A hub id is looked for on this machine, and never fetched."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.profile_check.findings import Mark
+from harness.profile_check.hub_cache import cache_folder, find_snapshot
+from tests.profile_check.conftest import EMBEDDED, Checked
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def put(home: Path, *, ref: str = "main") -> Path:
+    repository = home / "hub" / "models--org--name"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / ref).write_text(COMMIT)
+    snapshot = repository / "snapshots" / COMMIT
+    shutil.copytree(EMBEDDED, snapshot)
+    return snapshot
+
+
+@pytest.mark.parametrize(
+    ("variables", "folder"),
+    [
+        ({"HF_HUB_CACHE": "/a"}, "/a"),
+        ({"HF_HOME": "/b"}, "/b/hub"),
+        ({"XDG_CACHE_HOME": "/c"}, "/c/huggingface/hub"),
+    ],
+)
+def test_the_cache_is_where_the_hubs_client_looks(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], folder: str
+) -> None:
+    for name in ("HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert cache_folder() == Path(folder)
+
+
+def test_a_snapshot_by_branch_and_by_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    snapshot = put(tmp_path)
+    assert find_snapshot("org/name", None) == find_snapshot("org/name", COMMIT) == snapshot
+    assert find_snapshot("org/name", "other") is None
+    assert find_snapshot("org/else", None) is None
+
+
+def test_what_is_cached_is_looked_into(checked: Checked) -> None:
+    checked.write(model="org/name")
+    snapshot = put(checked.folder / "hub-home")
+    assert checked.of("model").mark is Mark.RIGHT
+    (snapshot / "tokenizer.json").unlink()
+    assert checked.of("tokenizer").mark is Mark.WRONG
+
+
+def test_a_download_that_was_broken_off_goes_on(checked: Checked) -> None:
+    checked.write(model="org/name")
+    snapshot = put(checked.folder / "hub-home")
+    for name in ("model.safetensors", "tokenizer.json"):
+        (snapshot / name).unlink()
+    findings = {finding.topic: finding for finding in checked.findings()}
+    assert findings["model"].mark is findings["tokenizer"].mark is Mark.UNKNOWN
+    assert "fetches the rest" in findings["model"].text
+    assert checked.wrongs() == []
+
+
+def test_what_is_not_cached_cannot_be_known(checked: Checked) -> None:
+    checked.write(model="org/name", revision="v1")
+    finding = checked.of("model")
+    assert finding.mark is Mark.UNKNOWN
+    assert "org/name at revision v1 is not in hub-home/hub" in finding.text
+    assert finding.text.endswith("the first run downloads it: how much is not known here")
+    assert finding.command == "hf download org/name --revision v1"
+    assert checked.of("memory").mark is Mark.UNKNOWN
+    assert checked.wrongs() == []
+
+
+def test_models_of_ready_profiles_have_published_shapes(checked: Checked) -> None:
+    checked.write(model="OpenGVLab/InternVL2-8B", dtype="bfloat16")
+    assert "about 16.2 GB of weights, from its published shapes" in checked.of("model").text
+    assert "8,075,365,376 parameters × 2 bytes" in checked.of("memory").text
+
+
+def test_remote_code_of_a_branch_is_wrong(checked: Checked) -> None:
+    checked.write(model="org/name", revision="main", engine={"options": {"trust_remote_code": True}})
+    (finding,) = checked.wrongs()
+    assert finding.topic == "remote code"
+    assert "40 hexadecimal digits" in finding.allowed
+    assert str(finding.place) == "profiles.yaml:6:15"
+    checked.write(model="org/name", revision=COMMIT, engine={"options": {"trust_remote_code": True}})
+    assert checked.wrongs() == []

@@ -1,0 +1,118 @@
+"""The table, its verdict, and what to change where a GPU is too small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from harness.memory_estimate import GIB
+from harness.profile_check import checking
+from harness.profile_check.findings import Mark
+from harness.profile_check.memory import smallest_gpu
+from tests.profile_check.conftest import Checked
+
+BIG: dict[str, Any] = {"model": "OpenGVLab/InternVL2-8B", "dtype": "bfloat16", "device": "cuda"}
+
+
+def with_image(folder: Path, *, size: tuple[int, int] = (64, 64)) -> None:
+    Image.new("RGB", size).save(folder / "i.png")
+    cases = "".join(f"  - {{id: c{n}, prompt: say A, image: i.png, expect: A}}\n" for n in range(16))
+    (folder / "s.yaml").write_text(f"defaults: {{letters: [A, B]}}\ncases:\n{cases}")
+
+
+def test_on_a_cpu_it_is_main_memory(checked: Checked) -> None:
+    with_image(checked.folder)
+    lines = checked.of("memory").text.splitlines()
+    assert lines[0] == "about 1.26 GiB of main memory, reckoned"
+    assert lines[1].split() == [
+        "3.1",
+        "MiB",
+        "weights",
+        "813,248",
+        "parameters",
+        "×",
+        "4",
+        "bytes,",
+        "counted",
+        "in",
+        "the",
+        "files",
+    ]
+    assert "16 cases × 68 positions (4 tiles)" in lines[3]
+    assert lines[-1] == "image of up to 4 tiles, 18 tokens; max_tiles bounds it"
+
+
+def test_where_no_tokenizer_was_asked_the_text_is_guessed(checked: Checked) -> None:
+    checked.write(**BIG)
+    assert "text of 66 tokens: guessed from 5 characters" in checked.of("memory").text
+
+
+@pytest.mark.parametrize(
+    ("engine", "verdict"),
+    [
+        ({"kind": "torch", "batch_size": 1}, "fits GPUs of 24 GB and more"),
+        ({"kind": "lmdeploy"}, "24 GB with "),
+        ({"kind": "lmdeploy", "batch_size": 1, "options": {"cache_max_entry_count": 0.3}}, "24 GB and more"),
+    ],
+)
+def test_which_gpus_fit(checked: Checked, engine: dict[str, object], verdict: str) -> None:
+    with_image(checked.folder)
+    checked.write(**BIG, engine=engine)
+    finding = checked.of("memory")
+    assert finding.mark is Mark.RIGHT
+    assert verdict in finding.text.splitlines()[0]
+
+
+def test_a_gpu_that_is_too_small_is_wrong(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_image(checked.folder)
+    checked.write(**BIG, engine={"kind": "lmdeploy"}, batch_size=16)
+    monkeypatch.setattr(checking, "smallest_gpu", lambda: 24 * GIB)
+    finding = checked.of("memory")
+    assert finding.mark is Mark.WRONG
+    assert "the GPU here has 24.00 GiB" in finding.text
+    assert finding.command.startswith("write batch_size: ")
+    assert str(finding.place) == "profiles.yaml:7:17"
+    monkeypatch.setattr(checking, "smallest_gpu", lambda: 12 * GIB)
+    assert checked.of("memory").command == "a larger GPU, or a smaller or quantised model"
+    monkeypatch.setattr(checking, "smallest_gpu", lambda: 80 * GIB)
+    assert checked.of("memory").mark is Mark.RIGHT
+
+
+def test_images_of_any_size_count_by_their_own(checked: Checked) -> None:
+    with_image(checked.folder, size=(280, 140))
+    checked.write(model="Qwen/Qwen2.5-VL-7B-Instruct", dtype="bfloat16", device="cuda")
+    text = checked.of("memory").text
+    assert "largest image: 50 tokens" in text
+    assert "200 positions" in text
+
+
+def test_a_vision_tower_of_an_unknown_family_is_left_out_and_said(checked: Checked) -> None:
+    with_image(checked.folder)
+    checked.config(model_type="other")
+    assert "images are not in it: the vision tower of 'other'" in checked.of("memory").text
+
+
+def test_a_dtype_that_nobody_names_has_no_estimate(checked: Checked) -> None:
+    checked.config(dtype=None)
+    checked.write(dtype="auto")
+    assert checked.of("memory").mark is Mark.UNKNOWN
+
+
+def test_two_stages_keep_every_row_and_captured_ones_do_not(checked: Checked) -> None:
+    checked.write(engine={"kind": "lmdeploy"})
+    assert "1 case × 41 rows" in checked.of("memory").text
+    checked.write(engine={"kind": "lmdeploy", "paths": ["captured"]})
+    assert "1 case × 1 rows" in checked.of("memory").text
+
+
+def test_the_smallest_gpu_is_what_nvidia_smi_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 81559\necho 24564\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert smallest_gpu() == 24564 * 2**20
+    program.write_text("#!/bin/sh\nexit 9\n")
+    assert smallest_gpu() is None
