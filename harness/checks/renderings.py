@@ -70,6 +70,8 @@ def compare_renderings(a: str, b: str) -> list[TextDifference]:
         found = [TextDifference(Cause.WHITE_SPACE if _bare(a) == _bare(b) else Cause.TEMPLATE, None, (a, b))]
     order = list(Cause)
     first = {difference.cause: difference for difference in reversed(found)}
+    if {Cause.IMAGE_PLACE, Cause.IMAGE_MISSING} & first.keys():
+        first.pop(Cause.WHITE_SPACE, None)  # that around the image went with it
     return sorted(first.values(), key=lambda difference: order.index(difference.cause))
 
 

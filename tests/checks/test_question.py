@@ -119,6 +119,10 @@ class TestImage:
         found = only(answer(), answer(user(f"{ASKED}\n<image>") + HEADER))
         assert (found.cause, found.title) == (Cause.IMAGE_PLACE, "image after the question")
 
+    def test_after_the_question_with_the_newline_that_goes_with_it(self) -> None:
+        found = only(answer(), answer(user(f"{ASKED}<image>\n") + HEADER))
+        assert (found.cause, found.title) == (Cause.IMAGE_PLACE, "image after the question")
+
     def test_within_the_question(self) -> None:
         found = only(answer(), answer(user("What colour?\n<image>\nA. red\nB. blue") + HEADER))
         assert (found.cause, found.title) == (Cause.IMAGE_PLACE, "image in another place")

@@ -97,8 +97,8 @@ def test_every_asymmetry_is_named_and_nothing_else(unaccepted: Planted) -> None:
     result.assert_outcomes(passed=1, failed=len(ASYMMETRIES))
 
 
-def test_a_begin_of_text_that_lmdeploy_adds_to_the_templates_own(unaccepted: Planted) -> None:
-    """No fault is planted in LMDeploy: Transformers' processor sees to it that there is one only."""
+def test_a_begin_of_text_that_the_tokenizer_adds_to_the_templates_own(unaccepted: Planted) -> None:
+    """Both engines get such a model; Transformers' processor and LMDeploy 0.18 see to it that one is left."""
     model = unaccepted.folder / "cases/models/embedded"
     edit_json(model / "tokenizer_config.json", bos_token=BEGIN, tokenizer_class="PreTrainedTokenizerFast")
     tokenizer = json.loads((model / "tokenizer.json").read_text())
@@ -113,9 +113,11 @@ def test_a_begin_of_text_that_lmdeploy_adds_to_the_templates_own(unaccepted: Pla
     (model / "tokenizer.json").write_text(json.dumps(tokenizer))
     template = model / "chat_template.jinja"
     template.write_text(f"{{{{- '{BEGIN}' }}}}\n" + template.read_text())
-    ask(unaccepted, {"lmdeploy": {}})
+    ask(unaccepted, {"guarded": {}, "twice": {"patch": str(FAULTS / "begin_of_text_twice.py")}})
     result = unaccepted.run("-k", "same_question or engines_agree")
-    assert named(result)["lmdeploy"][-1] == "double begin-of-text"
+    found = named(result)
+    assert found.keys() == {"twice"}
+    assert (found["twice"][0], found["twice"][-1]) == ("question", "double begin-of-text")
     result.stdout.fnmatch_lines(
         ["*question: the engines were asked different questions: double begin-of-text*"]
     )
