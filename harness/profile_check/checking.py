@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +27,6 @@ __all__ = ["ProfileCheck"]
 
 _NEXT = {"template": "put the template that you serve with into that folder"}
 _OF_SERVERS = ("key_env", "serve", "served_model", "timeout", "url")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 
 
@@ -158,19 +156,9 @@ class ProfileCheck:
         return _Model(tuple(findings), files, shapes)
 
     def _remote_code(self, engine: EngineSpec, model: _Model) -> Iterator[Finding]:
-        trust = engine.settings.options.get("trust_remote_code") is True
-        own = model.files.own_code if model.files is not None else ()
-        hub = not Path(engine.settings.model).is_absolute()
-        if trust and hub and not _COMMIT.fullmatch(engine.revision or ""):
-            yield wrong(
-                "remote code",
-                f"trust_remote_code for {engine.settings.model} at {engine.revision or 'whatever is newest'}",
-                self._places.of(engine, "revision", "model"),
-                allowed="a commit of 40 hexadecimal digits, so that the code that runs is the code you read",
-                command="write `revision:`; the hub shows the commit under 'Files and versions'",
-            )
-        elif own:
-            state = "on" if trust else "off"
+        # That a hub's code is pinned to a commit, the file's own validation sees to.
+        if model.files is not None and (own := model.files.own_code):
+            state = "on" if engine.settings.options.get("trust_remote_code") is True else "off"
             yield right("remote code", f"comes with {', '.join(own)}; trust_remote_code is {state}")
 
 

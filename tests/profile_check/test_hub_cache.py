@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import CaseFileError
 from harness.profile_check.findings import Mark
 from harness.profile_check.hub_cache import cache_folder, find_snapshot
 from tests.profile_check.conftest import EMBEDDED, Checked
@@ -86,11 +87,9 @@ def test_models_of_ready_profiles_have_published_shapes(checked: Checked) -> Non
     assert "8,075,365,376 parameters × 2 bytes" in checked.of("memory").text
 
 
-def test_remote_code_of_a_branch_is_wrong(checked: Checked) -> None:
+def test_remote_code_of_a_branch_is_refused_before_anything_else(checked: Checked) -> None:
     checked.write(model="org/name", revision="main", engine={"options": {"trust_remote_code": True}})
-    (finding,) = checked.wrongs()
-    assert finding.topic == "remote code"
-    assert "40 hexadecimal digits" in finding.allowed
-    assert str(finding.place) == "profiles.yaml:6:15"
+    with pytest.raises(CaseFileError, match="40 digits"):
+        checked.findings()
     checked.write(model="org/name", revision=COMMIT, engine={"options": {"trust_remote_code": True}})
     assert checked.wrongs() == []

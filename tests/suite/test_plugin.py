@@ -300,21 +300,21 @@ class TestByNameOnly:
     def test_runs_only_when_it_is_named(self, project: Project) -> None:
         project.write_profiles({"by_name_only": True})
         project.write_suite(one="say A")
-        project.run("-k", "expected_letter").assert_outcomes(passed=2, deselected=13)
+        project.run("-k", "expected_letter").assert_outcomes(passed=2, deselected=15)
         assert all("p1-" not in line for line in project.recorded())
-        project.run("-k", "expected_letter", "--profile", "p1").assert_outcomes(passed=2, deselected=6)
+        project.run("-k", "expected_letter", "--profile", "p1").assert_outcomes(passed=2, deselected=7)
 
     def test_its_mark_does_not_choose_it(self, project: Project) -> None:
         project.write_profiles({"by_name_only": True, "marks": ["gpu"], "device": "cuda", "dtype": "float16"})
         project.write_suite(one="say A")
-        project.run("-m", "gpu").assert_outcomes(deselected=15)
-        project.run("-m", "gpu", "--profile", "p1").assert_outcomes(errors=7, deselected=1)
+        project.run("-m", "gpu").assert_outcomes(deselected=17)
+        project.run("-m", "gpu", "--profile", "p1").assert_outcomes(errors=8, deselected=1)
 
     def test_the_command_to_run_again_names_it(self, project: Project) -> None:
         project.write_profiles({"by_name_only": True})
         project.write_suite(one="say B")
         result = project.run("-k", "expected_letter", "--profile", "p1")
-        result.assert_outcomes(failed=2, deselected=6)
+        result.assert_outcomes(failed=2, deselected=7)
         result.stdout.fnmatch_lines(["run again: *--profile=p1*"])
 
 
