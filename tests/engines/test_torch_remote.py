@@ -29,7 +29,9 @@ BOTH = ("forward", "generate")
 LETTERS = ("A", "B", "C", "D")
 NOISE = 5e-5  # of a float32 logit of these models
 
-COLOUR = "What colour is it?\nA. red\nB. green\nC. blue\nD. yellow\nAnswer with the option's letter."
+# As in the committed suites, whose answers they are held to.
+COLOUR = "What colour is it?\nA. red\nB. blue\nC. green\nD. yellow\nAnswer with the option's letter."
+COUNT = "How many shapes are there?\nA. one\nB. two\nC. three\nD. four\nAnswer with the option's letter."
 SQUARE = str(CASES / "images" / "red-circle-centre.png")
 WIDE = str(CASES / "images" / "two-green-cross-112x56.png")
 WIDEST = str(CASES / "images" / "four-yellow-circle-168x56.png")
@@ -80,8 +82,9 @@ def _request(case: str, prompt: str = COLOUR, **changes: Any) -> Request:
 REQUESTS = (
     _request("square", image=SQUARE),
     _request("wide", image=WIDE),
+    _request("count", COUNT, image=WIDE),
     _request("widest", image=WIDEST),
-    _request("text", "The colour is blue. " + COLOUR),
+    _request("text", "The colour is red. " + COLOUR),
     _request("system", image=SQUARE, system="You are careful."),
     _request("longer", image=SQUARE, max_new_tokens=4),
     _request("said-where", f"Look: <image>\n{COLOUR}", image=SQUARE),
@@ -124,8 +127,8 @@ def test_both_paths_agree(answers: dict[str, Any]) -> None:
 
 
 def test_letters_are_right(answers: dict[str, Any]) -> None:
-    written = {case: answers[case].text for case in ("square", "wide", "widest", "text", "longer")}
-    assert written == {"square": "A", "wide": "B", "widest": "D", "text": "C", "longer": "A"}
+    written = {case: answers[case].text for case in ("square", "count", "text", "longer")}
+    assert written == {"square": "A", "count": "B", "text": "A", "longer": "A"}
     assert len(answers["longer"].generated_ids) == 2, "the turn's end stops it"
 
 
