@@ -18,7 +18,7 @@ READY = [profile for profile in PROFILES.values() if not profile.name.startswith
 
 
 def test_there_are_some_for_each_kind_of_model() -> None:
-    assert {"internvl2-8b", "internvl-hf", "qwen-vl"} <= PROFILES.keys()
+    assert {"internvl2-8b", "internvl-hf", "qwen-vl", "running-server"} <= PROFILES.keys()
 
 
 @pytest.mark.parametrize("profile", READY, ids=lambda profile: profile.name)
