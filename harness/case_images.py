@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from harness.case_problems import describe, shown
 
@@ -61,7 +63,7 @@ def check_image(name: str, *, folder: Path) -> Path | ImageProblem:
 @cache
 def _wrong_with(path: Path, _size: int, _changed: int) -> ImageProblem | None:
     """Read and decode the file. The last arguments only tell one state of the file from the next."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _whole_images_only():
         warnings.simplefilter("ignore")
         try:
             return _wrong_with_content(path)
@@ -75,6 +77,16 @@ def _wrong_with(path: Path, _size: int, _changed: int) -> ImageProblem | None:
             return ImageProblem(
                 f"which is truncated or damaged ({error})", "an image that decodes to its end"
             )
+
+
+@contextmanager
+def _whole_images_only() -> Iterator[None]:
+    """Some libraries (LMDeploy) switch this on for the whole process when they are imported."""
+    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _wrong_with_content(path: Path) -> ImageProblem | None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 from harness import case_images
 from harness.case_folder import load
@@ -377,6 +377,13 @@ class TestImages:
         path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
         problem = self.check(folder)
         assert "truncated or damaged" in problem.found
+
+    def test_truncated_where_a_library_lets_such_images_pass(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+        self.test_truncated(folder, "PNG")
+        assert ImageFile.LOAD_TRUNCATED_IMAGES
 
     def test_damaged_bit(self, folder: Path) -> None:
         path = folder / "images" / "x.png"

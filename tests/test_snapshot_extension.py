@@ -147,6 +147,7 @@ def test_cases_that_are_not_selected_keep_their_snapshots(
 
 def test_under_xdist_all_is_the_same(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # these tests themselves may run under xdist
     write_cases(suite, red=data(0.6))
     options = ["-p", "no:cacheprovider", "-p", "xdist", "-p", "syrupy", "-n", "1", "--snapshot-update"]
     result = suite.runpytest_subprocess(*options)

@@ -113,7 +113,7 @@ REFUSALS = {
     ),
     "not YAML": ("a: 1\nb: x§: y\n", "", "mapping values are not allowed", "indentation"),
     "deep flow": (
-        "a: " + "[" * (MAX_DEPTH - 1) + "§[" + "[" * 100_000,
+        "a: " + "[" * (MAX_DEPTH - 1) + "§[" + "[" * 900,
         "a" + ".0" * (MAX_DEPTH - 1),
         "nesting",
         "32",
@@ -136,6 +136,15 @@ def test_refusal_at_its_place(text: str, field: str, found: str, allowed: str) -
     assert [p.place for p in matching] == [place]
     assert matching[0].field == field
     assert allowed in matching[0].allowed
+
+
+@pytest.mark.usefixtures("_each_loader")
+def test_nesting_that_the_parser_itself_refuses_is_one_problem() -> None:
+    """libyaml from 0.2.6 on stops at 1,000 levels, before it tells of the first."""
+    _, problems = parse("a: " + "[" * 100_000)
+    (problem,) = problems
+    assert "nesting" in problem.found
+    assert problem.place.startswith("/suites/vqa.yaml:1:")
 
 
 @pytest.mark.usefixtures("_each_loader")

@@ -14,17 +14,27 @@ from harness.profiles import Profile
 
 CASES = Path(__file__).parents[2] / "cases"
 PROFILES = {profile.name: profile for profile in load(CASES).profiles}
-READY = [profile for profile in PROFILES.values() if not profile.name.startswith("embedded")]
+READY = [
+    profile
+    for profile in PROFILES.values()
+    if profile.by_name_only and any(engine.settings.device == "cuda" for engine in profile.engines)
+]
 
 
 def test_there_are_some_for_each_kind_of_model() -> None:
-    assert {"internvl2-8b", "internvl-hf", "qwen-vl", "running-server"} <= PROFILES.keys()
+    ready = {profile.name for profile in READY}
+    assert {"internvl2-8b", "internvl-hf", "qwen-vl", "running-server"} <= ready
+
+
+def test_a_plain_run_takes_the_embedded_model_in_the_environment_at_hand() -> None:
+    plain = [profile for profile in PROFILES.values() if not profile.by_name_only]
+    assert {profile.name for profile in plain} == {"embedded", "embedded-gpu"}
+    assert all(engine.environment is None for profile in plain for engine in profile.engines)
 
 
 @pytest.mark.parametrize("profile", READY, ids=lambda profile: profile.name)
 class TestReady:
-    def test_it_runs_only_when_named_and_on_a_gpu(self, profile: Profile) -> None:
-        assert profile.by_name_only
+    def test_it_is_marked_for_a_gpu(self, profile: Profile) -> None:
         assert "gpu" in profile.marks
 
     def test_its_models_are_pinned_to_a_commit(self, profile: Profile) -> None:
@@ -49,7 +59,7 @@ def test_remote_code_runs_for_the_model_that_needs_it_only() -> None:
         for engine in profile.engines
         if engine.settings.options.get("trust_remote_code")
     }
-    assert trusting == {"internvl2-8b"}
+    assert trusting == {"internvl2-8b", "remote"}
 
 
 def test_both_sides_of_internvl2_8b_are_asked_the_same() -> None:
