@@ -14,7 +14,7 @@ answer
 ``k``      ``reported_top`` as two parallel lists, ``[ids, logprobs]``
 ``n``      ``reported_logprobs``
 ``w``      ``seconds``
-``q``      ``question`` as a list: text, tokens, tiles, pixels, pixel means; left out when nothing is known
+``q``      ``question`` as a list of its fields in their order; left out when nothing is known
 reading
 ``path``   ``path``
 ``a``      ``argmax``
@@ -30,8 +30,9 @@ reading
 
 Rounding: numbers keep 9 significant digits, the fewest that bring back every float32 exactly; letter logits
 are raw float32 and do come back exactly. A log-probability of a magnitude below 100 moves by 5e-8 at most,
-below what a float32 resolves there. Timings and pixel means keep 4 digits. Numbers that JSON lacks are the
-strings ``inf``, ``-inf`` and ``nan``. Settings and requests are not rounded. Rows are not part of the JSON.
+below what a float32 resolves there. Timings and pixel means keep 4 digits, pixel marks 3. Numbers that JSON
+lacks are the strings ``inf``, ``-inf`` and ``nan``. Settings and requests are not rounded. Rows are not part
+of the JSON.
 """
 
 from __future__ import annotations
@@ -191,13 +192,26 @@ def answer_from_json(data: Mapping[str, Any]) -> Answer:
 
 def _question(question: Question) -> list[Json]:
     means: list[Json] = [_number(mean, digits=4) for mean in question.pixel_means]
-    return [question.text, question.tokens, question.tiles, question.pixels, means]
+    marks: list[Json] = [_number(mark, digits=3) for mark in question.pixel_marks]
+    return [question.text, question.tokens, question.tiles, question.pixels, means, marks]
 
 
 def _asked(
-    text: str | None, tokens: int | None, tiles: int | None, pixels: str | None, means: Iterable[float | str]
+    text: str | None,
+    tokens: int | None,
+    tiles: int | None,
+    pixels: str | None,
+    means: Iterable[float | str],
+    marks: Iterable[float | str],
 ) -> Question:
-    return Question(text=text, tokens=tokens, tiles=tiles, pixels=pixels, pixel_means=_floats(means))
+    return Question(
+        text=text,
+        tokens=tokens,
+        tiles=tiles,
+        pixels=pixels,
+        pixel_means=_floats(means),
+        pixel_marks=_floats(marks),
+    )
 
 
 def _number(value: float, *, digits: int = 9) -> float | str:

@@ -98,8 +98,10 @@ class Question:
     the marks around it, is `IMAGE` once. ``tokens`` is the length of the prompt in tokens, placeholders
     included. ``tiles`` is the number of pieces of the image that entered the vision tower, a thumbnail
     included; 0 without an image. ``pixels`` is the SHA-256 (hexadecimal) of their values as little-endian
-    float32 in the order in which they entered, and ``pixel_means`` the mean of each tile, so that a reader
-    can tell rounding from another picture.
+    float32 in the order in which they entered. So that a reader can tell rounding from another picture,
+    ``pixel_means`` [tiles] are the mean of each tile, and ``pixel_marks`` [tiles, 2] in a row are the sums of
+    its values, each given a fixed sign, over the root of their number: of the size of the values themselves,
+    and moved by as much where a picture is mirrored or its colours are swapped, which leaves the mean.
     """
 
     IMAGE: ClassVar[str] = "<image>"
@@ -109,6 +111,7 @@ class Question:
     tiles: int | None = None
     pixels: str | None = None
     pixel_means: tuple[float, ...] = ()
+    pixel_marks: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ _MARKS = (
     ("<vision_start>", "<vision_end>"),
     ("<im_start>", "<im_end>"),
 )
+_PATTERNS = (b"first", b"second")  # two, since a change may leave the sum over one as it is by chance
 _PACKED = 2  # axes: [patches, values]
 _BY_IMAGE = 5  # axes: [images, tiles, channels, height, width]
 
@@ -66,7 +68,20 @@ def question(
         tiles=len(pieces),
         pixels=digest.hexdigest() if pieces else None,
         pixel_means=tuple(float(piece.mean(dtype=np.float64)) for piece in pieces),
+        pixel_marks=tuple(mark for piece in pieces for mark in _marks(piece)),
     )
+
+
+def _marks(values: Values) -> tuple[float, ...]:
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    return tuple(float(flat @ _signs(flat.size, pattern) / np.sqrt(flat.size)) for pattern in _PATTERNS)
+
+
+@lru_cache(maxsize=8)
+def _signs(count: int, pattern: bytes) -> npt.NDArray[np.float64]:
+    """``count`` signs, the same in every environment, which no release of a random generator promises."""
+    bits = np.unpackbits(np.frombuffer(hashlib.shake_128(pattern).digest(-(-count // 8)), dtype=np.uint8))
+    return 2.0 * bits[:count].astype(np.float64) - 1.0
 
 
 def one_mark(text: str, placeholder: str | None) -> str:

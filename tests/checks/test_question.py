@@ -191,6 +191,17 @@ class TestPixels:
         assert found.note
         assert "within rounding" in found.text
 
+    def test_the_same_values_in_other_places(self) -> None:
+        marks = (0.5, -0.7)
+        found = only(answer(pixel_marks=marks), answer(pixels="0" * 64, pixel_marks=(0.5, 0.4)))
+        assert (found.cause, found.note) == (Cause.PIXELS, False)
+        assert "the same values in other places" in found.text
+        assert "move by up to 1.1" in found.text
+
+    def test_marks_moved_by_rounding_are_a_note(self) -> None:
+        found = only(answer(pixel_marks=(0.5, 3.0)), answer(pixels="0" * 64, pixel_marks=(0.51, 3.05)))
+        assert (found.cause, found.note) == (Cause.PIXELS, True)
+
     def test_values_without_means_are_not_taken_for_rounding(self) -> None:
         found = only(answer(pixel_means=()), answer(pixels="0" * 64, pixel_means=()))
         assert (found.cause, found.note) == (Cause.PIXELS, False)

@@ -50,6 +50,7 @@ QUESTIONS = st.builds(
     tiles=COUNTS,
     pixels=st.none() | TEXT,
     pixel_means=tuples(st.integers(-999, 999).map(lambda n: n / 256)),
+    pixel_marks=tuples(st.integers(-999, 999).map(lambda n: n / 256)),
 )
 PROMPT_IDS = st.lists(st.tuples(IDS, st.integers(1, 6)), max_size=8).map(
     lambda runs: tuple(i for token, count in runs for i in [token] * count)
@@ -129,7 +130,7 @@ def test_answers_come_back_up_to_nine_digits(answer: Answer) -> None:
     seconds = back.seconds
     coarse = dataclasses.replace(back, seconds=answer.seconds, question=answer.question)
     assert close(coarse, answer, 5.1e-9)
-    assert close(back.question, answer.question, 5.1e-4)
+    assert close(back.question, answer.question, 5.1e-3)
     assert seconds.keys() == answer.seconds.keys()
     assert all(math.isclose(seconds[k], v, rel_tol=5.1e-4) for k, v in answer.seconds.items())
     # Exact, not merely close: two engines' letters are compared at float32's resolution.
