@@ -28,7 +28,7 @@ LIST_PATH = "top-k"
 ALL = "all"
 """Stands for all suites in `EngineAccount.coverage`."""
 _NATIVE = "torch"
-_CAP = "top_logprobs_cap"  # in the fingerprint of a server
+_CAP = "top_logprobs"  # what a server was found to give at most, in its fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
