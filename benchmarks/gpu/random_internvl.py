@@ -31,9 +31,9 @@ _SEED: Final = 20448
 _PATCH: Final = 14
 _HEAD_WIDTH: Final = 64
 _SPREAD: Final = 1.2  # of a product of weights with a normed state, and so of a logit
-_LETTERS: Final = "ABCDEF"  # as many as the committed suites ask for
+_LETTERS: Final = "ABCDEF"  # those of the suite 'chinese', which is asked of this model
 _USUAL_LETTERS: Final = 4
-_LEAN: Final = 0.75  # cosine of the last state with the vector; 0.72 to 0.79 on prompts of both sizes
+_LEAN: Final = 0.75  # about the last state's cosine with the vector; measured, both sizes: 0.77 to 0.86
 _LEAN_LENGTH: Final = 1.4  # of the vector, by the square root of layers times inner width, as states grow
 
 
