@@ -13,8 +13,9 @@ from benchmarks.gpu.prepared_cases import EMBEDDED_MODEL, Prepared
 __all__ = ["command_for", "counts", "run_checks", "table"]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-# There are no accepted outputs of a GPU yet, and random weights know no answers.
-_LEFT_OUT: Final = {EMBEDDED_MODEL: ("matches_snapshot",)}
+# There are no accepted outputs of a GPU yet, and random weights know no answers. In 16 bits rounding alone
+# can turn the letter of a case that was made a near-tie, in either engine; its other checks stay.
+_LEFT_OUT: Final = {EMBEDDED_MODEL: ("matches_snapshot", "(expected_letter and near-tie)")}
 _LEFT_OUT_OF_OTHERS: Final = ("matches_snapshot", "expected_letter")
 _MOST_LINES: Final = 150
 

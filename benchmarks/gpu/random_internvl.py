@@ -7,8 +7,9 @@ Qwen2's size with tokens that no text contains, so that every id that the model 
 are drawn from a seed, on the CPU, so that a size has the same weights everywhere, and saved as float32: what
 is loaded in another dtype rounds the same numbers.
 
-Random weights know no answers. What is compared on them is engines, never letters with what is expected; so
-that the letters are in question all the same, their rows of the head are longer than the others.
+Random weights know no answers. What is compared on them is engines, never letters with what is expected. So
+that the letters are in question all the same, whatever the prompt, the last layer's attention adds the same
+vector to every token's state, and the letters' rows of the head lean towards it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ _SEED: Final = 20448
 _PATCH: Final = 14
 _HEAD_WIDTH: Final = 64
 _SPREAD: Final = 1.2  # of a product of weights with a normed state, and so of a logit
-_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_LETTERS: Final = "ABCDEF"  # those of the suite 'chinese', which is asked of this model
+_USUAL_LETTERS: Final = 4
+_LEAN: Final = 0.75  # about the last state's cosine with the vector; measured, both sizes: 0.77 to 0.86
+_LEAN_LENGTH: Final = 1.4  # of the vector, by the square root of layers times inner width, as states grow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +92,30 @@ def make_model(folder: Path, size: Size) -> int:
     torch.manual_seed(_SEED)
     model = InternVLForConditionalGeneration(config)
     with torch.no_grad():
-        # As they are, all logits are of the order of 1: among so many tokens no letter would matter. With a
-        # spread of half the log of the vocabulary's size the best of them is about as probable as the rest.
-        model.lm_head.weight[letters] *= math.log(size.vocabulary) / 2 / _SPREAD
+        towards = _one_vector(model.model.language_model.layers[-1].self_attn, size)
+        # As they are, all logits are of the order of 1: among so many tokens no letter would matter. So much
+        # more makes a question's letters together about as probable as all the rest.
+        more = math.log(size.vocabulary / _USUAL_LETTERS)
+        model.lm_head.weight[letters] += more / (_LEAN * size.width**0.5) * towards
     model.generation_config.do_sample = False
     model.generation_config.eos_token_id = stop
     model.save_pretrained(folder)
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _one_vector(attention: Any, size: Size) -> Any:  # noqa: ANN401 - a module and a tensor
+    """Have ``attention`` add a vector that no prompt changes, by a bias of its values; its direction.
+
+    Its weights sum to 1 over the tokens, so that of a bias that all values share all of it comes out.
+    """
+    import torch
+
+    bias = torch.randn(size.key_value_heads, _HEAD_WIDTH)
+    shared = size.width // _HEAD_WIDTH // size.key_value_heads
+    added = attention.o_proj.weight @ bias.repeat_interleave(shared, dim=0).flatten()
+    length = added.norm()
+    attention.v_proj.bias.copy_(bias.flatten() * _LEAN_LENGTH * (size.layers * size.inner) ** 0.5 / length)
+    return added / length
 
 
 def _save_processor(folder: Path, size: Size) -> tuple[list[int], int]:

@@ -71,10 +71,10 @@ def choose(settings: EngineSettings, pipe: Pipeline) -> Engine:
 def _build(settings: EngineSettings) -> Pipeline:
     from lmdeploy import pipeline
 
-    config = backend_config(settings)
     trust = _trust(settings)
     try:
-        return pipeline(settings.model, backend_config=config, **trust)
+        # LMDeploy checks an option's value, by an assertion, as soon as its configuration is made.
+        return pipeline(settings.model, backend_config=backend_config(settings), **trust)
     except EngineError:
         raise
     except Exception as error:

@@ -76,7 +76,7 @@ def test_finite_logits_in_both_engines_and_the_same(model: Path, tmp_path: Path)
             assert reading.letter_logits == pytest.approx(ours.readings[0].letter_logits, abs=1e-4)
         assert ours.generated_ids == theirs.generated_ids
         # The letters are in question, as they are in a real model.
-        assert sum(letter_probabilities(ours.readings[0])) > 0.01
+        assert 0.1 < sum(letter_probabilities(ours.readings[0])) < 0.9
 
 
 def test_every_id_can_be_read(model: Path) -> None:
