@@ -7,7 +7,7 @@ a bad case harms no other, and ids that are to stand behind the prompt can be pu
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,12 +69,24 @@ class Prompts:
         *,
         takes_images: bool,
         dtype: torch.dtype,
+        model_takes: Collection[str],
+        image_token_id: int | None = None,
     ) -> None:
-        """``dtype`` is the model's, to which pixel values are rounded when they enter it."""
+        """``dtype`` is the model's, to which pixel values are rounded when they enter it.
+
+        ``model_takes`` are the names of what its `forward` takes, ``image_token_id`` is the id by which it
+        knows a place for a piece of an image, for processors that do not name the token.
+        """
         self._processor = processor
+        self._model_takes = model_takes
         self._dtype = dtype
         self._takes_images = takes_images
         self.tokenizer = processor.tokenizer if takes_images else processor
+        placeholder = getattr(processor, "image_token", None) if takes_images else None
+        if placeholder is None and takes_images and image_token_id is not None:
+            placeholder = self.tokenizer.convert_ids_to_tokens(image_token_id)
+        # Some processors before Transformers 5 hold the token with its flags.
+        self._placeholder = None if placeholder is None else str(placeholder)
         self._resolver = LetterResolver(self.tokenizer)
 
     def prepare(self, request: Request) -> Prepared | Failure:
@@ -90,17 +102,18 @@ class Prompts:
             context = self._render(request)
             tensors = self._tokenize(context, request)
             letter_ids = self._resolver.resolve(context, request.letters, answer_prefix=request.answer_prefix)
+            prompt_ids = tuple(tensors["input_ids"][0].tolist())
+            asked = self._question(context, prompt_ids, tensors, request)
         except LettersError as error:
             return Failure(kind=ErrorKind.LETTERS, message=f"{request.case}: {error}")
         except REQUEST_ERRORS as error:
             return Failure(kind=ErrorKind.FAILED, message=f"{request.case}: {type(error).__name__}: {error}")
-        prompt_ids = tuple(tensors["input_ids"][0].tolist())
         return Prepared(
             request=request,
             tensors=tensors,
             prompt_ids=prompt_ids,
             letter_ids=letter_ids,
-            question=self._question(context, prompt_ids, tensors, request),
+            question=asked,
             seconds=time.perf_counter() - started,
         )
 
@@ -128,12 +141,12 @@ class Prompts:
             pixels: list[Any] | None = []
         else:
             pixels = None if values is None else [values.to(self._dtype).float().numpy()]
-        placeholder = getattr(self._processor, "image_token", None) if self._takes_images else None
-        return question(text=context, prompt_ids=ids, placeholder=placeholder, pixels=pixels)
+        return question(text=context, prompt_ids=ids, placeholder=self._placeholder, pixels=pixels)
 
     def _tokenize(self, context: str, request: Request) -> dict[str, torch.Tensor]:
         if not self._takes_images:
-            return dict(self.tokenizer([context], add_special_tokens=False, return_tensors="pt"))
+            encoded = self.tokenizer([context], add_special_tokens=False, return_tensors="pt")
+            return self._taken(dict(encoded))
         options: dict[str, object] = {}
         begin = self.tokenizer.bos_token
         if begin is not None and context.startswith(begin):
@@ -146,6 +159,16 @@ class Prompts:
             raise TypeError(
                 f"the processor gave no tensor for {', '.join(odd)}; such models are not supported"
             )
+        return self._taken(tensors)
+
+    def _taken(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """``tensors`` without kinds of tokens that are all one kind, where the model knows of none.
+
+        Tokenizers of no particular model give them before Transformers 5, and its `generate` refuses them.
+        """
+        name = "token_type_ids"
+        if name in tensors and name not in self._model_takes and not bool(tensors[name].any()):
+            del tensors[name]
         return tensors
 
 

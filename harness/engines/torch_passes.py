@@ -111,14 +111,25 @@ class ProcessorPasses:
     ) -> None:
         self.model = model
         self._processor = processor
-        self._prompts = Prompts(processor, takes_images=takes_images, dtype=model.dtype)
+        self._forward_takes = frozenset(inspect.signature(model.forward).parameters)
+        place_ids = (getattr(model.config, name, None) for name in ("image_token_id", "image_token_index"))
+        self._prompts = Prompts(
+            processor,
+            takes_images=takes_images,
+            dtype=model.dtype,
+            model_takes=self._forward_takes,
+            image_token_id=next((place for place in place_ids if isinstance(place, int)), None),
+        )
         self.tokenizer = self._prompts.tokenizer
         self._neutral = neutral_generation(model, self.tokenizer.eos_token_id)
         model.generation_config = self._neutral.config
         self.stop_ids = self._neutral.stop_ids
-        self._forward_takes = frozenset(inspect.signature(model.forward).parameters)
-        # Positions in several dimensions are computed by the model itself, padding included.
+        # Positions in several dimensions are computed by the model itself, padding included; before
+        # Transformers 4.47 its `forward` leaves that to `generate`.
         self._own_positions = any(hasattr(module, "get_rope_index") for module in model.modules())
+        self._positions_asked = (
+            hasattr(model, "get_rope_index") and "cache_position" not in self._forward_takes
+        )
 
     @property
     def can_pad(self) -> bool:
@@ -138,7 +149,11 @@ class ProcessorPasses:
         """One pass over a batch, padded on the left."""
         inputs = placed(self.model, pad_together(batch, pad_id=self.model.generation_config.pad_token_id))
         mask = inputs["attention_mask"]
-        if not self._own_positions and not bool(mask.all()):
+        if self._positions_asked:
+            takes = inspect.signature(self.model.get_rope_index).parameters
+            known = {name: inputs[name] for name in takes if name in inputs}
+            inputs["position_ids"], _ = self.model.get_rope_index(**known)
+        elif not self._own_positions and not bool(mask.all()):
             inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
         keep = 1 + max(len(case.ids) for case in batch)
         # Called num_logits_to_keep by Transformers up to 4.49.
