@@ -70,7 +70,8 @@ def load_passes(settings: EngineSettings) -> Passes:
             f"options.template: found {OWN}, but {settings.model} brings no conversation template of its own "
             f"as code; allowed: {TOKENIZER}, or nothing",
         )
-    takes_images = config.model_type in _image_text_types() or (
+    # The class's own: some of Transformers 4.5x answer for their text model when asked as objects.
+    takes_images = type(config).model_type in _image_text_types() or (
         "AutoModelForImageTextToText" in getattr(config, "auto_map", {})
     )
     processor = _load_processor(settings, takes_images=takes_images, trust=trust)

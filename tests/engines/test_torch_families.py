@@ -1,7 +1,7 @@
-"""The engine ``torch`` on small random models of families unlike InternVL, in workers, as a profile runs it.
+"""The engine ``torch`` on small random models of families unlike InternVL.
 
-Each test runs in every interpreter of the fixture ``python``: that of the tests, and one with an older
-Transformers where HARNESS_OLDER_TRANSFORMERS names it, whose checkpoints are made by that Transformers.
+Each test runs in every interpreter of the fixture ``python``: that of the tests, and in a worker one with an
+older Transformers where HARNESS_OLDER_TRANSFORMERS names it, whose checkpoints that Transformers makes.
 """
 
 from __future__ import annotations
@@ -55,28 +55,17 @@ def python(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="module")
-def models(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("families")
-    command = [python, str(MAKER), str(folder), *TILES]
-    made = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    assert made.returncode == 0, made.stderr
-    return folder
-
-
 @pytest.fixture(scope="module", params=list(TILES))
 def family(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def answers(
-    family: str, models: Path, python: str, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
+def answers(family: str, python: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp(family)
     settings = EngineSettings(
         kind="torch",
-        model=str(models / family),
+        model=str(folder / family),
         dtype="float32",
         device="cpu",
         paths=BOTH,
@@ -84,6 +73,23 @@ def answers(
         batch_size=len(REQUESTS),
         options={"threads": 1},
     )
+    if python == sys.executable:
+        return _here(family, settings)
+    command = [python, str(MAKER), str(folder), family]
+    made = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert made.returncode == 0, made.stderr
+    return _in_a_worker(python, settings, folder)
+
+
+def _here(family: str, settings: EngineSettings) -> dict[str, Any]:
+    from harness.engines.torch_native import load
+    from tests.engines.tiny_families import make
+
+    make(family, Path(settings.model))
+    return {outcome.case: outcome.result for outcome in load(settings).score(REQUESTS)}
+
+
+def _in_a_worker(python: str, settings: EngineSettings, folder: Path) -> dict[str, Any]:
     job = Job(
         python=python,
         settings=settings,
