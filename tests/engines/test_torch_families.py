@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from harness.engines.contract import Answer, EngineSettings, Question, Request
-from harness.workers import Failed, Job, Scored, run
+from tests.engines.asked_in_a_worker import ask
 
 IMAGES = Path(__file__).parents[2] / "cases" / "images"
 MAKER = Path(__file__).with_name("tiny_families.py")
@@ -78,7 +78,9 @@ def answers(family: str, python: str, tmp_path_factory: pytest.TempPathFactory) 
     command = [python, str(MAKER), str(folder), family]
     made = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert made.returncode == 0, made.stderr
-    return _in_a_worker(python, settings, folder)
+    found = ask(folder, python, settings, REQUESTS)
+    del found["loaded"]
+    return found
 
 
 def _here(family: str, settings: EngineSettings) -> dict[str, Any]:
@@ -87,25 +89,6 @@ def _here(family: str, settings: EngineSettings) -> dict[str, Any]:
 
     make(family, Path(settings.model))
     return {outcome.case: outcome.result for outcome in load(settings).score(REQUESTS)}
-
-
-def _in_a_worker(python: str, settings: EngineSettings, folder: Path) -> dict[str, Any]:
-    job = Job(
-        python=python,
-        settings=settings,
-        load_seconds=240,
-        case_seconds=120,
-        log=folder / "worker.log",
-        rows=folder / "rows",
-    )
-    found: dict[str, Any] = {}
-    for event in run(job, [(request.case, request) for request in REQUESTS]):
-        match event:
-            case Scored():
-                found[event.key] = event.answer
-            case Failed():
-                found[event.key] = event.error
-    return found
 
 
 def test_both_paths_agree(answers: dict[str, Any]) -> None:

@@ -30,13 +30,6 @@ QUESTION = (
 )
 LATER = "What colour are the objects?\nA. red\nB. green\nC. blue\nD. yellow\nReply in the form 'Answer: X'."
 
-TEMPLATE = (
-    "{%- for message in messages -%}<|{{ message['role'] }}|>{%- if message['content'] is string -%}"
-    "{{ message['content'] }}{%- else -%}{%- for part in message['content'] -%}"
-    "{%- if part['type'] == 'image' -%}<IMG_CONTEXT>{%- else -%}{{ part['text'] }}{%- endif -%}"
-    "{%- endfor -%}{%- endif -%}{%- endfor -%}{%- if add_generation_prompt -%}<|assistant|>{%- endif -%}"
-)
-
 
 def _settings(model: Path, *, paths: Sequence[str] = BOTH, **changes: Any) -> EngineSettings:
     base = EngineSettings(
@@ -113,28 +106,6 @@ def embedded() -> Any:
     return _load(EMBEDDED)
 
 
-def _tiny_tokenizer(**options: Any) -> Any:
-    """One token per printable character, and ' A' to ' Z'."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    characters = [*string.ascii_letters, *string.digits, *string.punctuation, "Ġ", "Ċ"]
-    spaced = [("Ġ", letter) for letter in string.ascii_uppercase]
-    tokens = [*characters, *(left + right for left, right in spaced)]
-    tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, spaced))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    specials = ["<|user|>", "<|system|>", "<|assistant|>"]
-    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in specials])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token="<|end|>",
-        pad_token="<|pad|>",
-        chat_template=TEMPLATE,
-        **options,
-    )
-
-
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random InternVL with logits spread wide, so that it writes readable nonsense without near-ties."""
@@ -143,14 +114,17 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers.models.got_ocr2.image_processing_got_ocr2 import GotOcr2ImageProcessor
     from transformers.models.internvl.video_processing_internvl import InternVLVideoProcessor
 
+    from tests.engines.tiny_families import tokenizer_of
+
     folder = tmp_path_factory.mktemp("tiny")
-    tokenizer = _tiny_tokenizer(
+    tokenizer = tokenizer_of(
+        "<IMG_CONTEXT>",
         extra_special_tokens={
             "start_image_token": "<img>",
             "end_image_token": "</img>",
             "context_image_token": "<IMG_CONTEXT>",
             "video_token": "<video>",
-        }
+        },
     )
     size = {"height": 28, "width": 28}
     InternVLProcessor(
@@ -158,7 +132,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tokenizer=tokenizer,
         video_processor=InternVLVideoProcessor(size=size),
         image_seq_length=1,
-        chat_template=TEMPLATE,
+        chat_template=tokenizer.chat_template,
     ).save_pretrained(folder)
     config = InternVLConfig(
         vision_config={
@@ -641,8 +615,10 @@ def text_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
+    from tests.engines.tiny_families import tokenizer_of
+
     folder = tmp_path_factory.mktemp("text-model")
-    tokenizer = _tiny_tokenizer()
+    tokenizer = tokenizer_of("<IMG_CONTEXT>")
     tokenizer.save_pretrained(folder)
     torch.manual_seed(1)
     config = GPT2Config(

@@ -20,7 +20,7 @@ import pytest
 
 from harness.engines.contract import Answer, EngineSettings, Request
 from harness.errors import EngineError, ErrorKind
-from harness.workers import Failed, Job, Loaded, Scored, run
+from tests.engines.asked_in_a_worker import ask
 
 CASES = Path(__file__).parents[2] / "cases"
 REMOTE = CASES / "models" / "remote"
@@ -54,25 +54,7 @@ def _settings(model: Path, **changes: Any) -> EngineSettings:
 def _ask(
     folder: Path, python: str, model: Path, requests: Sequence[Request], **changes: Any
 ) -> dict[str, Any]:
-    """Answers and errors by case; rows are put into the answers. 'loaded' is the engine's fingerprint."""
-    job = Job(
-        python=python,
-        settings=_settings(model, **changes),
-        load_seconds=240,
-        case_seconds=120,
-        log=folder / "worker.log",
-        rows=folder / "rows",
-    )
-    found: dict[str, Any] = {}
-    for event in run(job, [(request.case, request) for request in requests]):
-        match event:
-            case Loaded():
-                found["loaded"] = event.fingerprint
-            case Scored():
-                found[event.key] = event.answer
-            case Failed():
-                found[event.key] = event.error
-    return found
+    return ask(folder, python, _settings(model, **changes), requests)
 
 
 def _request(case: str, prompt: str = COLOUR, **changes: Any) -> Request:

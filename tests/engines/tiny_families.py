@@ -16,7 +16,7 @@ import torch
 import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-__all__ = ["FAMILIES", "make"]
+__all__ = ["FAMILIES", "make", "tokenizer_of"]
 
 _TEMPLATE: Final = (
     "{%- for message in messages -%}<|{{ message['role'] }}|>{%- if message['content'] is string -%}"
@@ -62,7 +62,7 @@ def make(family: str, folder: Path) -> None:
 def _qwen2_vl() -> tuple[Any, Any, Any]:
     """One array of patches per image, whatever its size, and positions in three dimensions."""
     start, end, place, video = "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"
-    tokenizer = _tokenizer(start + place + end, start, end, place, video)
+    tokenizer = tokenizer_of(start + place + end, start, end, place, video)
     ids = {
         "vision_start_token_id": tokenizer.convert_tokens_to_ids(start),
         "vision_end_token_id": tokenizer.convert_tokens_to_ids(end),
@@ -98,7 +98,7 @@ def _qwen2_vl() -> tuple[Any, Any, Any]:
 
 def _llava_onevision() -> tuple[Any, Any, Any]:
     """Tiles of an image in an axis of their own, the whole image first."""
-    tokenizer = _tokenizer("<image>", "<image>", "<video>")
+    tokenizer = tokenizer_of("<image>", "<image>", "<video>")
     places = [[28, 28], [28, 56], [56, 28], [56, 56]]
     ids = {name: tokenizer.convert_tokens_to_ids(f"<{name}>") for name in ("image", "video")}
     config = transformers.LlavaOnevisionConfig(
@@ -124,7 +124,7 @@ def _idefics3() -> tuple[Any, Any, Any]:
     """Tiles in rows and columns that the prompt names, and a mask of their pixels; so is SmolVLM."""
     around, place, whole = "<fake_token_around_image>", "<image>", "<global-img>"
     rows = [f"<row_{row}_col_{column}>" for row in range(1, 5) for column in range(1, 5)]
-    tokenizer = _tokenizer(place, around, place, "<end_of_utterance>", whole, *rows)
+    tokenizer = tokenizer_of(place, around, place, "<end_of_utterance>", whole, *rows)
     place_id = tokenizer.convert_tokens_to_ids(place)
     # The processor of Transformers 5 reads them from the tokenizer.
     for name, value in {
@@ -156,7 +156,7 @@ def _idefics3() -> tuple[Any, Any, Any]:
 
 def _qwen2() -> tuple[Any, Any, Any]:
     """Text only."""
-    tokenizer = _tokenizer("")
+    tokenizer = tokenizer_of("")
     model = transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**_text(tokenizer)))
     return model, tokenizer, tokenizer
 
@@ -180,7 +180,7 @@ def _text(tokenizer: Any) -> dict[str, Any]:
     }
 
 
-def _tokenizer(image: str, *specials: str) -> Any:
+def tokenizer_of(image: str, *specials: str, **options: Any) -> Any:
     """One token per printable character and ' A' to ' Z'; the template puts ``image`` for an image."""
     characters = [*string.ascii_letters, *string.digits, *string.punctuation, "Ġ", "Ċ"]
     spaced = [("Ġ", letter) for letter in string.ascii_uppercase]
@@ -198,6 +198,7 @@ def _tokenizer(image: str, *specials: str) -> Any:
         eos_token="<|end|>",
         pad_token="<|pad|>",
         chat_template=_TEMPLATE.replace("IMAGE", image),
+        **options,
     )
 
 
