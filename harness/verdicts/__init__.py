@@ -1,0 +1,1 @@
+"""Noise or regression: verdicts on what changed between a baseline and a candidate, with their evidence."""

@@ -1,0 +1,64 @@
+"""Noise floors: how far an engine's answers move when nothing that matters changed.
+
+All values are centred log-odds of the letters on offer: each letter's logit less the mean over the letters,
+which leaves out what shifts a whole row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.engines.contract import Json
+
+__all__ = ["CaseNoise", "NoiseFloor", "PairNoise"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseNoise:
+    """Jittered runs of one case on one engine.
+
+    ``reference`` [L] is the answer that the runs are measured from: the engine's own in float32 where it has
+    one, else its undisturbed run. ``runs`` [L] each are by the name of the jitter, such as ``batch-1``. A
+    case is known by ``asked``, the hash of its question and image, so that one that was edited has no noise
+    of another.
+    """
+
+    asked: str
+    reference: tuple[float, ...]
+    runs: Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseFloor:
+    """The noise of one engine of one profile, by case name (``suite.id``).
+
+    ``dtype`` is the one that the engine computed in, ``device`` where, for people. ``fingerprint`` is that
+    of the engine as `harness.fingerprint.engine_fingerprint` makes it: when it changes, the floor is stale.
+    ``made`` is the day, ISO. ``full`` has, by case, the largest of the jittered runs' KL and JS over the
+    whole vocabulary from the reference, in nats; empty where no full rows were seen.
+    """
+
+    profile: str
+    engine: str
+    dtype: str
+    device: str
+    made: str
+    fingerprint: Mapping[str, Json]
+    cases: Mapping[str, CaseNoise]
+    full: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairNoise:
+    """How far apart noise alone brings two sides of one case.
+
+    ``sigma`` is the standard deviation of one letter's centred log-odds difference, ``freedom`` the degrees
+    of freedom with which it is known (infinity for a table), ``seen`` the largest difference that jittered
+    runs showed. ``measured`` tells a floor from a table.
+    """
+
+    sigma: float
+    freedom: float
+    seen: float
+    measured: bool
