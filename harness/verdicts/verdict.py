@@ -81,7 +81,7 @@ class CaseVerdict:
 
     ``reason`` has the rule in words and the numbers. ``baseline`` and ``candidate`` [L] are centred
     log-odds of the letters, NaN where a side did not see one, empty where it never reached the letter or
-    could not answer; ``difference`` [L] is candidate less baseline, centred over the letters seen on both sides,
+    could not answer; ``difference`` [L] is candidate less baseline, centred over the letters both sides saw,
     ``largest`` its largest amount. ``sigma`` is the standard deviation of one letter's difference under
     noise, ``limit`` the most that ``largest`` may be. ``right`` says for each side whether its top letter is
     the expected one, None where there is none. ``gap`` is how far, in log-odds, the baseline's top letter is
