@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import CaseFileError, HarnessError
+from harness.errors import HarnessError, UnknownProfile
 
 if TYPE_CHECKING:
     from harness.commands import Subparsers
@@ -78,15 +78,10 @@ def _run(options: argparse.Namespace) -> int:
 
     try:
         loaded = load(options.cases)
-    except CaseFileError as error:
+        profile = loaded.profile(options.profile)
+    except HarnessError as error:
         _say(str(error))
-        return 1
-    profile = next((each for each in loaded.profiles if each.name == options.profile), None)
-    if profile is None:
-        known = ", ".join(each.name for each in loaded.profiles)
-        where = options.cases / "profiles.yaml"
-        _say(f"PROFILE: found {options.profile}; allowed: {known} (from {where})")
-        return 2
+        return 2 if isinstance(error, UnknownProfile) else 1
     plan = Plan(
         lengths=tuple(sorted(set(options.k or USUAL))),
         width=options.allowed_width,
@@ -102,9 +97,8 @@ def _run(options: argparse.Namespace) -> int:
         show=_Progress().show,
         environments=environments,
     )
-    cases = [case for suite in loaded.suites for case in suite.cases]
     try:
-        account = account_for(profile, cases, scoring, plan, show=_say)
+        account = account_for(profile, loaded.cases, scoring, plan, show=_say)
         text = json.dumps(account.to_json(), indent=2, ensure_ascii=False) + "\n"
         if options.json is not None and str(options.json) != "-":
             options.json.write_text(text, encoding="utf-8")

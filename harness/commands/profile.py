@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import CaseFileError
+from harness.errors import HarnessError, UnknownProfile
 
 if TYPE_CHECKING:
     from harness.commands import Subparsers
@@ -37,21 +37,16 @@ def register(commands: Subparsers) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     from harness.case_folder import load
-    from harness.case_problems import nearest
     from harness.environments.store import Environments
     from harness.profile_check.checking import ProfileCheck
     from harness.profile_check.findings import Mark, right
 
     try:
         loaded = load(options.cases)
-    except CaseFileError as error:
+        profile = loaded.profile(options.profile)
+    except HarnessError as error:
         print(error, file=sys.stderr)
-        return 1
-    profile = next((p for p in loaded.profiles if p.name == options.profile), None)
-    if profile is None:
-        known = nearest(options.profile, [p.name for p in loaded.profiles])
-        print(f"profile: found {options.profile!r}; allowed: {known}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, UnknownProfile) else 1
     check = ProfileCheck(loaded, profile, Environments(options.environments))
     print(f"{profile.location}: profile {profile.name}")
     suites = ", ".join(check.suites)
