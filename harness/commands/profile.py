@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.commands.measuring import add_cases, add_environments
 from harness.errors import HarnessError, UnknownProfile
 
 if TYPE_CHECKING:
@@ -26,12 +26,8 @@ def register(commands: Subparsers) -> None:
         epilog="Exit status: 0 nothing is wrong (? is what cannot be known from here), 1 something is.",
     )
     check.add_argument("profile", metavar="NAME", help="a profile of profiles.yaml")
-    check.add_argument(
-        "--cases", type=Path, default=Path("cases"), metavar="DIR", help="suites and profiles; default: cases"
-    )
-    check.add_argument(
-        "--environments", type=Path, metavar="DIR", help="default: in the user's cache folder, as for pytest"
-    )
+    add_cases(check)
+    add_environments(check)
     check.set_defaults(run=_check)
 
 
