@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         HarnessError,
         LettersError,
         RecordingError,
+        UnknownProfile,
     )
     from harness.profiles import EngineSpec, Profile
     from harness.recordings import Recording, RecordingStore
@@ -53,6 +54,7 @@ __all__ = [
     "Request",
     "Suite",
     "Tolerances",
+    "UnknownProfile",
     "check_expected_letter",
     "check_stages",
     "check_top_k",
@@ -76,6 +78,7 @@ _MODULES = {
         "HarnessError",
         "LettersError",
         "RecordingError",
+        "UnknownProfile",
     ),
     "profiles": ("EngineSpec", "Profile"),
     "recordings": ("Recording", "RecordingStore"),

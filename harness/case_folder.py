@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.case_problems import ProblemList
-from harness.cases import PROFILES_FILE, Suite, read_suites
+from harness.case_problems import ProblemList, nearest, shown
+from harness.cases import PROFILES_FILE, Case, Suite, read_suites
+from harness.errors import UnknownProfile
 from harness.profiles import Profile, read_profiles
 
 __all__ = ["Loaded", "load"]
@@ -19,6 +20,20 @@ class Loaded:
     folder: Path
     suites: tuple[Suite, ...]
     profiles: tuple[Profile, ...]
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """The cases of all suites, in file order."""
+        return tuple(case for suite in self.suites for case in suite.cases)
+
+    def profile(self, name: str) -> Profile:
+        """The profile of this name. Raises `UnknownProfile`, which says what names there are and where."""
+        for profile in self.profiles:
+            if profile.name == name:
+                return profile
+        known = nearest(name, [profile.name for profile in self.profiles])
+        where = shown(self.folder / PROFILES_FILE)
+        raise UnknownProfile(f"profile: found {name!r}; allowed: {known} (from {where})")
 
 
 def load(folder: Path) -> Loaded:

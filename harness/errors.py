@@ -4,6 +4,7 @@ The tree::
 
     HarnessError
     ├── CaseFileError     a suite or profiles file is wrong; carries every problem found, each with its place
+    ├── UnknownProfile    a profile was asked for that the folder of cases does not have
     ├── LettersError      a letter has no token id of its own in the context in which it is generated
     ├── RecordingError    a journal or a stored row cannot be used
     ├── EngineError       an engine could not answer a case: an ERROR, never a pass and never a skip
@@ -27,6 +28,7 @@ __all__ = [
     "LettersError",
     "Problem",
     "RecordingError",
+    "UnknownProfile",
 ]
 
 
@@ -62,6 +64,10 @@ class CaseFileError(HarnessError):
         count = len(self.problems)
         head = "1 problem" if count == 1 else f"{count} problems"
         super().__init__(f"{head} in the case files:\n" + "\n".join(f"  {p}" for p in self.problems))
+
+
+class UnknownProfile(HarnessError):  # noqa: N818 - it says what is wrong with a name, not with a file
+    """A profile was asked for by a name that no profile of the folder of cases has."""
 
 
 class LettersError(HarnessError):

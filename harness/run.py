@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from harness.case_folder import Loaded, load
-from harness.cases import Case
 from harness.checks.agreement import Agreed
 from harness.checks.result import Result
 from harness.checks.same_question import SameQuestion
-from harness.errors import EngineError
+from harness.errors import EngineError, UnknownProfile
 from harness.recordings import Recording
 from harness.reports.device import device_line
 from harness.reports.outcomes import PROPERTY, TestFacts
@@ -71,12 +70,11 @@ class Run:
         if self._loaded is None:
             self._loaded = load(self.cases_folder)
             names = self._config.getoption("harness_profiles") or ()
-            known = [profile.name for profile in self._loaded.profiles]
-            if unknown := [name for name in names if name not in known]:
-                raise pytest.UsageError(
-                    f"--profile: found {', '.join(unknown)}; allowed: {', '.join(known)} "
-                    f"(from {self.cases_folder / 'profiles.yaml'})"
-                )
+            try:
+                for name in names:
+                    self._loaded.profile(name)
+            except UnknownProfile as error:
+                raise pytest.UsageError(f"--{error}") from error
         return self._loaded
 
     def subjects(self, selection: str) -> list[Subject]:
@@ -90,14 +88,11 @@ class Run:
         names = self._config.getoption("harness_profiles")
         profiles = [p for p in self.loaded.profiles if not names or p.name in names]
         self._broken = False
-        return list(subjects(self._cases(), profiles, selection=selection))
+        return list(subjects(self.loaded.cases, profiles, selection=selection))
 
     def all_subjects(self) -> list[Subject]:
         """Every case on every engine of every profile, asked for in this run or not."""
-        return list(subjects(self._cases(), self.loaded.profiles, selection="every"))
-
-    def _cases(self) -> list[Case]:
-        return [case for suite in self.loaded.suites for case in suite.cases]
+        return list(subjects(self.loaded.cases, self.loaded.profiles, selection="every"))
 
     def begin(self, item: pytest.Item) -> None:
         """Note on a test of the suite what it is about, before it runs."""

@@ -6,9 +6,9 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.commands.measuring import add_cases, add_environments
 from harness.errors import CaseFileError, EngineError
 
 if TYPE_CHECKING:
@@ -32,10 +32,8 @@ def register(commands: Subparsers) -> None:
     )
     actions = parser.add_subparsers(dest="action", required=True)
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--cases", type=Path, default=Path("cases"), metavar="DIR", help="default: cases")
-    shared.add_argument(
-        "--environments", type=Path, metavar="DIR", help="default: in the user's cache folder, as for pytest"
-    )
+    add_cases(shared)
+    add_environments(shared)
     shared.add_argument(
         "names", nargs="*", metavar="NAME", help="PROFILE, PROFILE/ENGINE or PROFILE-ENGINE; all if left out"
     )

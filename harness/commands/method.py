@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import CaseFileError, HarnessError
+from harness.commands.measuring import add_folders, measuring, say
+from harness.errors import HarnessError, UnknownProfile
 
 if TYPE_CHECKING:
     from harness.commands import Subparsers
-    from harness.scoring import EngineProgress
 
 __all__ = ["register"]
 
@@ -31,13 +30,7 @@ def register(commands: Subparsers) -> None:
         epilog=_EPILOG,
     )
     parser.add_argument("profile", metavar="PROFILE", help="a profile of profiles.yaml")
-    parser.add_argument("--cases", type=Path, default=Path("cases"), metavar="DIR", help="default: cases")
-    parser.add_argument(
-        "--recordings", type=Path, default=Path(".harness"), metavar="DIR", help="default: .harness"
-    )
-    parser.add_argument(
-        "--environments", type=Path, metavar="DIR", help="default: in the user's cache folder, as for pytest"
-    )
+    add_folders(parser)
     parser.add_argument(
         "--k",
         type=_count,
@@ -70,70 +63,27 @@ def register(commands: Subparsers) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from harness.case_folder import load
-    from harness.environments.store import Environments
     from harness.method.account import USUAL, Plan, account_for
     from harness.method.report import report
-    from harness.scoring import Scoring
 
-    try:
-        loaded = load(options.cases)
-    except CaseFileError as error:
-        _say(str(error))
-        return 1
-    profile = next((each for each in loaded.profiles if each.name == options.profile), None)
-    if profile is None:
-        known = ", ".join(each.name for each in loaded.profiles)
-        where = options.cases / "profiles.yaml"
-        _say(f"PROFILE: found {options.profile}; allowed: {known} (from {where})")
-        return 2
     plan = Plan(
         lengths=tuple(sorted(set(options.k or USUAL))),
         width=options.allowed_width,
         rounds=0 if options.no_timing else options.rounds,
         cases_per_path=options.cases_per_path,
     )
-    this_run = uuid.uuid4().hex
-    environments = Environments(options.environments, run_id=this_run)
-    scoring = Scoring(
-        options.recordings.absolute(),
-        run_id=this_run,
-        fresh=False,
-        show=_Progress().show,
-        environments=environments,
-    )
-    cases = [case for suite in loaded.suites for case in suite.cases]
     try:
-        account = account_for(profile, cases, scoring, plan, show=_say)
+        with measuring(options) as measure:
+            profile = measure.loaded.profile(options.profile)
+            account = account_for(profile, measure.loaded.cases, measure.scoring, plan, show=say)
         text = json.dumps(account.to_json(), indent=2, ensure_ascii=False) + "\n"
         if options.json is not None and str(options.json) != "-":
             options.json.write_text(text, encoding="utf-8")
     except (HarnessError, OSError) as error:
-        _say(str(error))
-        return 1
-    finally:
-        environments.close()
+        say(str(error))
+        return 2 if isinstance(error, UnknownProfile) else 1
     sys.stdout.write(text if str(options.json) == "-" else report(account))
     return 0 if account.complete else 1
-
-
-class _Progress:
-    """Says on standard error when an engine begins something new."""
-
-    def __init__(self) -> None:
-        self._last = ("", "")
-
-    def show(self, progress: EngineProgress) -> None:
-        from harness.reports.progress import describe
-
-        if (progress.engine, progress.phase) != self._last:
-            _say(describe(progress))
-        self._last = (progress.engine, progress.phase)
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
 
 
 def _count(text: str) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import CaseFileError
+from harness.commands.measuring import add_cases, add_environments
+from harness.errors import HarnessError, UnknownProfile
 
 if TYPE_CHECKING:
     from harness.commands import Subparsers
@@ -26,32 +26,23 @@ def register(commands: Subparsers) -> None:
         epilog="Exit status: 0 nothing is wrong (? is what cannot be known from here), 1 something is.",
     )
     check.add_argument("profile", metavar="NAME", help="a profile of profiles.yaml")
-    check.add_argument(
-        "--cases", type=Path, default=Path("cases"), metavar="DIR", help="suites and profiles; default: cases"
-    )
-    check.add_argument(
-        "--environments", type=Path, metavar="DIR", help="default: in the user's cache folder, as for pytest"
-    )
+    add_cases(check)
+    add_environments(check)
     check.set_defaults(run=_check)
 
 
 def _check(options: argparse.Namespace) -> int:
     from harness.case_folder import load
-    from harness.case_problems import nearest
     from harness.environments.store import Environments
     from harness.profile_check.checking import ProfileCheck
     from harness.profile_check.findings import Mark, right
 
     try:
         loaded = load(options.cases)
-    except CaseFileError as error:
+        profile = loaded.profile(options.profile)
+    except HarnessError as error:
         print(error, file=sys.stderr)
-        return 1
-    profile = next((p for p in loaded.profiles if p.name == options.profile), None)
-    if profile is None:
-        known = nearest(options.profile, [p.name for p in loaded.profiles])
-        print(f"profile: found {options.profile!r}; allowed: {known}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, UnknownProfile) else 1
     check = ProfileCheck(loaded, profile, Environments(options.environments))
     print(f"{profile.location}: profile {profile.name}")
     suites = ", ".join(check.suites)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness.engines.lmdeploy_capture import Processor
 from harness.engines.lmdeploy_on_cpu import MEASURED
+from harness.engines.lmdeploy_prompts import preparing
 from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Access:
     async def prepare(self, conversation: Conversation) -> Prepared:
         """LMDeploy's own rendering, tokenizing and image preprocessing.
 
-        Raises LMDeploy's own RequestError where it has one, else EngineError(FAILED).
+        Raises LMDeploy's own RequestError where it has one, else EngineError(FAILED) or lack of memory.
         """
         from lmdeploy import GenerationConfig
 
@@ -117,14 +118,10 @@ class Access:
             )
         self._fill_stop_ids(options)
         began = {"sequence_start": True} if "sequence_start" in self._input_parameters else {}
-        try:
+        with preparing():
             inputs = await self._engine.prompt_processor.get_prompt_input(
                 prompt=_own(conversation), do_preprocess=True, adapter_name=None, **began
             )
-        except Exception as error:
-            raise EngineError(
-                ErrorKind.FAILED, f"LMDeploy cannot prepare the prompt: {type(error).__name__}: {error}"
-            ) from error
         return Prepared(conversation=conversation, inputs=inputs, options=options)
 
     def forget(self, prepared: Prepared) -> None:

@@ -21,8 +21,7 @@ from harness.engines.lmdeploy_eras import Messages, Pipe, core_of
 from harness.engines.lmdeploy_first_pass import WAYS, FirstPass, Generated
 from harness.engines.lmdeploy_options import PYTORCH, STEPWISE, TWO_STAGE, stage_two
 from harness.engines.lmdeploy_prepared import IMAGE_TOKEN, Prepared, called_messages, prompt_source
-from harness.engines.lmdeploy_prompts import check_length, open_image, placeholder_id
-from harness.engines.lmdeploy_pytorch import is_out_of_memory
+from harness.engines.lmdeploy_prompts import check_length, open_image, placeholder_id, preparing
 from harness.engines.lmdeploy_second_pass import second_pass
 from harness.engines.lmdeploy_tiles import image_options
 from harness.engines.lmdeploy_turbomind import NO_TOP_K, TURBOMIND
@@ -237,14 +236,8 @@ class CalledPipeline:
             )
         image = None if request.image is None else open_image(request.image)
         messages = called_messages(request, image, self._image_options)
-        try:
+        with preparing():
             prepared = self._source(messages)
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            raise EngineError(
-                ErrorKind.FAILED, f"LMDeploy cannot prepare the prompt: {type(error).__name__}: {error}"
-            ) from error
         if request.image is not None:
             self._check_image(prepared)
         text = prepared.text or self.tokenizer.decode(list(prepared.ids), skip_special_tokens=False)

@@ -17,8 +17,9 @@ from harness.engines.contract import Engine, EngineSettings
 from harness.engines.lmdeploy_backends import backend_config, backend_in_force
 from harness.engines.lmdeploy_called import CalledPipeline
 from harness.engines.lmdeploy_options import check_settings
-from harness.engines.lmdeploy_pytorch import LmdeployPipeline, is_out_of_memory
+from harness.engines.lmdeploy_pytorch import LmdeployPipeline
 from harness.engines.lmdeploy_turbomind import TURBOMIND
+from harness.engines.out_of_memory import is_out_of_memory
 from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:

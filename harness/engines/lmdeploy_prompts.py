@@ -6,10 +6,12 @@ engine's loop and with it every other case.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from harness.engines.contract import Request
+from harness.engines.out_of_memory import is_out_of_memory
 from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ __all__ = [
     "messages",
     "open_image",
     "placeholder_id",
+    "preparing",
 ]
 
 
@@ -61,6 +64,22 @@ def messages(
     if request.system is None:
         return [user]
     return [{"role": "system", "content": request.system}, user]
+
+
+@contextmanager
+def preparing() -> Iterator[None]:
+    """Turn what LMDeploy raises while it prepares a prompt into EngineError(FAILED) of that case.
+
+    Lack of memory passes as it came, since it concerns more than the case.
+    """
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise EngineError(
+            ErrorKind.FAILED, f"LMDeploy cannot prepare the prompt: {type(error).__name__}: {error}"
+        ) from error
 
 
 def placeholder_id(engine: AsyncEngine) -> int | None:

@@ -21,6 +21,7 @@ from harness.engines.lmdeploy_described import plain, templates, where_it_runs
 from harness.engines.lmdeploy_options import ENGINE_OPTIONS, PINNED, SCORED, TOP_K, stage_two
 from harness.engines.lmdeploy_probe import Probe, choose_paths, probe
 from harness.engines.lmdeploy_stages import Scored, Stages
+from harness.engines.out_of_memory import is_out_of_memory
 from harness.engines.partial_readings import read_top
 from harness.engines.readings import read_rows
 from harness.errors import EngineError, ErrorKind, LettersError
@@ -28,7 +29,7 @@ from harness.errors import EngineError, ErrorKind, LettersError
 if TYPE_CHECKING:
     from lmdeploy.pipeline import Pipeline
 
-__all__ = ["LmdeployPipeline", "is_out_of_memory"]
+__all__ = ["LmdeployPipeline"]
 
 _T = TypeVar("_T")
 _Done = tuple[Request, Scored | Exception]
@@ -240,11 +241,3 @@ class LmdeployPipeline:
 
     def _in_loop(self, coroutine: Coroutine[Any, Any, _T]) -> Future[_T]:
         return asyncio.run_coroutine_threadsafe(coroutine, self._pipe.internal_thread.loop)
-
-
-def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether it is the device's memory, or the host's, that an exception of torch or LMDeploy is about."""
-    import torch
-
-    # PyTorch's CPU allocator raises a plain RuntimeError.
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)

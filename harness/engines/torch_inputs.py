@@ -21,13 +21,29 @@ from harness.engines.questions import question
 from harness.errors import ErrorKind, LettersError
 from harness.letters import LetterIds, LetterResolver
 
-__all__ = ["REQUEST_ERRORS", "Forced", "Prepared", "Prompts", "batched", "open_image", "pad_together"]
+__all__ = [
+    "REQUEST_ERRORS",
+    "Forced",
+    "Prepared",
+    "Prompts",
+    "batched",
+    "open_image",
+    "pad_together",
+    "request_failure",
+]
 
 REQUEST_ERRORS = (
-    ArithmeticError, AssertionError, AttributeError, Image.DecompressionBombError, LookupError, OSError,
-    RuntimeError, SyntaxError, TemplateError, TypeError, ValueError,
+    ArithmeticError, AssertionError, AttributeError, Image.DecompressionBombError, LettersError, LookupError,
+    OSError, RuntimeError, SyntaxError, TemplateError, TypeError, ValueError,
 )  # fmt: skip
-"""What goes wrong on account of one request: Pillow, the template, the processor."""
+"""What goes wrong on account of one request: Pillow, the template, the processor, the letters."""
+
+
+def request_failure(request: Request, error: Exception) -> Failure:
+    """One of `REQUEST_ERRORS` as the failure of its request."""
+    if isinstance(error, LettersError):
+        return Failure(kind=ErrorKind.LETTERS, message=f"{request.case}: {error}")
+    return Failure(kind=ErrorKind.FAILED, message=f"{request.case}: {type(error).__name__}: {error}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +120,8 @@ class Prompts:
             letter_ids = self._resolver.resolve(context, request.letters, answer_prefix=request.answer_prefix)
             prompt_ids = tuple(tensors["input_ids"][0].tolist())
             asked = self._question(context, prompt_ids, tensors, request)
-        except LettersError as error:
-            return Failure(kind=ErrorKind.LETTERS, message=f"{request.case}: {error}")
         except REQUEST_ERRORS as error:
-            return Failure(kind=ErrorKind.FAILED, message=f"{request.case}: {type(error).__name__}: {error}")
+            return request_failure(request, error)
         return Prepared(
             request=request,
             tensors=tensors,

@@ -23,6 +23,7 @@ import torch
 import transformers
 
 from harness.engines.contract import Answer, EngineSettings, Failure, Json, Outcome, Request
+from harness.engines.out_of_memory import is_out_of_memory
 from harness.engines.readings import read_rows
 from harness.engines.remote_code import environment_advice
 from harness.engines.torch_inputs import Forced, Prepared, batched
@@ -74,7 +75,7 @@ def load(settings: EngineSettings) -> TorchEngine:
     except EngineError:
         raise
     except Exception as error:  # a checkpoint's own code may raise anything
-        kind = ErrorKind.OUT_OF_MEMORY if _is_out_of_memory(error) else ErrorKind.LOAD
+        kind = ErrorKind.OUT_OF_MEMORY if is_out_of_memory(error) else ErrorKind.LOAD
         message = f"{settings.model} cannot be loaded: {type(error).__name__}: {error}"
         if kind is ErrorKind.LOAD and settings.options.get("trust_remote_code") is True:
             message += environment_advice(transformers.__version__)
@@ -256,7 +257,7 @@ class TorchEngine:
     def _failure(self, error: Exception, works: Sequence[_Work]) -> Failure:
         """``error`` as one case's failure; raised instead where it concerns more than these cases."""
         names = ", ".join(work.prepared.request.case for work in works)
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise EngineError(
                 ErrorKind.OUT_OF_MEMORY,
                 f"{len(works)} cases at once ({names}) did not fit: {error}; lower batch_size in the profile "
@@ -267,11 +268,6 @@ class TorchEngine:
             raise error
         message = f"{names}: {type(error).__name__}: {error}{self._passes.advice()}"
         return Failure(kind=ErrorKind.FAILED, message=message)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # PyTorch's CPU allocator raises a plain RuntimeError.
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _cpu_name() -> str:

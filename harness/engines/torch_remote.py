@@ -24,7 +24,14 @@ from harness.engines.contract import EngineSettings, Failure, Json, Request
 from harness.engines.questions import question
 from harness.engines.remote_code import environment_advice
 from harness.engines.torch_conversation import TOKENIZER, Wording
-from harness.engines.torch_inputs import REQUEST_ERRORS, Forced, Prepared, open_image, pad_together
+from harness.engines.torch_inputs import (
+    REQUEST_ERRORS,
+    Forced,
+    Prepared,
+    open_image,
+    pad_together,
+    request_failure,
+)
 from harness.engines.torch_passes import (
     Generated,
     Rows,
@@ -37,7 +44,7 @@ from harness.engines.torch_passes import (
 )
 from harness.engines.torch_tiles import Tiling
 from harness.engines.torch_weights import load_weights
-from harness.errors import EngineError, ErrorKind, LettersError
+from harness.errors import EngineError, ErrorKind
 from harness.letters import LetterIds, LetterResolver
 
 __all__ = ["ChatPasses", "chat_class", "load_chat_model"]
@@ -127,10 +134,8 @@ class ChatPasses:
             places = 0 if values is None else self.model.num_image_token * len(values)
             text = self._wording.render(request, f"{_BEGIN}{_PLACE * places}{_END}")
             return self._prepared(request, text, values, letter_ids, started)
-        except LettersError as error:
-            return Failure(kind=ErrorKind.LETTERS, message=f"{request.case}: {error}")
         except REQUEST_ERRORS as error:
-            return Failure(kind=ErrorKind.FAILED, message=f"{request.case}: {type(error).__name__}: {error}")
+            return request_failure(request, error)
 
     def generate(self, prepared: Prepared) -> Generated:
         """Greedy decoding by the model's own `generate`, which is given no more than its `chat` gives."""

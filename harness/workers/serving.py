@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Final
 
 from harness.engines.codec import answer_to_json, request_from_json, settings_from_json
 from harness.engines.contract import Answer, Engine, EngineSettings, Failure
+from harness.engines.out_of_memory import is_out_of_memory
 from harness.engines.remote_code import refuse_code_of_others, switched_off
 from harness.errors import EngineError, ErrorKind, LettersError
 from harness.workers.protocol import Message, decode, encode
@@ -53,12 +54,6 @@ ENVIRONMENT_MARKER: Final = "harness-environment.json"
 """A file in environments that the harness made (see `harness.environments`)."""
 
 _IN_REQUIREMENTS = {"PIL", "httpx2", "jinja2", "lmdeploy", "numpy", "torch", "torchvision", "transformers"}
-_OUT_OF_MEMORY_TEXTS = (
-    "out of memory",
-    "can't allocate memory",
-    "cannot allocate memory",
-    "not enough memory",
-)
 
 
 def serve(requests: int, replies: int) -> None:
@@ -195,15 +190,7 @@ def _kind(error: BaseException) -> ErrorKind:
         return error.kind
     if isinstance(error, LettersError):
         return ErrorKind.LETTERS
-    # torch.OutOfMemoryError is known by its name, since torch may not be there; its CPU allocator raises a
-    # RuntimeError that only its text tells from others.
-    names = {parent.__name__ for parent in type(error).__mro__}
-    text = str(error).lower()
-    if names & {"MemoryError", "OutOfMemoryError"} or (
-        isinstance(error, RuntimeError) and any(part in text for part in _OUT_OF_MEMORY_TEXTS)
-    ):
-        return ErrorKind.OUT_OF_MEMORY
-    return ErrorKind.FAILED
+    return ErrorKind.OUT_OF_MEMORY if is_out_of_memory(error) else ErrorKind.FAILED
 
 
 def _in_words(error: BaseException) -> str:

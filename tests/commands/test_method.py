@@ -105,7 +105,7 @@ def test_one_case_that_fails_leaves_the_others(folder: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["nope"], 2, "PROFILE: found nope; allowed: p, gpu (from cases/profiles.yaml)"),
+        (["nope"], 2, "profile: found 'nope'; allowed: p, gpu (from cases/profiles.yaml)"),
         (["p", "--cases", "elsewhere"], 1, "elsewhere"),
     ],
 )

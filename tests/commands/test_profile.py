@@ -94,7 +94,7 @@ def test_every_line_has_its_place(
 @pytest.mark.usefixtures("folder")
 def test_a_profile_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", "check", "q"]) == 2
-    assert capsys.readouterr().err == "profile: found 'q'; allowed: p\n"
+    assert capsys.readouterr().err == "profile: found 'q'; allowed: p (from cases/profiles.yaml)\n"
 
 
 def test_files_that_are_not_valid(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -170,3 +170,20 @@ def test_missing_names_are_all_told_at_once(engine: Any) -> None:
     assert "AsyncEngine.session_mgr, AsyncEngine.engine.cache_config" in caught.value.message
     assert "0.12.3, 0.14.0, 0.16.0, 0.18.0" in caught.value.message
     assert "lmdeploy==0.18.0" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"), [(ValueError("planted"), EngineError), (torch.OutOfMemoryError("planted"), None)]
+)
+def test_what_cannot_be_prepared_is_the_prompts_fault_unless_memory_ran_out(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, raised: type[Exception] | None
+) -> None:
+    install(monkeypatch)
+    engine: Any = Old()
+
+    async def fail(**_: object) -> None:
+        raise error
+
+    engine.prompt_processor.get_prompt_input = fail
+    with pytest.raises(raised or type(error), match="planted"):
+        asyncio.run(Access(engine).prepare(TALK))

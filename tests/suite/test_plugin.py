@@ -170,7 +170,7 @@ class TestBadFiles:
         project.write_suite(one="say A")
         result = project.run("--profile", "q")
         assert result.ret != 0
-        assert "--profile: found q; allowed: p" in text(result)
+        assert "--profile: found 'q'; allowed: p (from cases/profiles.yaml)" in text(result)
 
 
 class TestRecordings:

@@ -1,0 +1,103 @@
+"""The start of the commands that have engines answer: the folders they name, and what makes recordings."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from harness.case_folder import Loaded
+    from harness.scoring import EngineProgress, Scoring
+
+__all__ = ["Measuring", "add_cases", "add_environments", "add_folders", "add_recordings", "measuring", "say"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measuring:
+    """The folder of cases, and what makes and keeps recordings of them."""
+
+    loaded: Loaded
+    scoring: Scoring
+
+
+def add_folders(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `measuring` reads: ``--cases``, ``--recordings`` and ``--environments``."""
+    add_cases(parser)
+    add_recordings(parser)
+    add_environments(parser)
+
+
+def add_cases(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cases``, a path."""
+    parser.add_argument(
+        "--cases", type=Path, default=Path("cases"), metavar="DIR", help="suites and profiles; default: cases"
+    )
+
+
+def add_recordings(parser: argparse.ArgumentParser) -> None:
+    """Add ``--recordings``, a path."""
+    parser.add_argument(
+        "--recordings", type=Path, default=Path(".harness"), metavar="DIR", help="default: .harness"
+    )
+
+
+def add_environments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--environments``, a path or None."""
+    parser.add_argument(
+        "--environments", type=Path, metavar="DIR", help="default: in the user's cache folder, as for pytest"
+    )
+
+
+@contextmanager
+def measuring(options: argparse.Namespace) -> Iterator[Measuring]:
+    """What the folders of `add_folders` hold, for as long as the environments of its engines are in use.
+
+    What engines are at is said on standard error. Raises CaseFileError with all problems of the folder.
+    """
+    from harness.case_folder import load
+    from harness.environments.store import Environments
+    from harness.scoring import Scoring
+
+    loaded = load(options.cases)
+    this_run = uuid.uuid4().hex
+    environments = Environments(options.environments, run_id=this_run)
+    try:
+        yield Measuring(
+            loaded=loaded,
+            scoring=Scoring(
+                options.recordings.absolute(),
+                run_id=this_run,
+                fresh=False,
+                show=_Progress().show,
+                environments=environments,
+            ),
+        )
+    finally:
+        environments.close()
+
+
+def say(text: str) -> None:
+    """Write a line to standard error, where what is not a command's result goes."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+class _Progress:
+    """Says when an engine begins something new."""
+
+    def __init__(self) -> None:
+        self._last = ("", "")
+
+    def show(self, progress: EngineProgress) -> None:
+        from harness.reports.progress import describe
+
+        if (progress.engine, progress.phase) != self._last:
+            say(describe(progress))
+        self._last = (progress.engine, progress.phase)
