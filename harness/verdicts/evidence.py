@@ -25,6 +25,7 @@ __all__ = [
     "mean_of",
     "shift_test",
     "spread_of",
+    "spread_power",
     "spread_test",
 ]
 
@@ -97,6 +98,15 @@ def spread_of(roots: Sequence[float], shape: NoiseShape) -> Estimate:
     variance, freedom = _of_log_spread(len(roots), shape)
     half = float(stats.t.isf(1 - CONFIDENCE, freedom)) * math.sqrt(variance)
     return Estimate(value=ratio, low=ratio * math.exp(-half), high=ratio * math.exp(half))
+
+
+def spread_power(times: float, clusters: int, shape: NoiseShape, *, alpha: float) -> float:
+    """How probable `spread_test` at ``alpha`` finds a spread of ``times`` its budget in so many clusters."""
+    from scipy import stats
+
+    variance, freedom = _of_log_spread(clusters, shape)
+    quantile = stats.t.isf(alpha, freedom) if math.isfinite(freedom) else stats.norm.isf(alpha)
+    return _t_above(float(quantile) - math.log(times) / math.sqrt(variance), freedom)
 
 
 def _of_log_spread(clusters: int, shape: NoiseShape) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-__all__ = ["ALPHA", "CONFIDENCE", "TESTS", "UNSEEN"]
+__all__ = ["ALPHA", "CONFIDENCE", "POWER", "TESTS", "UNSEEN"]
 
 ALPHA = 0.01
 """How probable a false DRIFT or REGRESSION is at most, over all tests and suites of a comparison."""
@@ -14,7 +14,11 @@ CONFIDENCE = 0.95
 """With which each end of an interval, and so equivalence, is shown: two one-sided tests at 5% each."""
 
 UNSEEN = 2.0
-"""A suite must be able to exclude that the spread is this many times its budget, else it is INCONCLUSIVE."""
+"""A spread of so many times its budget must be excluded, by a suite that has the cases to find it; else it
+is INCONCLUSIVE."""
+
+POWER = 0.8
+"""With which a suite must have the cases to find a spread of `UNSEEN` times its budget."""
 
 TESTS: Mapping[str, str] = MappingProxyType(
     {

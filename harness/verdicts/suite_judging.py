@@ -6,13 +6,13 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.verdicts.budgets import Budgets
 from harness.verdicts.case_judging import Look, decide
-from harness.verdicts.evidence import lost_share, mean_of, spread_of
+from harness.verdicts.evidence import lost_share, mean_of, spread_of, spread_power
 from harness.verdicts.noise_model import NoiseShape
-from harness.verdicts.rules import TESTS, UNSEEN
+from harness.verdicts.rules import POWER, TESTS, UNSEEN
 from harness.verdicts.suite_numbers import SuiteNumbers, suite_numbers, suite_tests
 from harness.verdicts.verdict import CaseVerdict, Estimate, Evidence, SuiteVerdict, Verdict
 
@@ -195,17 +195,39 @@ def _undisturbed(suite: _Suite) -> _Decision:
 
 
 def _spread_open(suite: _Suite, spread: Estimate) -> _Decision | None:
-    """INCONCLUSIVE where a spread far beyond its budget cannot be excluded."""
-    most = UNSEEN * suite.budgets.spread
-    if spread.high <= most:
+    """INCONCLUSIVE where a spread far beyond its budget cannot be excluded, or could not have been found."""
+    most, clusters = UNSEEN * suite.budgets.spread, len(suite.numbers.roots)
+    enough = _enough(suite)
+    if spread.high <= most and clusters >= enough:
         return None
-    missing = _missing(spread.value, len(suite.numbers.roots), suite.shape, most)
+    missing = max(enough, _enough_to_exclude(spread.value, clusters, suite.shape, most)) - clusters
     text = (
-        f"too few cases: the spread is {spread.value:.3g} times the noise and may be up to "
-        f"{spread.high:.3g} (95%); {most:.3g} must be excluded"
+        f"the spread is {spread.value:.3g} times the noise and may be up to {spread.high:.3g} (95%), in "
+        f"{clusters} independent groups of cases; {most:.3g} times must be excluded, and takes {enough} "
+        "groups to be found"
     )
-    more = "" if missing is None else f"; about {missing} more independent cases are missing"
-    return _Decision(verdict=Verdict.INCONCLUSIVE, reasons=(text + more,), missing_cases=missing)
+    if missing > _MOST_CASES:
+        return _Decision(
+            verdict=Verdict.INCONCLUSIVE,
+            reasons=(f"{text}; no number of cases would do: the noise differs too much from run to run",),
+        )
+    return _Decision(
+        verdict=Verdict.INCONCLUSIVE,
+        reasons=(f"too few cases, about {missing} more are needed: {text}",),
+        missing_cases=missing,
+    )
+
+
+def _enough(suite: _Suite) -> int:
+    """The fewest clusters that find a spread of `UNSEEN` times its budget with power `POWER`.
+
+    As far as the number of cases goes: what whole runs differ by no number of cases mends.
+    """
+    shape, count = replace(suite.shape, root_between=0.0), 1
+    alpha = suite.alpha / len(TESTS)
+    while count < _MOST_CASES and spread_power(UNSEEN, count, shape, alpha=alpha) < POWER:
+        count += 1
+    return count
 
 
 def _accuracy_open(suite: _Suite) -> _Decision | None:
@@ -236,11 +258,9 @@ def _budget(what: str, count: int, budget: int) -> str:
     return f"{what}: {count}; the suite's budget: {budget}"
 
 
-def _missing(ratio: float, clusters: int, shape: NoiseShape, most: float) -> int | None:
-    """How many more clusters would exclude a spread of ``most``; None where none would."""
+def _enough_to_exclude(ratio: float, clusters: int, shape: NoiseShape, most: float) -> int:
+    """How many clusters would exclude a spread of ``most``; over `_MOST_CASES` where none would."""
     count = clusters
-    while count < _MOST_CASES:
+    while count <= _MOST_CASES and spread_of([ratio * shape.root] * count, shape).high > most:
         count += max(1, count // 20)
-        if spread_of([ratio * shape.root] * count, shape).high <= most:
-            return count - clusters
-    return None
+    return count
