@@ -15,13 +15,15 @@ class Tolerances:
     """How far apart two numbers may be and still count as the same; each an absolute difference.
 
     ``probability``: of one letter, as a share of the whole vocabulary. ``total_variation``: between the
-    letters' probabilities of two engines. ``kl`` and ``js``: divergences over the full vocabulary, in nats.
-    ``logprob``: of one log-probability within a single engine, in nats. ``snapshot``: of a letter's
-    probability from the one in the committed snapshot.
+    letters' probabilities of two engines. ``log_odds``: of one letter's logit less the mean over the letters,
+    in nats. ``kl`` and ``js``: divergences over the full vocabulary, in nats. ``logprob``: of one
+    log-probability within a single engine, in nats. ``snapshot``: of a letter's probability from the one in
+    the committed snapshot.
     """
 
     probability: float
     total_variation: float
+    log_odds: float
     kl: float
     js: float
     logprob: float
@@ -55,17 +57,39 @@ NAMES = tuple(field.name for field in fields(Tolerances))
 #           Published: SGLang allows 5e-2 to 6e-2 on log-probabilities between prefill and decoding;
 #           Transformers against vLLM differ by 0.008 (median) to 0.046 (mean).
 #
+# `log_odds` sees what a probability near 0 or 1 hides. Its limits leave room for logits larger than the tiny
+# model's: float32 ten times the 9e-6 measured; float16 and bfloat16 about three steps between neighbouring
+# logits of 16 to 32, 0.0156 and 0.125.
+#
 # `snapshot` equals `probability`: it is the same engine again, perhaps on another machine.
 DEFAULTS: Mapping[str, Tolerances] = MappingProxyType(
     {
         "float32": Tolerances(
-            probability=1e-5, total_variation=3e-5, kl=1e-9, js=2.5e-10, logprob=2e-5, snapshot=1e-5
+            probability=1e-5,
+            total_variation=3e-5,
+            log_odds=1e-4,
+            kl=1e-9,
+            js=2.5e-10,
+            logprob=2e-5,
+            snapshot=1e-5,
         ),
         "float16": Tolerances(
-            probability=3e-3, total_variation=6e-3, kl=1e-3, js=2.5e-4, logprob=1e-2, snapshot=3e-3
+            probability=3e-3,
+            total_variation=6e-3,
+            log_odds=5e-2,
+            kl=1e-3,
+            js=2.5e-4,
+            logprob=1e-2,
+            snapshot=3e-3,
         ),
         "bfloat16": Tolerances(
-            probability=3e-2, total_variation=6e-2, kl=1e-2, js=2.5e-3, logprob=0.13, snapshot=3e-2
+            probability=3e-2,
+            total_variation=6e-2,
+            log_odds=0.4,
+            kl=1e-2,
+            js=2.5e-3,
+            logprob=0.13,
+            snapshot=3e-2,
         ),
     }
 )
@@ -75,6 +99,8 @@ def resolve(*dtypes: str, overrides: Sequence[Mapping[str, float]] = ()) -> Tole
     """The limits for engines that compute in ``dtypes``: the loosest of each, then ``overrides`` in order.
 
     A later mapping wins over an earlier one, so they are given from general to special: profile, suite, case.
+    One that loosens ``probability`` and is silent on ``log_odds`` loosens both in the same proportion, since
+    one that was written to let a difference pass means that difference.
     Raises ValueError for a dtype without defaults, for no dtype, and for an unknown name or a bad value.
     """
     unknown = sorted(set(dtypes) - set(DEFAULTS))
@@ -85,5 +111,7 @@ def resolve(*dtypes: str, overrides: Sequence[Mapping[str, float]] = ()) -> Tole
         strange = sorted(set(override) - set(NAMES))
         if strange:
             raise ValueError(f"found tolerance {', '.join(strange)}; allowed: {', '.join(NAMES)}")
+        if "probability" in override and values["probability"]:
+            values["log_odds"] *= max(1.0, override["probability"] / values["probability"])
         values.update(override)
     return replace(DEFAULTS[dtypes[0]], **values)

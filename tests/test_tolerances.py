@@ -41,6 +41,14 @@ def test_later_overrides_win_and_may_tighten() -> None:
     assert limits.logprob == DEFAULTS["float16"].logprob
 
 
+def test_loosening_a_probability_loosens_log_odds_unless_they_are_named() -> None:
+    table = DEFAULTS["float32"]
+    loose = resolve("float32", overrides=[{"probability": 10 * table.probability}])
+    assert loose.log_odds == pytest.approx(10 * table.log_odds)
+    assert resolve("float32", overrides=[{"probability": 0.1, "log_odds": 1e-6}]).log_odds == 1e-6
+    assert resolve("float32", overrides=[{"probability": 1e-9}]).log_odds == table.log_odds
+
+
 @pytest.mark.parametrize("value", [-1e-9, math.nan, math.inf])
 def test_a_limit_that_never_or_always_holds_is_refused(value: float) -> None:
     with pytest.raises(ValueError, match="tolerance kl"):

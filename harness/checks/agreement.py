@@ -16,6 +16,7 @@ from harness.checks.answers import Parting, by_text, id_text, letter_probabiliti
 from harness.checks.causes import QuestionDifference
 from harness.checks.full_vocabulary import FullVocabulary, compare_rows
 from harness.checks.intervals import Interval, apart, letter_intervals, overlapping
+from harness.checks.log_odds import difference, largest, of_reading
 from harness.checks.question import compare_questions
 from harness.checks.result import Finding, Metric, Result
 from harness.checks.undecided import over_limit_or_undecided
@@ -86,6 +87,11 @@ class Agreement:
     generated: Parting | None
     question: tuple[QuestionDifference, ...]
     texts: tuple[str, str] | None = None
+
+    @property
+    def log_odds(self) -> float | None:
+        """The most that a letter's centred log-odds differ; None with fewer than two on both sides."""
+        return largest(difference(of_reading(self.a.reading), of_reading(self.b.reading)))
 
     @property
     def partial(self) -> bool:
@@ -339,6 +345,8 @@ def _metrics(agreement: Agreement, tolerances: Tolerances) -> tuple[Metric, ...]
     if agreement.worst is not None and agreement.worst_letter is not None:
         where = f"letter {agreement.letters[agreement.worst_letter]}"
         metrics.append(Metric("probability", agreement.worst, tolerances.probability, where))
+    if agreement.log_odds is not None:
+        metrics.append(Metric("log_odds", agreement.log_odds, tolerances.log_odds))
     if agreement.full is not None:
         metrics.append(Metric("kl", agreement.full.kl, tolerances.kl))
         metrics.append(Metric("js", agreement.full.js, tolerances.js))

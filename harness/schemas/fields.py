@@ -83,6 +83,9 @@ class Tolerances(FileModel):
     total_variation: _Tolerance = optional(
         "Total variation between the letters' probabilities of two engines."
     )
+    log_odds: _Tolerance = optional(
+        "Difference of a letter's log-odds, centred over the letters, between two engines, in nats."
+    )
     kl: _Tolerance = optional("Kullback-Leibler divergence over the whole vocabulary, in nats.")
     js: _Tolerance = optional("Jensen-Shannon divergence over the whole vocabulary, in nats.")
     logprob: _Tolerance = optional("Difference of a log-probability within one engine, in nats.")

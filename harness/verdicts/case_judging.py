@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass
 
 from harness.checks.agreement import Agreement, Side
+from harness.checks.log_odds import LogOdds, difference, largest, mean_square, of_reading
 from harness.verdicts.evidence import case_limit, case_p, flip_p
-from harness.verdicts.log_odds import LogOdds, difference, largest, mean_square, of_side
 from harness.verdicts.noise_floor import PairNoise
 from harness.verdicts.verdict import CaseVerdict, Change, Flip, Verdict
 
@@ -71,7 +71,7 @@ def look(change: Change) -> Look:
         return _without_numbers(change, undecided="neither side reached the letter")
     answers = _answers(agreement)
     right = tuple(None if answer is None else answer == change.expect for answer in answers)
-    baseline, candidate = of_side(a), of_side(b)
+    baseline, candidate = of_reading(a.reading), of_reading(b.reading)
     moved = difference(baseline, candidate)
     broken = a.reached != b.reached
     if broken:

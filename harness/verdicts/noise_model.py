@@ -27,7 +27,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from harness.verdicts.log_odds import LogOdds, difference, largest, mean_square
+from harness.checks.log_odds import LogOdds, difference, largest, mean_square
 from harness.verdicts.noise_floor import CaseNoise, NoiseFloor, PairNoise
 
 __all__ = ["Noise", "NoiseShape", "Place"]

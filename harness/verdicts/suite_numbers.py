@@ -8,9 +8,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.checks.log_odds import mean_square
 from harness.verdicts.case_judging import Look
 from harness.verdicts.evidence import accuracy_test, cases_test, flips_test, holm, shift_test, spread_test
-from harness.verdicts.log_odds import mean_square
 from harness.verdicts.noise_model import NoiseShape
 from harness.verdicts.verdict import Evidence, Flip
 

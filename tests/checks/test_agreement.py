@@ -43,7 +43,8 @@ def side_by_side(make_recording: Callable[..., Recording]) -> Compare:
 def test_equal_answers_agree_with_all_distances_zero(side_by_side: Compare, rows: Any) -> None:
     result = judge(side_by_side(rows, rows), FLOAT32)
     assert result
-    assert [metric.name for metric in result.metrics] == ["total_variation", "probability", "kl", "js"]
+    names = ["total_variation", "probability", "log_odds", "kl", "js"]
+    assert [metric.name for metric in result.metrics] == names
     assert all(metric.value <= 1e-15 for metric in result.metrics)
     assert "embedded-lmdeploy against embedded-torch: passed" in str(result)
 
@@ -73,7 +74,7 @@ def test_every_limit_can_fail_on_its_own(side_by_side: Compare, rows: Any) -> No
     moved = rows.copy()
     moved[0, 10] += 0.5
     agreement = side_by_side(rows, moved)
-    loose = {"probability": 1.0, "total_variation": 1.0, "kl": 10.0, "js": 1.0}
+    loose = {"probability": 1.0, "total_variation": 1.0, "log_odds": 1.0, "kl": 10.0, "js": 1.0}
     assert judge(agreement, resolve("float32", overrides=[loose]))
     for name in loose:
         result = judge(agreement, resolve("float32", overrides=[loose, {name: 1e-9}]))

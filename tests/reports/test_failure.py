@@ -71,20 +71,21 @@ def test_a_disagreement_shows_both_engines_the_limits_the_devices_and_the_comman
     a, b = recording(ROW, "forward"), recording(other, "two-stage", engine="embedded-lmdeploy", device=PLUGIN)
     result = judge(compare(a, b, LETTERS, row_a=ROW, row_b=other), FLOAT32)
     lines = lines_of(render_failure(result, location="cases/shapes.yaml:12", recordings=[a, b], again=AGAIN))
-    assert lines[0] == "cases/shapes.yaml:12: engines agree: 4 findings"
+    assert lines[0] == "cases/shapes.yaml:12: engines agree: 5 findings"
     titles = next(
         i for i, line in enumerate(lines) if line.split() == ["embedded-torch", "embedded-lmdeploy"]
     )
     assert [line.split()[0] for line in lines[titles + 1 : titles + 4]] == ["A", "B", "C"]
     assert all(line.count("█") >= 1 for line in lines[titles + 2 : titles + 3])
     table = next(i for i, line in enumerate(lines) if line.split() == ["metric", "value", "limit"])
-    assert [line.split()[0] for line in lines[table + 1 : table + 5]] == [
+    assert [line.split()[0] for line in lines[table + 1 : table + 6]] == [
         "total_variation",
         "probability",
+        "log_odds",
         "kl",
         "js",
     ]
-    assert all(line.endswith("over") for line in lines[table + 1 : table + 5])
+    assert all(line.endswith("over") for line in lines[table + 1 : table + 6])
     assert "  embedded-lmdeploy: CPU device plug-in (AMD EPYC), float32" in lines
     assert lines[-1] == f"run again: {AGAIN}"
 

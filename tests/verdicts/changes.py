@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.checks.agreement import compare
+from harness.checks.log_odds import centred
 from harness.engines.contract import Answer, Entry, Reading
 from harness.recordings import Recording
-from harness.verdicts.log_odds import centred
 from harness.verdicts.noise_floor import CaseNoise, NoiseFloor
 from harness.verdicts.noise_model import Noise
 from harness.verdicts.verdict import Change

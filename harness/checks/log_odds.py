@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.checks.agreement import Side
 from harness.engines.contract import Reading
 
-__all__ = ["LogOdds", "centred", "difference", "largest", "mean_square", "of_reading", "of_side"]
+__all__ = ["LogOdds", "centred", "difference", "largest", "mean_square", "of_reading"]
 
 LogOdds = tuple[float, ...]
 
@@ -26,11 +25,6 @@ def centred(logits: Sequence[float]) -> LogOdds:
 def of_reading(reading: Reading) -> LogOdds:
     """The letters' centred log-odds [L] of an answer's row; empty where the answer was not reached."""
     return () if reading.log_z is None else centred(reading.letter_logits)
-
-
-def of_side(side: Side) -> LogOdds:
-    """As `of_reading`, of the path that gives a side's answer."""
-    return of_reading(side.reading)
 
 
 def difference(baseline: Sequence[float], candidate: Sequence[float]) -> LogOdds:

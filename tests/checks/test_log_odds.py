@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.verdicts.log_odds import centred, difference, largest, mean_square
+from harness.checks.log_odds import centred, difference, largest, mean_square
 
 _LOGITS = st.lists(st.floats(-50, 50), min_size=2, max_size=6)
 

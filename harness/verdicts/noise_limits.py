@@ -1,0 +1,73 @@
+"""Limits for one case from noise floors, in place of the table of its dtype."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+from harness.checks.intervals import Interval
+from harness.verdicts.evidence import case_limit
+from harness.verdicts.noise_floor import NoiseFloor, PairNoise
+
+__all__ = ["noise_limits"]
+
+ALPHA = 0.01
+"""How probable it is at most that noise takes any of a profile's cases over its limit of log-odds."""
+
+_ALLOWANCE = 2.0  # of what jittered runs showed; see `harness.verdicts.evidence.case_p`
+
+
+def noise_limits(
+    noise: PairNoise,
+    intervals: Sequence[Interval],
+    *,
+    case: str,
+    cases: int,
+    floors: Sequence[NoiseFloor],
+) -> dict[str, float]:
+    """Limits by their names in `harness.tolerances`, for the case named ``case``, one of ``cases``.
+
+    ``intervals`` [L] are the reference's probabilities. ``log_odds`` is at most
+    max(2 · largest seen, k σ), k being the quantile that leaves `ALPHA` over all cases.
+
+    ``probability`` follows from it: with every centred log-odds within h, the log-odds of one letter against
+    the rest are within 2h, so p becomes at most 1 / (1 + (1-p)/p · exp(-2h)), or as much less. And
+    ``total_variation`` is half the sum of these bounds, or the bound of the worst letter where that is more.
+    ``kl`` and ``js`` are quadratic in the difference, so 2² times the largest that jittered runs showed, of
+    the case or in the middle of the suite, added up over the two sides as roots. They are left out where no
+    full rows were seen.
+    """
+    h = case_limit(
+        ALPHA / max(1, cases),
+        letters=len(intervals) or 2,
+        sigma=noise.sigma,
+        freedom=noise.freedom,
+        seen=noise.seen,
+    )
+    changes = [max(_reach(p, 2 * h) for p in interval) for interval in intervals]
+    limits = {"log_odds": h}
+    if changes:
+        limits["probability"] = max(changes)
+        limits["total_variation"] = max(max(changes), math.fsum(changes) / 2)
+    for name in ("kl", "js"):
+        known = [value for floor in floors if (value := _largest(floor.full, case, name)) is not None]
+        if floors and len(known) == len(floors):
+            limits[name] = (_ALLOWANCE * math.fsum(math.sqrt(value) for value in known)) ** 2
+    return limits
+
+
+def _reach(p: float, shift: float) -> float:
+    """The most by which ``p`` changes when its log-odds move by up to ``shift`` either way."""
+    if not 0.0 < p < 1.0:
+        return 0.0
+    log_odds = math.log(p) - math.log1p(-p)
+    ends = (1 / (1 + math.exp(-min(700.0, max(-700.0, log_odds + sign * shift)))) for sign in (-1, 1))
+    return max(abs(end - p) for end in ends)
+
+
+def _largest(full: Mapping[str, Mapping[str, float]], case: str, name: str) -> float | None:
+    values = [own[name] for own in full.values() if name in own and math.isfinite(own[name])]
+    if not values:
+        return None
+    return max(statistics.median(values), full.get(case, {}).get(name, 0.0))
