@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness.case_problems import Location, ProblemList, describe, nearest, shown
 from harness.cases import Suite, check_marks
@@ -80,6 +80,8 @@ class Profile:
 
     ``suites`` are the names of those to run. With ``by_name_only`` it runs only where --profile names it.
     ``system`` is the text of the system message for every case that has none of its own; None to send none.
+    ``tolerance`` is where limits come from that are not named: ``noise``, ``table``, or None for a noise
+    floor where there is a fresh one.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Profile:
     system: str | None = None
     marks: tuple[str, ...] = ()
     by_name_only: bool = False
+    tolerance: Literal["noise", "table"] | None = None
     tolerances: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
@@ -308,6 +311,7 @@ def _profile(document: Document, name: str, entry: Mapping[str, Any], suite_name
         suites=tuple(dict.fromkeys(entry.get("suites", suite_names))),
         marks=tuple(dict.fromkeys(entry.get("marks", ()))),
         by_name_only=entry.get("by_name_only", False),
+        tolerance=entry.get("tolerance"),
         tolerances=dict(entry.get("tolerances", {})),
         engines=tuple(
             _engine(engine_name, engine, entry, document.key_place((*steps, "engines", engine_name)), here)

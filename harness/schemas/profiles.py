@@ -172,6 +172,11 @@ class ProfileEntry(_EngineDefaults):
     by_name_only: bool = optional(
         "true to run the profile only when it is named, as in `pytest --profile NAME`; false if left out."
     )
+    tolerance: Literal["noise", "table"] = optional(
+        "Where the limits come from that nothing here names: the noise floor that `harness noise` measured "
+        "(an error where there is none), or the table of the dtype. Left out, the noise floor where there is "
+        "a fresh one, else the table."
+    )
     tolerances: Tolerances = optional("Limits of the checks, where they differ from the dtype's own.")
     engines: Annotated[
         dict[EngineName, EngineEntry],
