@@ -40,7 +40,7 @@ def recording(subject: Subject, request: pytest.FixtureRequest) -> Recording:
 def agreement(subject: Subject, request: pytest.FixtureRequest) -> Agreement:
     """The subject's recording beside its reference's. An ERROR if either engine could not answer."""
     __tracebackhide__ = True
-    return _answered(request, lambda run: run.scoring.agreement(subject))
+    return _answered(request, lambda run: run.scoring.agreement(subject.reference(), subject))
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from harness.reports.device import device_line
 from harness.reports.outcomes import PROPERTY, TestFacts
 from harness.reports.summary import CheckSummary, Status, figures_of
 from harness.scoring import Scoring, paths_with_rows
+from harness.stored_runs import store_run
 from harness.subjects import Subject, subjects
 
 __all__ = ["RUN", "Run"]
@@ -152,9 +153,12 @@ class Run:
                 continue
             wanted.append(subject)
             if _compares(item):
-                compared.append(subject)
+                compared.append((subject.reference(), subject))
         if wanted:
             self.scoring.make(wanted, compared=compared)
+            about = {s.id: s for s in (*wanted, *(one for pair in compared for one in pair))}
+            folder = self.loaded.folder
+            store_run(self.scoring, about.values(), run_id=run_id(self._config), folder=folder)
 
 
 RUN = pytest.StashKey[Run]()
