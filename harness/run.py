@@ -144,9 +144,12 @@ class Run:
         others = [(name, value) for name, value in item.user_properties if name != PROPERTY]
         item.user_properties[:] = [*others, (PROPERTY, item.stash[_FACTS].to_json())]
 
-    def score(self, items: Iterable[pytest.Item]) -> None:
-        """Make the recordings that the selected tests need and that are not there yet."""
-        wanted, compared = [], []
+    def score(self, items: Iterable[pytest.Item], *, also: Iterable[Subject] = ()) -> None:
+        """Make the recordings that the selected tests need and that are not there yet, and note the run.
+
+        ``also`` are what a gate needs.
+        """
+        wanted, compared = list(also), []
         for item in items:
             subject = subject_of(item)
             if subject is None:
