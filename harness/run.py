@@ -161,7 +161,7 @@ class Run:
             self.scoring.make(wanted, compared=compared)
             about = {s.id: s for s in (*wanted, *(one for pair in compared for one in pair))}
             folder = self.loaded.folder
-            store_run(self.scoring, about.values(), run_id=run_id(self._config), folder=folder)
+            store_run(self.scoring, about.values(), folder=folder)
 
 
 RUN = pytest.StashKey[Run]()

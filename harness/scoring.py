@@ -102,6 +102,11 @@ class Scoring:
         self._keys: dict[str, str] = {}  # by subject id
         self._errors: dict[str, EngineError] = {}  # by recording key
 
+    @property
+    def run_id(self) -> str:
+        """The name that the processes of one run share."""
+        return self._run_id
+
     def make(self, subjects: Iterable[Subject], *, compared: Iterable[tuple[Subject, Subject]] = ()) -> None:
         """Make what is missing for ``subjects``.
 

@@ -113,7 +113,7 @@ class StoredRuns:
         return runs
 
 
-def store_run(scoring: Scoring, subjects: Iterable[Subject], *, run_id: str, folder: Path) -> None:
+def store_run(scoring: Scoring, subjects: Iterable[Subject], *, folder: Path) -> None:
     """Note which recordings ``subjects`` have in this run; ``folder`` is that of the cases."""
     now = datetime.datetime.now(datetime.UTC).astimezone().isoformat(timespec="seconds")
     by_engine: dict[str, list[Subject]] = {}
@@ -121,7 +121,7 @@ def store_run(scoring: Scoring, subjects: Iterable[Subject], *, run_id: str, fol
         by_engine.setdefault(subject.engine_label, []).append(subject)
     runs = StoredRuns(scoring.store.root)
     for group in by_engine.values():
-        if (run := _run_of(scoring, group, run_id, now, folder)) is not None:
+        if (run := _run_of(scoring, group, now, folder)) is not None:
             runs.add(run)
 
 
@@ -140,9 +140,7 @@ def model_name(engine: EngineSpec, folder: Path) -> str:
     return Path(os.path.relpath(path, folder)).as_posix()
 
 
-def _run_of(
-    scoring: Scoring, group: Sequence[Subject], run_id: str, now: str, folder: Path
-) -> StoredRun | None:
+def _run_of(scoring: Scoring, group: Sequence[Subject], now: str, folder: Path) -> StoredRun | None:
     first = group[0]
     keys: dict[str, str] = {}
     errors: dict[str, str] = {}
@@ -159,7 +157,7 @@ def _run_of(
     if not fingerprint:
         return None  # the engine is not there, so nothing of it can be named later
     return StoredRun(
-        run=run_id,
+        run=scoring.run_id,
         when=now,
         profile=first.profile.name,
         engine=first.engine.name,

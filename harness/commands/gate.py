@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.engines import add_folders, asking, say, snapshots_folder
+from harness.commands.measuring import add_folders, add_snapshots, measuring, say, snapshots_folder
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def register(commands: Subparsers) -> None:
     parser.add_argument("--baseline", required=True, metavar="A", help="what is in service")
     parser.add_argument("--candidate", required=True, metavar="B", help="what is to take its place")
     add_folders(parser)
+    add_snapshots(parser)
     parser.add_argument(
         "--profile",
         action="append",
@@ -92,31 +93,25 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> Comparison:
-    from harness.case_folder import load
-    from harness.errors import GateError
     from harness.gate.comparison import Terms
     from harness.gate.gating import Sides, chosen_suites, floors, gate
     from harness.gate.sides import parse_side
 
-    loaded = load(options.cases)
-    snapshots = snapshots_folder(options)
-    meant = options.profile
-    known = [profile.name for profile in loaded.profiles]
-    if unknown := [name for name in meant if name not in known]:
-        raise GateError(f"--profile: found {', '.join(unknown)}; allowed: {', '.join(known)}")
-    candidate = parse_side(options.candidate, loaded.profiles, meant=meant, snapshots=snapshots)
-    baseline = parse_side(
-        options.baseline, loaded.profiles, meant=meant, snapshots=snapshots, candidate=candidate
-    )
-    terms = Terms(
-        margin=options.margin,
-        allow=tuple(dict.fromkeys(options.allow)),
-        floor=floors(options.recordings.absolute()),
-        again=_again(options),
-    )
-    suites = chosen_suites(loaded, options.case)
-    with asking(options, fresh=options.fresh) as (scoring, run_id):
-        return gate(Sides(baseline, candidate), loaded, scoring, terms, run_id=run_id, suites=suites)
+    with measuring(options, fresh=options.fresh) as found:
+        loaded, snapshots = found.loaded, snapshots_folder(options)
+        meant = [loaded.profile(name).name for name in options.profile]
+        candidate = parse_side(options.candidate, loaded.profiles, meant=meant, snapshots=snapshots)
+        baseline = parse_side(
+            options.baseline, loaded.profiles, meant=meant, snapshots=snapshots, candidate=candidate
+        )
+        terms = Terms(
+            margin=options.margin,
+            allow=tuple(dict.fromkeys(options.allow)),
+            floor=floors(found.scoring.store.root),
+            again=_again(options),
+        )
+        suites = chosen_suites(loaded, options.case)
+        return gate(Sides(baseline, candidate), loaded, found.scoring, terms, suites)
 
 
 def _again(options: argparse.Namespace) -> list[str]:

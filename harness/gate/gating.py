@@ -27,22 +27,19 @@ class Sides(NamedTuple):
     candidate: SideName
 
 
-def gate(
-    sides: Sides, loaded: Loaded, scoring: Scoring, terms: Terms, *, run_id: str, suites: Sequence[Suite]
-) -> Comparison:
+def gate(sides: Sides, loaded: Loaded, scoring: Scoring, terms: Terms, suites: Sequence[Suite]) -> Comparison:
     """Make what is missing on ``suites`` and compare; full rows that only this needed are removed again.
 
     Raises `GateError` and `RecordingError`.
     """
-    cases = [case for suite in suites for case in suite.cases]
-    kept = Kept(folder=loaded.folder, cases=cases, scoring=scoring)
+    kept = Kept(folder=loaded.folder, suites=suites, scoring=scoring)
     before = {file.name for file in scoring.store.rows_folder.glob("*.npy")}
-    subjects = {s.id: s for side in sides for s in side.subjects(cases)}
+    subjects = {s.id: s for side in sides for s in side.subjects(kept.cases)}
     if subjects:
         scoring.make(subjects.values())
     baseline, candidate = (load_side(side, kept) for side in sides)
     # Only now: `@previous` is about the runs before this one.
-    store_run(scoring, subjects.values(), run_id=run_id, folder=loaded.folder)
+    store_run(scoring, subjects.values(), folder=loaded.folder)
     comparison = compare_sides(baseline, candidate, suites, loaded.profiles, scoring, terms)
     _drop_rows(comparison, scoring, before)
     return comparison

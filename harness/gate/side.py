@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.cases import Case
+from harness.cases import Case, Suite
 from harness.engines.contract import Json
 from harness.errors import EngineError, GateError
 from harness.fingerprint import engine_id_of
@@ -67,11 +67,16 @@ class GateSide:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """Where sides come from: the folder of cases, its cases, and the scoring with its recordings."""
+    """Where sides come from: the folder of cases, the suites wanted, and the scoring with its recordings."""
 
     folder: Path
-    cases: Sequence[Case]
+    suites: Sequence[Suite]
     scoring: Scoring
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """The cases of the suites."""
+        return tuple(case for suite in self.suites for case in suite.cases)
 
     @property
     def runs(self) -> StoredRuns:
