@@ -80,8 +80,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--gate",
         dest="harness_gate",
         metavar="A..B",
-        help="judge candidate B against baseline A, each PROFILE/ENGINE, a stored run or an accepted baseline "
-        "(see docs/gate.md); the exit status is then the gate's",
+        help="judge candidate B against baseline A, each PROFILE/ENGINE, a stored run or an accepted "
+        "baseline (see docs/gate.md); the exit status is then the gate's",
     )
     group.addoption("--fresh", dest="harness_fresh", action="store_true", help="make all recordings again")
     group.addoption(
@@ -250,7 +250,7 @@ class _MainProcess:
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         if self._gate is not None:
             terminalreporter.section("gate", sep="=")
-            for line in self._gate.sentences or ["no test of the gate ran, so nothing was judged"]:
+            for line in self._gate.lines():
                 terminalreporter.write_line(line)
         if not self._outcomes.summaries:
             return

@@ -68,18 +68,18 @@ def accept(
         raise GateError("--author: found nothing; allowed: the name of who accepts")
     if not name.live or name.profile is None or name.engine is None:
         raise GateError(f"found {name.text!r}; allowed: PROFILE/ENGINE as it is now, which is asked")
+    file = accepted_file(snapshots, name.profile.name, name.engine.name)
+    old = read_accepted(file) if file.exists() else None
     subjects = name.subjects(kept.cases)
     kept.scoring.make(subjects)
     side = load_side(name, kept)
     store_run(kept.scoring, subjects, folder=kept.folder)
     _refuse_errors(side)
-    file = accepted_file(snapshots, name.profile.name, name.engine.name)
     cases = {subject.case.name: subject.case for subject in subjects}
     new = {
         case: accepted_case(recording, cases[case].letters, side.asked[case] or {})
         for case, recording in side.recordings.items()
     }
-    old = read_accepted(file) if file.exists() else None
     comparison = None if old is None else _compare(file, side, kept, profiles, list(cases.values()))
     if comparison is not None and not decision.regression:
         _refuse_regression(comparison)

@@ -174,7 +174,7 @@ def tell(item: pytest.Item, gate: GateRun, name: str) -> None:
 class GateOutcomes:
     """Takes the reports of one run, in pytest's main process, for the exit status of a gate."""
 
-    sentences: dict[str, str] = field(default_factory=dict)
+    _sentences: dict[str, None] = field(default_factory=dict)  # in order, each once
     _statuses: list[ExitStatus] = field(default_factory=list)
     _others_failed: bool = False
 
@@ -183,7 +183,7 @@ class GateOutcomes:
         said = dict(report.user_properties).get(GATE_PROPERTY)
         if isinstance(said, dict):
             self._statuses.append(ExitStatus(int(said["status"])))
-            self.sentences[str(said["whole"])] = str(said["whole"])
+            self._sentences[str(said["whole"])] = None
         elif "::test_gate[" in report.nodeid:
             if report.failed:
                 self._statuses.append(ExitStatus.ERROR)  # refused: there is no comparison
@@ -204,7 +204,8 @@ class GateOutcomes:
         worst = next((status for status in order if status in self._statuses), ExitStatus.PASSED)
         return int(worst if self._statuses else ExitStatus.ERROR)
 
-    @property
-    def ran(self) -> bool:
-        """Whether a test of the gate ran."""
-        return bool(self._statuses)
+    def lines(self) -> list[str]:
+        """The verdict in a sentence, or that there is none."""
+        if not self._statuses:
+            return ["no test of the gate ran, so nothing was judged"]
+        return list(self._sentences) or ["the two sides could not be compared; nothing was judged"]

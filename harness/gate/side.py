@@ -156,7 +156,8 @@ def _runs_at(name: SideName, kept: Kept, subjects: Sequence[Subject]) -> list[St
     """
     if name.profile is None or name.engine is None:
         raise GateError(f"found {name.text!r}; allowed: an engine of a profile")
-    every = kept.runs.of(name.profile.name, name.engine.name)
+    this = kept.scoring.run_id
+    every = [run for run in kept.runs.of(name.profile.name, name.engine.name) if run.run != this]
     if name.at == PREVIOUS:
         present = _present(name, kept, subjects)
         found = [run for run in every if run.fingerprint != present]
