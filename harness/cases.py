@@ -15,6 +15,7 @@ from harness.case_problems import Location, ProblemList, describe
 from harness.schemas.fields import MEANINGS, SUITE_NAME
 from harness.schemas.suite import Defaults, SuiteFile
 from harness.schemas.validation import Broken, validate
+from harness.verdicts.budgets import Budgets
 from harness.yaml_document import Document, Steps
 from harness.yaml_source import read_document
 
@@ -69,12 +70,16 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """A YAML file of cases; ``name`` is the file's stem and ``path`` is absolute."""
+    """A YAML file of cases; ``name`` is the file's stem and ``path`` is absolute.
+
+    ``budgets`` are what a gate lets pass.
+    """
 
     name: str
     path: Path
     cases: tuple[Case, ...]
     description: str = ""
+    budgets: Budgets = field(default_factory=Budgets)
 
 
 def load_suite(path: Path) -> Suite:
@@ -143,7 +148,23 @@ def _read_suite(file: Path, problems: ProblemList) -> Suite:
         path=document.file,
         cases=_SuiteReader(document, broken).cases(),
         description=description if isinstance(description, str) else "",
+        budgets=_budgets(data.get("budgets"), broken),
     )
+
+
+def _budgets(entry: object, broken: Broken) -> Budgets:
+    """Defaults where there is a problem: then there is no run that they could hold for."""
+    if not isinstance(entry, dict) or "budgets" in broken.get((), ()):
+        return Budgets()
+    noise, regression = entry.get("noise", {}), entry.get("regression", {})
+    given = {
+        "margin": entry.get("margin"),
+        "spread": noise.get("spread"),
+        "moved": noise.get("cases"),
+        "lost": regression.get("cases"),
+        "accuracy": regression.get("accuracy"),
+    }
+    return Budgets(**{name: value for name, value in given.items() if value is not None})
 
 
 class _SuiteReader:

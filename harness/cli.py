@@ -9,11 +9,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from harness.commands import check, env, method, profile, schema
+from harness.commands import accept, check, env, gate, method, profile, schema
 
 __all__ = ["main"]
 
-_COMMANDS = (check, env, method, profile, schema)
+_COMMANDS = (accept, check, env, gate, method, profile, schema)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ The tree::
     ├── UnknownProfile    a profile was asked for that the folder of cases does not have
     ├── LettersError      a letter has no token id of its own in the context in which it is generated
     ├── RecordingError    a journal or a stored row cannot be used
+    ├── GateError         two sides cannot be named or cannot be compared; nothing was judged
     ├── EngineError       an engine could not answer a case: an ERROR, never a pass and never a skip
     └── CheckFailed       a check found a difference over its limit (an AssertionError, so pytest says FAILED)
 
@@ -24,6 +25,7 @@ __all__ = [
     "CheckFailed",
     "EngineError",
     "ErrorKind",
+    "GateError",
     "HarnessError",
     "LettersError",
     "Problem",
@@ -76,6 +78,10 @@ class LettersError(HarnessError):
 
 class RecordingError(HarnessError):
     """A journal or a stored row is unreadable, of another format version, or missing."""
+
+
+class GateError(HarnessError):
+    """A side of a gate is not there, or the two sides cannot be compared; says what was found and allowed."""
 
 
 class ErrorKind(StrEnum):

@@ -33,6 +33,8 @@ from harness.server_profiles import is_running_server
 
 __all__ = [
     "Difference",
+    "asked_fingerprint",
+    "asked_of",
     "canonical_json",
     "describe_differences",
     "digest",
@@ -66,6 +68,7 @@ _FRESH_NS = 2_000_000_000
 _ABSENT = "(absent)"
 _ENGINE_DIGITS = 12
 _REQUEST_DIGITS = 40
+_ASKED_DIGITS = 16
 
 
 class Difference(NamedTuple):
@@ -196,6 +199,27 @@ def recording_key(fingerprint: Mapping[str, Json], request: Request, image: str 
     return f"{_engine_id(fingerprint, engine)}-{digest([engine, asked])[:_REQUEST_DIGITS]}"
 
 
+def asked_of(request: Request, image: str | None) -> dict[str, Json]:
+    """What a case asks, field by field, so that a reader can name the one that differs.
+
+    ``image`` is the hash of the image, None for text only. Letters and numbers stand as they are, and of
+    texts and the image there are 16 digits of their hash. The expected letter is no part of it.
+    """
+    return {
+        "letters": list(request.letters),
+        "image": None if image is None else image[:_ASKED_DIGITS],
+        "prompt": _text_digest(request.prompt),
+        "system": _text_digest(request.system),
+        "answer_prefix": _text_digest(request.answer_prefix),
+        "max_new_tokens": request.max_new_tokens,
+    }
+
+
+def asked_fingerprint(request: Request, image: str | None) -> str:
+    """One hash of what `asked_of` gives: two cases of equal hash ask the same."""
+    return digest(asked_of(request, image))
+
+
 def engine_id_of(key: str) -> str:
     """The `engine_id` with which a recording's key begins; raises `RecordingError` when it is no such key."""
     engine, dash, request = key.rpartition("-")
@@ -223,6 +247,10 @@ def _engine_id(fingerprint: Mapping[str, Json], engine: str) -> str:
     settings = fingerprint.get("settings")
     kind = settings.get("kind") if isinstance(settings, dict) else None
     return f"{kind or 'engine'}-{engine[:_ENGINE_DIGITS]}"
+
+
+def _text_digest(text: str | None) -> str | None:
+    return None if text is None else digest(text)[:_ASKED_DIGITS]
 
 
 def _matters(name: Path) -> bool:

@@ -13,6 +13,7 @@ from harness.checks.result import Result
 from harness.checks.same_question import SameQuestion
 from harness.engines.contract import Json, Row
 from harness.errors import CheckFailed, EngineError
+from harness.gate.pytest_gate import GATE, SuiteGate, tell
 from harness.recordings import Recording
 from harness.reports.failure import render_failure
 from harness.reports.token_texts import token_texts
@@ -21,7 +22,17 @@ from harness.snapshot_extension import extension, snapshot_data
 from harness.subjects import Subject
 from harness.tolerances import DEFAULTS, Tolerances, resolve
 
-__all__ = ["AcceptedAnswer", "Verify", "accepted", "agreement", "recording", "rows", "tolerances", "verify"]
+__all__ = [
+    "AcceptedAnswer",
+    "Verify",
+    "accepted",
+    "agreement",
+    "recording",
+    "rows",
+    "suite_gate",
+    "tolerances",
+    "verify",
+]
 
 _T = TypeVar("_T")
 
@@ -40,7 +51,7 @@ def recording(subject: Subject, request: pytest.FixtureRequest) -> Recording:
 def agreement(subject: Subject, request: pytest.FixtureRequest) -> Agreement:
     """The subject's recording beside its reference's. An ERROR if either engine could not answer."""
     __tracebackhide__ = True
-    return _answered(request, lambda run: run.scoring.agreement(subject))
+    return _answered(request, lambda run: run.scoring.agreement(subject.reference(), subject))
 
 
 @pytest.fixture
@@ -105,6 +116,18 @@ def accepted(
     answer = snapshot_data(recording.answer, subject.case.letters, run.dtype(subject))
     kind = extension(run.snapshots_folder, tolerances.snapshot)
     return AcceptedAnswer(answer, snapshot.use_extension(kind))
+
+
+@pytest.fixture
+def suite_gate(gate_suite: str, request: pytest.FixtureRequest) -> SuiteGate:
+    """One suite of the comparison that ``--gate`` asks for.
+
+    An ERROR where a case has no answer, and where the two sides cannot be compared.
+    """
+    __tracebackhide__ = True
+    gate = request.config.stash[GATE]
+    tell(request.node, gate, gate_suite)
+    return gate.suite(gate_suite)
 
 
 def _answered(request: pytest.FixtureRequest, ask: Callable[[Run], _T]) -> _T:

@@ -10,8 +10,9 @@ import pytest
 from _pytest.terminal import TerminalReporter
 
 from harness.environments.store import Environments
-from harness.errors import CaseFileError, CheckFailed, HarnessError
-from harness.fixtures import accepted, agreement, recording, rows, tolerances, verify
+from harness.errors import CaseFileError, CheckFailed, GateError, HarnessError
+from harness.fixtures import accepted, agreement, recording, rows, suite_gate, tolerances, verify
+from harness.gate.pytest_gate import GATE, PARAMETER, GateOutcomes, GateRun
 from harness.reports.outcomes import Outcomes
 from harness.reports.progress import ProgressLine
 from harness.reports.table import render_table
@@ -29,10 +30,11 @@ from harness.scoring import Scoring
 from harness.subjects import SELECTIONS, Subject
 
 # Fixtures are found in this module because pytest registers it.
-__all__ = ["accepted", "agreement", "recording", "rows", "tolerances", "verify"]
+__all__ = ["accepted", "agreement", "recording", "rows", "suite_gate", "tolerances", "verify"]
 
 _LOG_COLUMNS = 132
 _SUITE = Path(__file__).with_name("suite")
+_GATE_TESTS = _SUITE / "test_gate.py"
 _PROGRESS = pytest.StashKey[ProgressLine]()
 
 
@@ -74,6 +76,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="folder of the environments made for engines; default: in the user's cache folder",
     )
+    group.addoption(
+        "--gate",
+        dest="harness_gate",
+        metavar="A..B",
+        help="judge candidate B against baseline A, each PROFILE/ENGINE, a stored run or an accepted "
+        "baseline (see docs/gate.md); the exit status is then the gate's",
+    )
     group.addoption("--fresh", dest="harness_fresh", action="store_true", help="make all recordings again")
     group.addoption(
         "--keep-logits",
@@ -103,6 +112,8 @@ def pytest_configure(config: pytest.Config) -> None:
         show=progress.show,
     )
     config.stash[RUN] = Run(config, scoring)
+    if (gate := config.getoption("harness_gate")) is not None:
+        config.stash[GATE] = GateRun(gate, config, config.stash[RUN])
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_MainProcess(config), "vlm-harness-main-process")
 
@@ -116,8 +127,19 @@ def _names_tests(config: pytest.Config) -> bool:
     return config.args_source is not pytest.Config.ArgsSource.INVOCATION_DIR
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Without ``--gate`` there are no tests of one."""
+    return True if collection_path == _GATE_TESTS and GATE not in config.stash else None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give each test of the suite its subjects."""
+    """Give each test of the suite its subjects, and each of the gate its suites."""
+    if PARAMETER in metafunc.fixturenames and GATE in metafunc.config.stash:
+        try:
+            parameters = metafunc.config.stash[GATE].parameters()
+        except (CaseFileError, GateError) as error:
+            raise pytest.Collector.CollectError(str(error)) from error
+        metafunc.parametrize(PARAMETER, parameters)
     if "subject" not in metafunc.fixturenames:
         return
     marker = metafunc.definition.get_closest_marker("subjects")
@@ -182,7 +204,9 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     blocked = session.testsfailed and not config.option.continue_on_collection_errors
     if not config.option.collectonly and not blocked:
         try:
-            config.stash[RUN].score(session.items)
+            gate = config.stash.get(GATE, None)
+            also = () if gate is None else gate.subjects(session.items)
+            config.stash[RUN].score(session.items, also=also)
         except KeyboardInterrupt:
             config.stash[_PROGRESS].interrupted()
             raise
@@ -215,12 +239,19 @@ class _MainProcess:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._outcomes = Outcomes()
+        self._gate = GateOutcomes() if GATE in config.stash else None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._outcomes.take(report)
+        if self._gate is not None:
+            self._gate.take(report)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
+        if self._gate is not None:
+            terminalreporter.section("gate", sep="=")
+            for line in self._gate.lines():
+                terminalreporter.write_line(line)
         if not self._outcomes.summaries:
             return
         run = self._config.stash[RUN]
@@ -239,7 +270,9 @@ class _MainProcess:
         if kept:
             terminalreporter.write_line(f"full logits of {len(kept)} recordings with failures: {where}")
 
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if self._gate is not None and not self._config.option.collectonly:
+            session.exitstatus = self._gate.exit_status(int(exitstatus))
         if self._config.getoption("harness_keep_logits"):
             return
         store = self._config.stash[RUN].scoring.store

@@ -44,7 +44,8 @@ class Recording:
 
     ``key`` identifies everything the answer may depend on; ``case`` is ``suite.case-id`` and ``engine`` is
     ``profile-engine``, for people. ``fingerprint`` is that of the engine as it was loaded: model, versions,
-    dtype, device.
+    dtype, device. ``asked`` is what `harness.fingerprint.asked_of` says of the case, None in recordings from
+    before it was kept.
     """
 
     key: str
@@ -52,6 +53,7 @@ class Recording:
     engine: str
     answer: Answer
     fingerprint: Mapping[str, Json]
+    asked: Mapping[str, Json] | None = None
 
 
 class RecordingStore:
@@ -91,6 +93,7 @@ class RecordingStore:
             engine=entry["engine"],
             answer=_unpacked(entry["answer"]),
             fingerprint=fingerprint,
+            asked=entry.get("asked"),
         )
 
     def put(self, recording: Recording, *, run_id: str = "") -> None:
@@ -108,6 +111,7 @@ class RecordingStore:
                 "engine": recording.engine,
                 "run": run_id,
                 "fingerprint": name,
+                **({} if recording.asked is None else {"asked": dict(recording.asked)}),
                 "answer": _packed(recording.answer),
             },
         )

@@ -21,6 +21,7 @@ from harness.reports.device import device_line
 from harness.reports.outcomes import PROPERTY, TestFacts
 from harness.reports.summary import CheckSummary, Status, figures_of
 from harness.scoring import Scoring, paths_with_rows
+from harness.stored_runs import store_run
 from harness.subjects import Subject, subjects
 
 __all__ = ["RUN", "Run"]
@@ -143,18 +144,24 @@ class Run:
         others = [(name, value) for name, value in item.user_properties if name != PROPERTY]
         item.user_properties[:] = [*others, (PROPERTY, item.stash[_FACTS].to_json())]
 
-    def score(self, items: Iterable[pytest.Item]) -> None:
-        """Make the recordings that the selected tests need and that are not there yet."""
-        wanted, compared = [], []
+    def score(self, items: Iterable[pytest.Item], *, also: Iterable[Subject] = ()) -> None:
+        """Make the recordings that the selected tests need and that are not there yet, and note the run.
+
+        ``also`` are what a gate needs.
+        """
+        wanted, compared = list(also), []
         for item in items:
             subject = subject_of(item)
             if subject is None:
                 continue
             wanted.append(subject)
             if _compares(item):
-                compared.append(subject)
+                compared.append((subject.reference(), subject))
         if wanted:
             self.scoring.make(wanted, compared=compared)
+            about = {s.id: s for s in (*wanted, *(one for pair in compared for one in pair))}
+            folder = self.loaded.folder
+            store_run(self.scoring, about.values(), folder=folder)
 
 
 RUN = pytest.StashKey[Run]()

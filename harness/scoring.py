@@ -5,7 +5,7 @@ Runs in pytest's own process and imports no engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -16,7 +16,7 @@ from harness.checks.full_vocabulary import FullVocabulary
 from harness.engines.contract import EngineSettings, Json, Reading, Row
 from harness.environments.store import Environments
 from harness.errors import EngineError, ErrorKind
-from harness.fingerprint import engine_fingerprint, image_fingerprint, recording_key
+from harness.fingerprint import asked_of, engine_fingerprint, image_fingerprint, recording_key
 from harness.recordings import Recording, RecordingStore
 from harness.server_profiles import is_running_server
 from harness.subjects import Subject, request_for
@@ -32,6 +32,10 @@ def paths_with_rows(recording: Recording) -> list[str]:
 
 def _has_row(reading: Reading) -> bool:
     return reading.log_z is not None and not reading.partial
+
+
+def _image(subject: Subject) -> str | None:
+    return None if subject.case.image is None else image_fingerprint(subject.case.image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +102,23 @@ class Scoring:
         self._keys: dict[str, str] = {}  # by subject id
         self._errors: dict[str, EngineError] = {}  # by recording key
 
-    def make(self, subjects: Iterable[Subject], *, compared: Iterable[Subject] = ()) -> None:
+    @property
+    def run_id(self) -> str:
+        """The name that the processes of one run share."""
+        return self._run_id
+
+    def make(self, subjects: Iterable[Subject], *, compared: Iterable[tuple[Subject, Subject]] = ()) -> None:
         """Make what is missing for ``subjects``.
 
-        Each of ``compared`` is needed with its full rows, and so is its reference's recording, unless the
-        pair's full-vocabulary metrics are known already. Engines run one after another, references first.
-        Engine errors are not raised here but by `recording`.
+        Both of each pair ``compared`` are needed with their full rows, unless the pair's full-vocabulary
+        metrics are known already. Engines run one after another, references first. Engine errors are not
+        raised here but by `recording`.
         """
         self._stored.cache_clear()
         compared = list(compared)
         wanted = {subject.id: subject for subject in subjects}
-        for subject in compared:
+        for subject in (one for pair in compared for one in reversed(pair)):
             wanted.setdefault(subject.id, subject)
-            wanted.setdefault(subject.reference().id, subject.reference())
         plans: dict[str, _Plan] = {}
         for subject in sorted(wanted.values(), key=lambda s: not s.is_reference):
             try:
@@ -126,11 +134,14 @@ class Scoring:
     def key(self, subject: Subject) -> str:
         """The key of the subject's recording; raises `EngineError` when the engine or image is not there."""
         if (key := self._keys.get(subject.id)) is None:
-            image = None if subject.case.image is None else image_fingerprint(subject.case.image)
             request = request_for(subject.case, subject.profile)
-            key = recording_key(self._engine(subject).fingerprint, request, image)
+            key = recording_key(self._engine(subject).fingerprint, request, _image(subject))
             self._keys[subject.id] = key
         return key
+
+    def asked(self, subject: Subject) -> dict[str, Json]:
+        """What the subject's case asks today; raises `EngineError` when its image cannot be read."""
+        return asked_of(request_for(subject.case, subject.profile), _image(subject))
 
     def recording(self, subject: Subject) -> Recording:
         """Return the subject's recording, under today's names.
@@ -164,18 +175,24 @@ class Scoring:
         """How the subject's engine is run for its recordings; raises `EngineError` if it is not there."""
         return self._job(_Plan(subject.engine_label, self._engine(subject), {subject.id: subject}))
 
-    def agreement(self, subject: Subject) -> Agreement:
-        """The subject's recording beside its reference's, with full-vocabulary metrics from rows or journal.
+    def agreement(self, baseline: Subject, subject: Subject) -> Agreement:
+        """The subject's recording beside another one of its case, such as its reference's.
 
-        Raises `EngineError` if either engine could not answer.
+        As `beside`; raises `EngineError` if either engine could not answer.
         """
-        reference = subject.reference()
-        ours, theirs = self.recording(subject), self.recording(reference)
+        ours, theirs = self.recording(subject), self.recording(baseline)
+        return self.beside(theirs, ours, subject.case.letters)
+
+    def beside(self, theirs: Recording, ours: Recording, letters: Sequence[str]) -> Agreement:
+        """Two recordings side by side, the first as reference.
+
+        Full-vocabulary metrics are taken from rows as far as there are some, else from the journal.
+        """
         kept = self.store.get_metrics(theirs.key, ours.key)
         agreement = compare(
             theirs,
             ours,
-            subject.case.letters,
+            letters,
             row_a=self._first_row(theirs),
             row_b=self._first_row(ours),
             full=None if kept is None else FullVocabulary.from_json(kept),
@@ -219,14 +236,14 @@ class Scoring:
         )
         return _Engine(python.path, settings, fingerprint)
 
-    def _wanted_with_rows(self, compared: Iterable[Subject]) -> set[str]:
+    def _wanted_with_rows(self, compared: Iterable[tuple[Subject, Subject]]) -> set[str]:
         wanted: set[str] = set()
-        for subject in compared:
+        for baseline, subject in compared:
             try:
-                theirs, ours = self.key(subject.reference()), self.key(subject)
+                theirs, ours = self.key(baseline), self.key(subject)
             except EngineError:
                 continue
-            if self._top_only(subject, ours) or self._top_only(subject.reference(), theirs):
+            if self._top_only(subject, ours) or self._top_only(baseline, theirs):
                 continue
             if self._fresh or self.store.get_metrics(theirs, ours) is None:
                 wanted |= {theirs, ours}
@@ -294,6 +311,7 @@ class Scoring:
                             engine=plan.label,
                             answer=event.answer,
                             fingerprint=fingerprint,
+                            asked=self.asked(missing[event.key]),
                         )
                         self.store.put(recording, run_id=self._run_id)
                     case Failed():

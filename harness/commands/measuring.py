@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from harness.case_folder import Loaded
     from harness.scoring import EngineProgress, Scoring
 
-__all__ = ["Measuring", "add_cases", "add_environments", "add_folders", "add_recordings", "measuring", "say"]
+__all__ = [
+    "Measuring",
+    "add_cases",
+    "add_environments",
+    "add_folders",
+    "add_recordings",
+    "add_snapshots",
+    "measuring",
+    "say",
+    "snapshots_folder",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +65,25 @@ def add_environments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_snapshots(parser: argparse.ArgumentParser) -> None:
+    """Add ``--snapshots``, a path or None; `snapshots_folder` reads it."""
+    parser.add_argument(
+        "--snapshots", type=Path, metavar="DIR", help="default: snapshots beside the folder of cases"
+    )
+
+
+def snapshots_folder(options: argparse.Namespace) -> Path:
+    """Where accepted outputs are kept."""
+    given: Path | None = options.snapshots
+    return options.cases.absolute().parent / "snapshots" if given is None else given.absolute()
+
+
 @contextmanager
-def measuring(options: argparse.Namespace) -> Iterator[Measuring]:
+def measuring(options: argparse.Namespace, *, fresh: bool = False) -> Iterator[Measuring]:
     """What the folders of `add_folders` hold, for as long as the environments of its engines are in use.
 
-    What engines are at is said on standard error. Raises CaseFileError with all problems of the folder.
+    With ``fresh`` all recordings are made again. What engines are at is said on standard error. Raises
+    CaseFileError with all problems of the folder.
     """
     from harness.case_folder import load
     from harness.environments.store import Environments
@@ -74,7 +98,7 @@ def measuring(options: argparse.Namespace) -> Iterator[Measuring]:
             scoring=Scoring(
                 options.recordings.absolute(),
                 run_id=this_run,
-                fresh=False,
+                fresh=fresh,
                 show=_Progress().show,
                 environments=environments,
             ),

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from harness.schemas.fields import CaseId, FileModel, Letter, Mark, NonBlank, Tag, Tolerances, optional
 
-__all__ = ["CaseEntry", "Defaults", "SuiteFile"]
+__all__ = ["BudgetsEntry", "CaseEntry", "Defaults", "SuiteFile"]
 
 _Letters = Annotated[
     list[Letter], Field(min_length=2, max_length=26, json_schema_extra={"uniqueItems": True})
@@ -44,9 +44,40 @@ class CaseEntry(Defaults):
     )
 
 
+_Above = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=0)]
+_Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+
+
+class NoiseBudget(FileModel):
+    """What a gate lets pass of changes beyond noise that lose no right answer."""
+
+    spread: _Above = optional("How many times the noise the candidate's spread may be; 1.0 if left out.")
+    cases: _Count = optional("How many cases may be beyond their own noise; 0 if left out.")
+
+
+class RegressionBudget(FileModel):
+    """What a gate lets pass of lost right answers."""
+
+    cases: _Count = optional("How many right answers may be lost beyond noise; 0 if left out.")
+    accuracy: _Share = optional(
+        "Loss of accuracy, as a share of the cases, that must be excluded with 95% confidence, such as 0.02; "
+        "left out to ask for nothing."
+    )
+
+
+class BudgetsEntry(FileModel):
+    """What a gate (`harness gate`, pytest --gate) lets pass for this suite."""
+
+    margin: _Above = optional("Change of a letter's log-odds up to which the suite is the same.")
+    noise: NoiseBudget = optional("For changes beyond noise that lose no right answer.")
+    regression: RegressionBudget = optional("For lost right answers.")
+
+
 class SuiteFile(FileModel):
     """A suite of cases for the harness. Its name is that of the file."""
 
     description: NonBlank = optional("What the suite is about, for people.")
     defaults: Defaults = optional("What all cases of the suite share.")
+    budgets: BudgetsEntry = optional("What a gate lets pass for this suite.")
     cases: Annotated[list[CaseEntry], Field(min_length=1, description="The cases.")]

@@ -1,0 +1,96 @@
+"""`harness accept`: take an engine's present answers for the baseline, with a reason and an author."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+from harness.commands.measuring import add_folders, add_snapshots, measuring, say, snapshots_folder
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.commands import Subparsers
+    from harness.gate.accepting import Accepted
+
+__all__ = ["register"]
+
+_EPILOG = (
+    "Writes SNAPSHOTS/baselines/PROFILE-ENGINE.json, to be reviewed and committed; `harness gate --baseline "
+    "accepted` compares with it. Exit status: 0 accepted, 2 refused."
+)
+_REFUSED = 2
+
+
+def register(commands: Subparsers) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "accept", help="accept an engine's answers as the baseline of the gate, with a reason", epilog=_EPILOG
+    )
+    parser.add_argument("engine", metavar="PROFILE/ENGINE", help="whose answers are accepted")
+    parser.add_argument("--reason", required=True, metavar="TEXT", help="why; kept in the file")
+    parser.add_argument("--author", metavar="NAME", help="who accepts; default: user.name of git")
+    parser.add_argument(
+        "--regression", action="store_true", help="accept it although right answers are lost; else refused"
+    )
+    add_folders(parser)
+    add_snapshots(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        accepted = _accept(options)
+    except (HarnessError, OSError) as error:
+        say(str(error))
+        return _REFUSED
+    _tell(accepted)
+    return 0
+
+
+def _accept(options: argparse.Namespace) -> Accepted:
+    from harness.gate.accepting import Decision, accept
+    from harness.gate.side import Kept
+    from harness.gate.sides import parse_side
+
+    author = options.author or _git_user(options.cases)
+    decision = Decision(author=author, reason=options.reason, regression=options.regression)
+    with measuring(options) as found:
+        snapshots = snapshots_folder(options)
+        name = parse_side(options.engine, found.loaded.profiles, meant=(), snapshots=snapshots)
+        kept = Kept(folder=found.loaded.folder, suites=found.loaded.suites, scoring=found.scoring)
+        return accept(name, kept, found.loaded.profiles, snapshots, decision)
+
+
+def _tell(accepted: Accepted) -> None:
+    from harness.case_problems import shown
+    from harness.gate.outputs import comparison_text
+
+    if accepted.comparison is not None:
+        print(comparison_text(accepted.comparison))
+    for case, moved in accepted.acceptance.moved.items():
+        print(f"{case}: {moved.why}\n  old {_shares(moved.old)}\n  new {_shares(moved.new)}")
+    by = f"by {accepted.acceptance.author}: {accepted.acceptance.reason}"
+    print(f"accepted {by}\nreview and commit {shown(accepted.file)}")
+
+
+def _shares(shares: object) -> str:
+    if not isinstance(shares, dict):
+        return "nothing"
+    if not shares:
+        return "no letter"
+    texts = (f"{k} ≤ {v['at most']}" if isinstance(v, dict) else f"{k} {v}" for k, v in shares.items())
+    return ", ".join(texts)
+
+
+def _git_user(folder: Path) -> str:
+    """The name that git has for the user in ``folder``, '' where there is none."""
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    command = [git, "-C", str(folder.absolute()), "config", "user.name"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,137 @@
+"""`harness gate`: whether a candidate may take a baseline's place."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.commands.measuring import add_folders, add_snapshots, measuring, say, snapshots_folder
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.commands import Subparsers
+    from harness.gate.comparison import Comparison
+
+__all__ = ["register"]
+
+_EPILOG = (
+    "A side is PROFILE/ENGINE, made where recordings are missing; ENGINE; PROFILE/ENGINE@2026-10-25, the "
+    "last stored run on or before that day; PROFILE/ENGINE@previous, the last one with another "
+    "fingerprint; FILE.json, an accepted baseline; or accepted, that of the candidate's engine. Exit "
+    "status: 0 the same, noise, or within budget; 1 regression or drift beyond budget; 2 an engine could "
+    "not answer, or the sides cannot be compared; 3 inconclusive."
+)
+_ERROR = 2
+_NARROWEST = 80
+
+
+def register(commands: Subparsers) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "gate",
+        help="judge a candidate against a baseline: the same, noise, drift or regression",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("--baseline", required=True, metavar="A", help="what is in service")
+    parser.add_argument("--candidate", required=True, metavar="B", help="what is to take its place")
+    add_folders(parser)
+    add_snapshots(parser)
+    parser.add_argument(
+        "--profile",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="whose ENGINE is meant; may be repeated",
+    )
+    parser.add_argument(
+        "--case",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="this case only, shown in full; repeatable",
+    )
+    parser.add_argument("--fresh", action="store_true", help="make all recordings again")
+    parser.add_argument(
+        "--margin",
+        type=_positive,
+        metavar="X",
+        help="log-odds within which it is the same; wins over those of suites and dtypes",
+    )
+    parser.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        choices=["weights"],
+        help="compare other weights under the same model's name; else it is refused",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here; - instead of text")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        comparison = _compare(options)
+        from harness.gate.outputs import comparison_text, to_json
+
+        text = to_json(comparison) if options.json is not None else ""
+        if text and str(options.json) != "-":
+            options.json.write_text(text, encoding="utf-8")
+    except (HarnessError, OSError) as error:
+        say(str(error))
+        return _ERROR
+    if str(options.json) == "-":
+        sys.stdout.write(text)
+    else:
+        color = sys.stdout.isatty()
+        width = max(shutil.get_terminal_size().columns, _NARROWEST) if color else None
+        sys.stdout.write(comparison_text(comparison, width=width, color=color, cases=options.case))
+    return int(comparison.verdict.status)
+
+
+def _compare(options: argparse.Namespace) -> Comparison:
+    from harness.gate.comparison import Terms
+    from harness.gate.gating import Sides, chosen_suites, floors, gate
+    from harness.gate.sides import parse_side
+
+    with measuring(options, fresh=options.fresh) as found:
+        loaded, snapshots = found.loaded, snapshots_folder(options)
+        meant = [loaded.profile(name).name for name in options.profile]
+        candidate = parse_side(options.candidate, loaded.profiles, meant=meant, snapshots=snapshots)
+        baseline = parse_side(
+            options.baseline, loaded.profiles, meant=meant, snapshots=snapshots, candidate=candidate
+        )
+        terms = Terms(
+            margin=options.margin,
+            allow=tuple(dict.fromkeys(options.allow)),
+            floor=floors(found.scoring.store.root),
+            again=_again(options),
+        )
+        suites = chosen_suites(loaded, options.case)
+        return gate(Sides(baseline, candidate), loaded, found.scoring, terms, suites)
+
+
+def _again(options: argparse.Namespace) -> list[str]:
+    """The command again, for one case to be added."""
+    words = ["harness", "gate", "--baseline", options.baseline, "--candidate", options.candidate]
+    defaults = {
+        "cases": Path("cases"),
+        "snapshots": None,
+        "recordings": Path(".harness"),
+        "environments": None,
+    }
+    for name, default in defaults.items():
+        if (given := getattr(options, name)) != default:
+            words += [f"--{name}", str(given)]
+    words += [word for name in options.profile for word in ("--profile", name)]
+    words += [word for name in options.allow for word in ("--allow", name)]
+    return words
+
+
+def _positive(text: str) -> float:
+    if not (math.isfinite(value := float(text)) and value > 0):
+        raise argparse.ArgumentTypeError(f"found {text}; allowed: a number above 0")
+    return value

@@ -1,0 +1,182 @@
+"""Whether two sides can be compared: the same questions, and the weights that the profile means."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from harness.cases import Case
+from harness.engines.contract import Json
+from harness.errors import GateError
+from harness.fingerprint import asked_of, image_fingerprint, recording_key
+from harness.gate.side import GateSide
+from harness.profiles import Profile
+from harness.recordings import Recording
+from harness.subjects import request_for
+
+__all__ = [
+    "ALLOWED",
+    "WEIGHTS",
+    "Common",
+    "asked_today",
+    "differing_question",
+    "find_common",
+    "require_comparable",
+]
+
+WEIGHTS = "weights"
+ALLOWED = (WEIGHTS,)
+"""What `--allow` may name."""
+
+# Of what a case asks, what decides the distribution over the letters, with its name for people.
+_FIELDS: Mapping[str, str] = {
+    "letters": "letters",
+    "image": "image",
+    "prompt": "prompt",
+    "system": "system message",
+    "answer_prefix": "answer prefix",
+}
+_UNKNOWN = "question (recorded before the harness kept what was asked, and not what is asked today)"
+_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".onnx")
+_MOST = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """The cases of two sides: ``both`` to be judged, and names of those that one side only was asked.
+
+    ``missing`` are those of ``both`` that the candidate was to be asked and was not. ``gone`` are in the
+    baseline and in no suite any more.
+    """
+
+    both: tuple[Case, ...]
+    missing: tuple[str, ...]
+    only_baseline: tuple[str, ...]
+    only_candidate: tuple[str, ...]
+    gone: tuple[str, ...]
+
+
+def find_common(baseline: GateSide, candidate: GateSide, cases: Sequence[Case]) -> Common:
+    """Which cases are compared.
+
+    A case that the baseline has must be answered by the candidate too, unless the candidate was asked nothing
+    of its suite; else leaving cases out would be a way past the gate.
+    """
+    known = {case.name: case for case in cases}
+    ours, theirs = set(candidate.cases), set(baseline.cases)
+    suites = {known[name].suite for name in ours if name in known}
+    missing = [name for name in theirs - ours if name in known and known[name].suite in suites]
+    both = [case for case in cases if case.name in theirs and (case.name in ours or case.name in missing)]
+    return Common(
+        both=tuple(both),
+        missing=tuple(case.name for case in cases if case.name in missing),
+        only_baseline=tuple(c.name for c in cases if c.name in theirs - ours and c.name not in missing),
+        only_candidate=tuple(case.name for case in cases if case.name in ours - theirs),
+        gone=tuple(sorted(name for name in theirs if name not in known)),
+    )
+
+
+def require_comparable(
+    baseline: GateSide,
+    candidate: GateSide,
+    common: Common,
+    profiles: Sequence[Profile],
+    *,
+    allow: Collection[str] = (),
+) -> None:
+    """Raise `GateError` with the differing fields if the two sides cannot be compared."""
+    problems = [] if WEIGHTS in allow else _other_weights(baseline, candidate)
+    found = [
+        f"{case.location}: {case.name}: another {field}"
+        for case in common.both
+        if (field := differing_question(case, baseline, candidate, profiles)) is not None
+    ]
+    problems += found[:_MOST]
+    if len(found) > _MOST:
+        problems.append(f"and {len(found) - _MOST} more cases")
+    if not problems:
+        return
+    lines = [f"{baseline.label} and {candidate.label} cannot be compared; nothing was judged:"]
+    lines += [f"  {problem}" for problem in problems]
+    if found:
+        lines.append(
+            "allowed: the same letters, image, prompt, system message and answer prefix on both sides"
+        )
+        lines.append(
+            "For a case that was edited on purpose, accept its new answer (harness accept), or compare with "
+            "a run from after the edit."
+        )
+    raise GateError("\n".join(lines))
+
+
+def differing_question(
+    case: Case, baseline: GateSide, candidate: GateSide, profiles: Sequence[Profile]
+) -> str | None:
+    """The field in which the two sides were asked differently, None where there is none.
+
+    A side that could not answer was asked nothing that could differ.
+    """
+    asked = []
+    for side in (baseline, candidate):
+        recording = side.recordings.get(case.name)
+        if recording is None:
+            continue
+        known = side.asked.get(case.name)
+        if known is None:
+            today = _same_as_today(case, side, recording, profiles)
+            if today is None:
+                return _UNKNOWN
+            known = today
+        asked.append(known)
+    if not (baseline.live or candidate.live) and asked:
+        # What is expected stands in the suite of today, so its letters must be those of then.
+        asked.append({**asked[-1], "letters": list(case.letters)})
+    for name, title in _FIELDS.items():
+        if any(one.get(name) != asked[0].get(name) for one in asked[1:]):
+            return title
+    return None
+
+
+def asked_today(case: Case, profile: Profile) -> dict[str, Json]:
+    """What a case of a profile asks; raises `EngineError` when its image cannot be read."""
+    image = None if case.image is None else image_fingerprint(case.image)
+    return asked_of(request_for(case, profile), image)
+
+
+def _same_as_today(
+    case: Case, side: GateSide, recording: Recording, profiles: Sequence[Profile]
+) -> Mapping[str, Json] | None:
+    """What today's case asks, if that is what the recording answered: then it has today's key."""
+    profile = next((one for one in profiles if one.name == side.profile), None)
+    if profile is None:
+        return None
+    before_loading = {name: value for name, value in recording.fingerprint.items() if name != "loaded"}
+    image = None if case.image is None else image_fingerprint(case.image)
+    request = request_for(case, profile)
+    same = recording_key(before_loading, request, image) == recording.key
+    return asked_of(request, image) if same else None
+
+
+def _other_weights(baseline: GateSide, candidate: GateSide) -> list[str]:
+    """A line if both sides name one model whose weights were others."""
+    if baseline.model != candidate.model:
+        return []  # an upgrade of the model, which the profile says
+    before, after = _weights(baseline.fingerprint), _weights(candidate.fingerprint)
+    if not before or not after or before == after:
+        return []
+    names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    hashes = f"{str(before.get(names[0]))[:12]} and {str(after.get(names[0]))[:12]}"
+    more = f" and {len(names) - 1} more files" if len(names) > 1 else ""
+    return [
+        f"model.files.{names[0]}{more}: other weights ({hashes}) under the same name {candidate.model}; "
+        f"allowed: the same weights, an engine whose profile says another `model:`, or --allow {WEIGHTS}"
+    ]
+
+
+def _weights(fingerprint: Mapping[str, Json]) -> dict[str, Json]:
+    model = fingerprint.get("model")
+    files = model.get("files") if isinstance(model, dict) else None
+    if not isinstance(files, dict):
+        return {}
+    return {name: value for name, value in files.items() if PurePath(name).suffix.lower() in _WEIGHT_SUFFIXES}

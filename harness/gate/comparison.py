@@ -1,0 +1,197 @@
+"""A comparison: two sides of a gate, what was judged of them, and what a reader asks next."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from harness.cases import Case, Suite
+from harness.engines.contract import Json
+from harness.errors import GateError
+from harness.fingerprint import digest
+from harness.gate.accepted import ROUNDING
+from harness.gate.changed import WhatChanged, what_changed
+from harness.gate.comparable import Common, find_common, require_comparable
+from harness.gate.side import GateSide
+from harness.profiles import Profile
+from harness.scoring import Scoring
+from harness.tolerances import DEFAULTS, Tolerances, resolve
+from harness.verdicts.budgets import Budgets, default_margin
+from harness.verdicts.judging import judge
+from harness.verdicts.noise_floor import NoiseFloor, PairNoise
+from harness.verdicts.noise_model import Noise
+from harness.verdicts.verdict import Change, ComparisonVerdict
+
+__all__ = ["Comparison", "Terms", "compare_sides"]
+
+_UNKNOWN_DTYPE = "bfloat16"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two sides and what was judged of them.
+
+    ``changes`` and ``cases`` are what the judge was given and the cases as the suites have them, in one
+    order. ``common`` says which cases one side only has, ``changed`` what differs between the fingerprints.
+    ``commands`` has, by case name, the command that shows just this case. ``allowed`` is what was let pass
+    that would else be refused. ``profiles`` are those of the folder.
+    """
+
+    baseline: GateSide
+    candidate: GateSide
+    verdict: ComparisonVerdict
+    changes: tuple[Change, ...] = field(repr=False)
+    cases: tuple[Case, ...] = field(repr=False)
+    common: Common = field(repr=False)
+    changed: WhatChanged = field(repr=False)
+    commands: Mapping[str, str] = field(repr=False)
+    allowed: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of cases that were not compared."""
+        candidate, baseline = self.candidate.label, self.baseline.label
+        told = (
+            ("asked of {b} and not of {c}, which counts as ERROR", self.common.missing),
+            ("asked of {b} only: {c} was asked nothing of their suite", self.common.only_baseline),
+            ("new, and so not judged: {b} was not asked", self.common.only_candidate),
+            ("in {b} and in no suite any more", self.common.gone),
+        )
+        return tuple(
+            f"{_count(names)} {text.format(b=baseline, c=candidate)}: {_few(names)}"
+            for text, names in told
+            if names
+        ) + tuple(f"allowed by --allow: other {name}" for name in self.allowed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """On what terms two sides are compared.
+
+    ``margin`` wins over those of suites, None leaves them. ``allow`` names what is let pass (see
+    `harness.gate.comparable.ALLOWED`). ``floor`` gives the noise floor of a side, None without one. ``again``
+    are the words of the command that compares the two again.
+    """
+
+    margin: float | None = None
+    allow: Collection[str] = ()
+    floor: Callable[[GateSide], NoiseFloor | None] = lambda _: None
+    again: Sequence[str] = ()
+
+
+def compare_sides(
+    baseline: GateSide,
+    candidate: GateSide,
+    suites: Sequence[Suite],
+    profiles: Sequence[Profile],
+    scoring: Scoring,
+    terms: Terms,
+) -> Comparison:
+    """Judge ``candidate`` against ``baseline`` on the cases of ``suites`` that both were asked.
+
+    Raises `GateError` where there is no such case or the sides cannot be compared.
+    """
+    cases = [case for suite in suites for case in suite.cases]
+    common = find_common(baseline, candidate, cases)
+    if not common.both:
+        raise GateError(
+            f"found no case that {baseline.label} ({_few(baseline.cases) or 'none'}) and {candidate.label} "
+            f"({_few(candidate.cases) or 'none'}) were both asked; allowed: sides with cases in common"
+        )
+    require_comparable(baseline, candidate, common, profiles, allow=terms.allow)
+    limits = _Limits(baseline, candidate, profiles, terms)
+    changes = tuple(_change(case, baseline, candidate, scoring, limits) for case in common.both)
+    budgets = {suite.name: _budgets(suite, terms) for suite in suites}
+    verdict = judge(
+        changes,
+        baseline=baseline.label,
+        candidate=candidate.label,
+        budgets=budgets,
+        margin=default_margin(*limits.dtypes) if terms.margin is None else terms.margin,
+        noise=limits.noise,
+    )
+    again = list(terms.again)
+    return Comparison(
+        baseline=baseline,
+        candidate=candidate,
+        verdict=verdict,
+        changes=changes,
+        cases=common.both,
+        common=common,
+        changed=what_changed(baseline.fingerprint, candidate.fingerprint),
+        commands={case.name: shlex.join([*again, "--case", case.name]) for case in common.both},
+        allowed=tuple(terms.allow),
+    )
+
+
+class _Limits:
+    """How far apart noise brings the two sides."""
+
+    def __init__(
+        self, baseline: GateSide, candidate: GateSide, profiles: Sequence[Profile], terms: Terms
+    ) -> None:
+        known = [dtype for side in (baseline, candidate) for dtype in side.dtypes if dtype in DEFAULTS]
+        # What does not say its dtype, a server or a side that never loaded, is taken for the noisiest one.
+        unknown = [side for side in (baseline, candidate) if not any(d in DEFAULTS for d in side.dtypes)]
+        self.dtypes = tuple(dict.fromkeys([*known, *([_UNKNOWN_DTYPE] if unknown else [])]))
+        names = {baseline.profile, candidate.profile}
+        overrides = [profile.tolerances for profile in profiles if profile.name in names]
+        self.noise = Noise(
+            terms.floor(baseline),
+            terms.floor(candidate),
+            dtypes=("+".join(baseline.dtypes), "+".join(candidate.dtypes)),
+            table=_table(resolve(*self.dtypes, overrides=overrides)),
+        )
+        self._rounded = sum(1 for side in (baseline, candidate) if side.rounded)
+
+    def of(self, case: Case, asked: Mapping[str, Json]) -> PairNoise:
+        """The noise of one case, with what rounding in an accepted baseline adds."""
+        noise = self.noise.of(case.name, digest(dict(asked)))
+        if not self._rounded:
+            return noise
+        return replace(
+            noise, sigma=math.hypot(noise.sigma, ROUNDING * math.sqrt(self._rounded)), seen=noise.seen + 1e-6
+        )
+
+
+def _table(limits: Tolerances) -> float:
+    return 2 * limits.logprob
+
+
+def _change(case: Case, baseline: GateSide, candidate: GateSide, scoring: Scoring, limits: _Limits) -> Change:
+    before, after = baseline.recordings.get(case.name), candidate.recordings.get(case.name)
+    errors = [
+        f"{side.label}: {side.errors.get(case.name, 'was not asked')}"
+        for side, recording in ((baseline, before), (candidate, after))
+        if recording is None
+    ]
+    agreement = None
+    if before is not None and after is not None:
+        agreement = scoring.beside(before, after, case.letters)
+    asked = candidate.asked.get(case.name) or baseline.asked.get(case.name) or {}
+    image = asked.get("image")
+    return Change(
+        case=case.name,
+        suite=case.suite,
+        place=str(case.location),
+        letters=case.letters,
+        expect=case.expect,
+        cluster=str(image) if image else case.name,
+        agreement=agreement,
+        noise=limits.of(case, asked),
+        errors=tuple(errors),
+    )
+
+
+def _budgets(suite: Suite, terms: Terms) -> Budgets:
+    return suite.budgets if terms.margin is None else replace(suite.budgets, margin=terms.margin)
+
+
+def _count(names: Sequence[str]) -> str:
+    return "1 case" if len(names) == 1 else f"{len(names)} cases"
+
+
+def _few(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

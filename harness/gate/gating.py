@@ -1,0 +1,90 @@
+"""One gate from the command line: the sides are named, made where they are missing, loaded and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.case_folder import Loaded
+from harness.cases import Suite
+from harness.errors import GateError
+from harness.gate.comparison import Comparison, Terms, compare_sides
+from harness.gate.side import GateSide, Kept, load_side
+from harness.gate.sides import SideName
+from harness.scoring import Scoring, paths_with_rows
+from harness.stored_runs import store_run
+from harness.verdicts.noise_floor import NoiseFloor
+from harness.verdicts.verdict import Verdict
+
+__all__ = ["Sides", "chosen_suites", "floors", "gate", "known_cases"]
+
+
+class Sides(NamedTuple):
+    """The two names of a gate."""
+
+    baseline: SideName
+    candidate: SideName
+
+
+def gate(sides: Sides, loaded: Loaded, scoring: Scoring, terms: Terms, suites: Sequence[Suite]) -> Comparison:
+    """Make what is missing on ``suites`` and compare; full rows that only this needed are removed again.
+
+    Raises `GateError` and `RecordingError`.
+    """
+    kept = Kept(folder=loaded.folder, suites=suites, scoring=scoring)
+    before = {file.name for file in scoring.store.rows_folder.glob("*.npy")}
+    subjects = {s.id: s for side in sides for s in side.subjects(kept.cases)}
+    # What is stored comes first: a mistake there should not cost an engine's time.
+    stored = {side.text: load_side(side, kept) for side in sides if not side.live}
+    if subjects:
+        scoring.make(subjects.values())
+    baseline, candidate = (stored.get(side.text) or load_side(side, kept) for side in sides)
+    store_run(scoring, subjects.values(), folder=loaded.folder)
+    comparison = compare_sides(baseline, candidate, suites, loaded.profiles, scoring, terms)
+    _drop_rows(comparison, scoring, before)
+    return comparison
+
+
+def chosen_suites(loaded: Loaded, names: Collection[str]) -> tuple[Suite, ...]:
+    """All suites, or with ``names`` of cases only these cases; raises `GateError` for an unknown one."""
+    if not names:
+        return loaded.suites
+    known = {case.name for suite in loaded.suites for case in suite.cases}
+    if unknown := sorted(set(names) - known):
+        raise GateError(f"--case: found {', '.join(unknown)}; allowed: SUITE.ID of a case in {loaded.folder}")
+    kept = ((suite, tuple(case for case in suite.cases if case.name in names)) for suite in loaded.suites)
+    return tuple(
+        Suite(name=s.name, path=s.path, cases=own, description=s.description, budgets=s.budgets)
+        for s, own in kept
+        if own
+    )
+
+
+def known_cases(name: SideName, kept: Kept) -> set[str]:
+    """The cases that a side has, or may have, without asking an engine."""
+    if name.live:
+        return {subject.case.name for subject in name.subjects(kept.cases)}
+    if name.file is not None:
+        return set(load_side(name, kept).cases)
+    if name.profile is None or name.engine is None:
+        return set()
+    runs = kept.runs.of(name.profile.name, name.engine.name)
+    return {case for run in runs for case in (*run.keys, *run.errors)}
+
+
+def floors(root: Path) -> Callable[[GateSide], NoiseFloor | None]:
+    """What gives a side's noise floor, of those kept in the folder of recordings ``root``."""
+    del root
+    return lambda _: None
+
+
+def _drop_rows(comparison: Comparison, scoring: Scoring, before: Collection[str]) -> None:
+    quiet = {c.case for c in comparison.verdict.cases if c.verdict in (Verdict.SAME, Verdict.NOISE)}
+    for side in (comparison.baseline, comparison.candidate):
+        for case, recording in side.recordings.items():
+            paths = [
+                path for path in paths_with_rows(recording) if f"{recording.key}.{path}.npy" not in before
+            ]
+            if case in quiet and paths:
+                scoring.store.drop_rows(recording.key, paths)

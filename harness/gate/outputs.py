@@ -1,0 +1,129 @@
+"""A comparison as text for a terminal, and as JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
+
+from harness.checks.intervals import letter_intervals
+from harness.engines.contract import Json
+from harness.gate.comparison import Comparison
+from harness.gate.side import GateSide
+from harness.recordings import Recording
+from harness.reports.bars import Column, side_by_side
+from harness.reports.verdict_text import render_verdict
+from harness.reports.worst_cases import worst_cases
+from harness.verdicts.verdict import SuiteVerdict
+
+__all__ = ["comparison_text", "suite_text", "to_json"]
+
+_MOST_COMMANDS = 3
+_MOST_CHANGES = 20
+
+
+def comparison_text(
+    comparison: Comparison, *, width: int | None = None, color: bool = False, cases: Sequence[str] = ()
+) -> str:
+    """The verdict, the reasons, what changed, and how to look closer; distributions of ``cases``."""
+    lines = [render_verdict(comparison.verdict, width=width, color=color)]
+    lines += [f"\n{_distributions(comparison, name)}\n" for name in cases]
+    lines.append(_context(comparison))
+    return "".join(lines)
+
+
+def suite_text(comparison: Comparison, suite: SuiteVerdict) -> str:
+    """The same for one suite."""
+    cases = tuple(case for case in comparison.verdict.cases if case.suite == suite.suite)
+    own = replace(
+        comparison.verdict, verdict=suite.verdict, sentence=suite.sentence, suites=(suite,), cases=cases
+    )
+    return comparison_text(replace(comparison, verdict=own))
+
+
+def _context(comparison: Comparison) -> str:
+    lines = [""]
+    for title, side in (("baseline", comparison.baseline), ("candidate", comparison.candidate)):
+        lines.append(f"{title}: {_described(side)}")
+    changed = comparison.changed.lines
+    lines.append("what changed: " + ("nothing in the fingerprints" if not changed else ""))
+    lines += [f"  {line}" for line in changed[:_MOST_CHANGES]]
+    if len(changed) > _MOST_CHANGES:
+        lines.append(f"  and {len(changed) - _MOST_CHANGES} more")
+    lines += [f"note: {note}" for note in comparison.notes]
+    worst = [case for case in worst_cases(comparison.verdict.cases).shown if case.case in comparison.commands]
+    if worst:
+        lines.append("look closer:")
+        lines += [f"  {comparison.commands[case.case]}" for case in worst[:_MOST_COMMANDS]]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _described(side: GateSide) -> str:
+    when = "made now, or unchanged since" if side.live else f"of {side.made}"
+    return f"{side.label}, {side.device}, {when}"
+
+
+def _distributions(comparison: Comparison, name: str) -> str:
+    """Both sides' letters of one case, side by side."""
+    case = next(one for one in comparison.cases if one.name == name)
+    columns = [
+        _column(side, side.recordings[name], len(case.letters))
+        for side in (comparison.baseline, comparison.candidate)
+        if name in side.recordings
+    ]
+    lines = [f"{case.location}: {name}"]
+    both = (comparison.baseline, comparison.candidate)
+    lines += [f"  {side.label}: {side.errors[name]}" for side in both if name in side.errors]
+    if columns:
+        lines += side_by_side(case.letters, columns, expected=case.expect)
+    return "\n".join(lines)
+
+
+def _column(side: GateSide, recording: Recording, count: int) -> Column:
+    answer = recording.answer
+    shares = letter_intervals(answer.readings[0]) if answer.readings else ()
+    if not shares:
+        return Column(side.label, (None,) * count, answer.text)
+    return Column(
+        side.label,
+        tuple(share.low if share.exact else None for share in shares),
+        answer.text,
+        tuple(None if share.exact else share.high for share in shares),
+    )
+
+
+def to_json(comparison: Comparison) -> str:
+    """Everything judged, as JSON text; NaN and infinity, which JSON lacks, as null."""
+    data: dict[str, Json] = {
+        "version": 1,
+        "baseline": _side(comparison.baseline),
+        "candidate": _side(comparison.candidate),
+        "verdict": _plain(comparison.verdict),
+        "changed": list(comparison.changed.lines),
+        "notes": list(comparison.notes),
+        "commands": dict(comparison.commands),
+    }
+    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+def _side(side: GateSide) -> dict[str, Json]:
+    names = ("label", "profile", "engine", "live", "made", "model", "device")
+    return {name: getattr(side, name) for name in names} | {"fingerprint": dict(side.fingerprint)}
+
+
+def _plain(value: object) -> Json:
+    if isinstance(value, Enum):
+        return value.name
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"found {value!r}, which is not JSON")

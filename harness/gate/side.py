@@ -1,0 +1,262 @@
+"""A side of a gate with its answers, whether they were just made, stored in a run, or accepted."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.cases import Case, Suite
+from harness.engines.contract import Json
+from harness.errors import EngineError, GateError
+from harness.fingerprint import engine_id_of
+from harness.gate.accepted import read_accepted
+from harness.gate.sides import PREVIOUS, SideName
+from harness.recordings import Recording
+from harness.reports.device import device_line
+from harness.scoring import Scoring
+from harness.stored_runs import StoredRun, StoredRuns, model_name
+from harness.subjects import Subject
+
+__all__ = ["GateSide", "Kept", "load_side"]
+
+_MOST_RUNS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateSide:
+    """One side's answers, by case name.
+
+    ``label`` names it in full. ``made`` is the ISO day of the run, or on which a baseline was accepted last.
+    ``model`` is what the profile called its model then, ``fingerprint`` that of the engine as it was loaded
+    (empty if it never was). ``recordings`` are under today's case names. A case that the engine could not
+    answer is in ``errors``. ``asked`` is what each was asked, None where that was not kept. ``rounded`` is
+    whether the numbers have the six decimals of a baseline's file only.
+    """
+
+    label: str
+    profile: str
+    engine: str
+    live: bool
+    made: str
+    model: str
+    fingerprint: Mapping[str, Json] = field(repr=False)
+    recordings: Mapping[str, Recording] = field(repr=False)
+    errors: Mapping[str, str] = field(repr=False)
+    asked: Mapping[str, Mapping[str, Json] | None] = field(repr=False)
+    rounded: bool = False
+
+    @property
+    def device(self) -> str:
+        """Such as 'CPU device plug-in (EPYC 9R14), float32, lmdeploy 0.18.0'."""
+        return device_line(self.fingerprint)
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The dtypes that the engine computed in, as far as it says so."""
+        loaded = self.fingerprint.get("loaded")
+        dtype = loaded.get("dtype") if isinstance(loaded, dict) else None
+        return tuple(dtype.split("+")) if isinstance(dtype, str) and dtype else ()
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        """Every case that the side was asked, answered or not."""
+        return tuple(dict.fromkeys((*self.recordings, *self.errors)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Where sides come from: the folder of cases, the suites wanted, and the scoring with its recordings."""
+
+    folder: Path
+    suites: Sequence[Suite]
+    scoring: Scoring
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """The cases of the suites."""
+        return tuple(case for suite in self.suites for case in suite.cases)
+
+    @property
+    def runs(self) -> StoredRuns:
+        """The stored runs beside the recordings."""
+        return StoredRuns(self.scoring.store.root)
+
+
+def load_side(name: SideName, kept: Kept) -> GateSide:
+    """The side with its answers; those of a live side must have been made (`Scoring.make`).
+
+    Raises `GateError` where there is no such run or file, and `RecordingError` as the store does.
+    """
+    if name.file is not None:
+        return _accepted(name)
+    subjects = _named(name, kept)
+    if name.live:
+        return _live(name, kept, subjects)
+    runs = _runs_at(name, kept, subjects)
+    return _stored(name, kept, runs)
+
+
+def _named(name: SideName, kept: Kept) -> list[Subject]:
+    """What the engine would be asked today, also for a stored run."""
+    if name.profile is None or name.engine is None:
+        return []
+    profile, engine = name.profile, name.engine
+    return [Subject(case, profile, engine) for case in kept.cases if case.suite in profile.suites]
+
+
+def _live(name: SideName, kept: Kept, subjects: Sequence[Subject]) -> GateSide:
+    recordings: dict[str, Recording] = {}
+    errors: dict[str, str] = {}
+    asked: dict[str, Mapping[str, Json] | None] = {}
+    for subject in subjects:
+        case = subject.case.name
+        try:
+            recordings[case] = kept.scoring.recording(subject)
+            asked[case] = kept.scoring.asked(subject)
+        except EngineError as error:
+            recordings.pop(case, None)
+            errors[case] = str(error)
+    return _side(
+        name, kept, recordings, errors, asked, made=datetime.datetime.now().astimezone().date().isoformat()
+    )
+
+
+def _side(
+    name: SideName,
+    kept: Kept,
+    recordings: Mapping[str, Recording],
+    errors: Mapping[str, str],
+    asked: Mapping[str, Mapping[str, Json] | None],
+    *,
+    made: str,
+    model: str | None = None,
+) -> GateSide:
+    if name.profile is None or name.engine is None:
+        raise GateError(f"found {name.text!r}; allowed: an engine of a profile")
+    return GateSide(
+        label=name.label,
+        profile=name.profile.name,
+        engine=name.engine.name,
+        live=name.live,
+        made=made,
+        model=model_name(name.engine, kept.folder) if model is None else model,
+        fingerprint=next((one.fingerprint for one in recordings.values()), {}),
+        recordings=recordings,
+        errors=errors,
+        asked=asked,
+    )
+
+
+def _runs_at(name: SideName, kept: Kept, subjects: Sequence[Subject]) -> list[StoredRun]:
+    """The runs that ``name`` means, oldest first: the last one, and earlier ones of the same fingerprint.
+
+    They belong together because a run may have asked a few cases only.
+    """
+    if name.profile is None or name.engine is None:
+        raise GateError(f"found {name.text!r}; allowed: an engine of a profile")
+    this = kept.scoring.run_id
+    every = [run for run in kept.runs.of(name.profile.name, name.engine.name) if run.run != this]
+    if name.at == PREVIOUS:
+        present = _present(name, kept, subjects)
+        found = [run for run in every if run.fingerprint != present]
+        wanted = f"one with another fingerprint than {present}, which the engine has now"
+    else:
+        found = [run for run in every if run.day <= name.at]
+        wanted = f"one on or before {name.at}"
+    if not found:
+        raise GateError(f"found {name.text!r}, no such stored run; allowed: {wanted}; {_told(name, every)}")
+    return [run for run in found if run.fingerprint == found[-1].fingerprint]
+
+
+def _present(name: SideName, kept: Kept, subjects: Sequence[Subject]) -> str:
+    if not subjects:
+        raise GateError(f"found {name.text!r}, whose profile asks no case; allowed: an engine with cases")
+    try:
+        return engine_id_of(kept.scoring.key(subjects[0]))
+    except EngineError as error:
+        raise GateError(
+            f"found {name.text!r}; the engine is not there, so its present fingerprint cannot be told: "
+            f"{error.message}\nName a day instead, such as @2026-10-25; "
+            f"{_told(name, kept.runs.of(*_pair(name)))}"
+        ) from error
+
+
+def _pair(name: SideName) -> tuple[str, str]:
+    profile, _, engine = name.label.partition("@")[0].partition("/")
+    return profile, engine
+
+
+def _told(name: SideName, runs: Sequence[StoredRun]) -> str:
+    engine = name.label.partition("@")[0]
+    if not runs:
+        return f"no run of {engine} is stored yet: each run of pytest and of harness gate stores one"
+    lines = [f"  {run.when}  {run.fingerprint}  {len(run.keys)} cases" for run in runs[-_MOST_RUNS:]]
+    more = f" (the last {_MOST_RUNS} of {len(runs)})" if len(runs) > _MOST_RUNS else ""
+    return "\n".join([f"stored runs of {engine}{more}:", *lines])
+
+
+def _stored(name: SideName, kept: Kept, runs: Sequence[StoredRun]) -> GateSide:
+    last = runs[-1]
+    keys: dict[str, str] = {}
+    errors: dict[str, str] = {}
+    for run in runs:
+        keys.update(run.keys)
+        errors.update(run.errors)
+    recordings: dict[str, Recording] = {}
+    lost: list[str] = []
+    for case, key in keys.items():
+        recording = kept.scoring.store.get(key)
+        if recording is None:
+            lost.append(case)
+            continue
+        label = f"{last.profile}-{last.engine}@{last.day}"
+        recordings[case] = _renamed(recording, case, label)
+        errors.pop(case, None)
+    if lost:
+        raise GateError(
+            f"found {name.text!r}, the run of {last.when}, whose recordings are gone for {len(lost)} cases: "
+            f"{_few(lost)}; allowed: a run whose recordings are still in {kept.scoring.store.root}\n"
+            f"{_told(name, kept.runs.of(last.profile, last.engine))}"
+        )
+    asked = {case: recording.asked for case, recording in recordings.items()}
+    return _side(name, kept, recordings, errors, asked, made=last.day, model=last.model)
+
+
+def _accepted(name: SideName) -> GateSide:
+    if name.file is None:
+        raise GateError(f"found {name.text!r}; allowed: the path of an accepted baseline")
+    baseline = read_accepted(name.file)
+    return GateSide(
+        label=f"accepted {baseline.profile}/{baseline.engine}",
+        profile=baseline.profile,
+        engine=baseline.engine,
+        live=False,
+        made=baseline.accepted[-1].date,
+        model=baseline.model,
+        fingerprint=baseline.fingerprint,
+        recordings={
+            case: one.recording(case, f"accepted {baseline.profile}-{baseline.engine}", baseline.fingerprint)
+            for case, one in baseline.cases.items()
+        },
+        errors={},
+        asked={case: one.asked for case, one in baseline.cases.items()},
+        rounded=True,
+    )
+
+
+def _renamed(recording: Recording, case: str, engine: str) -> Recording:
+    return Recording(
+        key=recording.key,
+        case=case,
+        engine=engine,
+        answer=recording.answer,
+        fingerprint=recording.fingerprint,
+        asked=recording.asked,
+    )
+
+
+def _few(names: Collection[str], most: int = 5) -> str:
+    shown = list(names)[:most]
+    return ", ".join(shown) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,0 +1,47 @@
+"""The figures of a verdict as short texts, the same in a terminal and in Markdown."""
+
+from __future__ import annotations
+
+from harness.verdicts.verdict import ComparisonVerdict, Estimate, SuiteVerdict, Verdict
+
+__all__ = ["HEADINGS", "figures", "headline", "verdict_words"]
+
+HEADINGS = ("cases", "spread × noise [90%]", "shift, log-odds [90%]", "accuracy", "flips (noise expects)")
+"""What `figures` gives, in its order; in brackets the ends of a 90% interval."""
+
+_UNKNOWN = "-"
+
+
+def headline(verdict: ComparisonVerdict) -> str:
+    """The verdict in a sentence, led by its word."""
+    if verdict.sentence.startswith(verdict.verdict):
+        return verdict.sentence
+    return f"{verdict.verdict}: {verdict.sentence}"
+
+
+def verdict_words(suite: SuiteVerdict) -> str:
+    """A suite's verdict, with what its budgets say of a DRIFT or REGRESSION."""
+    if suite.verdict not in (Verdict.DRIFT, Verdict.REGRESSION):
+        return suite.verdict.value
+    return f"{suite.verdict} {'within' if suite.within_budget else 'beyond'} budget"
+
+
+def figures(suite: SuiteVerdict) -> tuple[str, ...]:
+    """A suite's figures as texts, under `HEADINGS`; '-' for what is not known."""
+    accuracy = _UNKNOWN
+    if suite.accuracy is not None:
+        baseline, candidate = suite.accuracy
+        accuracy = f"{baseline:.1%} → {candidate:.1%}"
+    return (
+        str(suite.cases),
+        _estimate(suite.spread),
+        _estimate(suite.shift),
+        accuracy,
+        f"{suite.flips} ({suite.expected_flips:.2g})",
+    )
+
+
+def _estimate(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return _UNKNOWN
+    return f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"

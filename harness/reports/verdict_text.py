@@ -1,0 +1,106 @@
+"""A verdict for a terminal or a log: the sentence first, then suites, reasons, and the worst cases."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Mapping
+from typing import Literal
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.reports.verdict_figures import HEADINGS, figures, headline, verdict_words
+from harness.reports.worst_cases import one_line, worst_cases
+from harness.verdicts.verdict import CaseVerdict, ComparisonVerdict, Verdict
+
+__all__ = ["STYLES", "render_verdict"]
+
+UNLIMITED = 10_000
+_LEAST_TEXT = 40
+
+STYLES: Mapping[Verdict, str] = {
+    Verdict.SAME: "green",
+    Verdict.NOISE: "green",
+    Verdict.DRIFT: "yellow",
+    Verdict.REGRESSION: "bold red",
+    Verdict.INCONCLUSIVE: "magenta",
+    Verdict.ERROR: "bold red",
+}
+"""Colours beside the verdict's word, which is always there."""
+
+
+def render_verdict(verdict: ComparisonVerdict, *, width: int | None = None, color: bool = False) -> str:
+    """Lines for a terminal ``width`` columns wide (None: as wide as they get), each with its newline.
+
+    The verdict in a sentence; a line per suite with its spread, shift (each with a 90% interval), accuracy
+    and flips; the reasons with their numbers; then at most `worst_cases.MOST` cases, the worst first, with
+    file and line, and how many more there are. Places and table rows are never broken and may be wider.
+    With ``color`` there are ANSI colours; without it the text is the same.
+    """
+    room = width or UNLIMITED
+    out = io.StringIO()
+    color_system: Literal["standard"] | None = "standard" if color else None
+    console = Console(
+        file=out, width=UNLIMITED, force_terminal=color, color_system=color_system, highlight=False
+    )
+    for line in _wrapped(headline(verdict), room):
+        console.print(_with_verdict(line, verdict.verdict))
+    for line in (f"baseline {verdict.baseline}", f"candidate {verdict.candidate}", f"noise: {verdict.noise}"):
+        console.print(Text("\n".join(_wrapped(line, room, indent="  "))))
+    if verdict.suites:
+        console.print()
+        console.print(_suites(verdict))
+    for suite in verdict.suites:
+        console.print()
+        for line in _wrapped(f"{suite.suite}: {suite.sentence}", room):
+            console.print(Text(line))
+        for reason in suite.reasons:
+            console.print(Text("\n".join(_wrapped(f"- {reason}", room, indent="  "))))
+    worst = worst_cases(verdict.cases)
+    if worst.shown:
+        console.print()
+        console.print(Text("worst cases:"))
+    for case in worst.shown:
+        _print_case(console, case, room)
+    if worst.more:
+        console.print(Text(f"  {worst.rest()}"))
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+
+
+def _suites(verdict: ComparisonVerdict) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("suite", "verdict", *HEADINGS):
+        table.add_column(name, justify="right" if name == HEADINGS[0] else "left", no_wrap=True)
+    for suite in verdict.suites:
+        word = Text(verdict_words(suite), style=STYLES[suite.verdict])
+        table.add_row(Text(suite.suite), word, *map(Text, figures(suite)))
+    return table
+
+
+def _print_case(console: Console, case: CaseVerdict, room: int) -> None:
+    line = Text(f"  {one_line(case.place)}  ")
+    line.append(case.verdict.value, style=STYLES[case.verdict])
+    console.print(line.append(f"  {one_line(case.case)}"))
+    console.print(Text("\n".join(_wrapped(case.reason, room, indent="      "))))
+
+
+def _with_verdict(line: str, verdict: Verdict) -> Text:
+    text = Text(line)
+    if line.startswith(verdict):
+        text.stylize(STYLES[verdict], 0, len(verdict))
+    return text
+
+
+def _wrapped(text: str, room: int, *, indent: str = "") -> list[str]:
+    # Where the indentation leaves no room, rather let the terminal break the line.
+    return textwrap.wrap(
+        one_line(text),
+        width=max(room, len(indent) + _LEAST_TEXT),
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  " if indent else "",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,8 @@
+"""A candidate may take the baseline's place: collected with ``--gate A..B`` only."""
+
+from harness.gate.pytest_gate import SuiteGate
+
+
+def test_gate(suite_gate: SuiteGate) -> None:
+    """The suite is the same, noise, or within its budgets; what is inconclusive fails, too."""
+    suite_gate.require()
