@@ -17,7 +17,7 @@ from harness.gate.comparable import Common, find_common, require_comparable
 from harness.gate.side import GateSide
 from harness.profiles import Profile
 from harness.scoring import Scoring
-from harness.tolerances import DEFAULTS, Tolerances, resolve
+from harness.tolerances import DEFAULTS, resolve
 from harness.verdicts.budgets import Budgets, default_margin
 from harness.verdicts.judging import judge
 from harness.verdicts.noise_floor import NoiseFloor, PairNoise
@@ -142,7 +142,7 @@ class _Limits:
             terms.floor(baseline),
             terms.floor(candidate),
             dtypes=("+".join(baseline.dtypes), "+".join(candidate.dtypes)),
-            table=_table(resolve(*self.dtypes, overrides=overrides)),
+            table=resolve(*self.dtypes, overrides=overrides).log_odds,
         )
         self._rounded = sum(1 for side in (baseline, candidate) if side.rounded)
 
@@ -154,10 +154,6 @@ class _Limits:
         return replace(
             noise, sigma=math.hypot(noise.sigma, ROUNDING * math.sqrt(self._rounded)), seen=noise.seen + 1e-6
         )
-
-
-def _table(limits: Tolerances) -> float:
-    return 2 * limits.logprob
 
 
 def _change(case: Case, baseline: GateSide, candidate: GateSide, scoring: Scoring, limits: _Limits) -> Change:

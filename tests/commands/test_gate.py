@@ -84,7 +84,7 @@ class TestRefused:
         printed = capsys.readouterr()
         assert printed.out == ""
         assert "p/torch and q/torch cannot be compared; nothing was judged" in printed.err
-        assert f"cases/s.yaml:7:3: s.c0: another system message\n" in printed.err
+        assert "cases/s.yaml:7:3: s.c0: another system message\n" in printed.err
 
     @pytest.mark.parametrize(
         ("field", "after"),
