@@ -43,11 +43,7 @@ def case_p(largest: float, *, letters: int, sigma: float, freedom: float, seen: 
 
 def case_limit(p: float, *, letters: int, sigma: float, freedom: float, seen: float) -> float:
     """The largest move of a log-odds whose `case_p` is still above ``p``."""
-    from scipy import stats
-
-    share = p / (2 * max(1, letters - 1))
-    quantile = stats.t.isf(share, freedom) if math.isfinite(freedom) else stats.norm.isf(share)
-    return max(2 * seen, float(quantile) * sigma)
+    return max(2 * seen, _t_beyond(p / (2 * max(1, letters - 1)), freedom) * sigma)
 
 
 def flip_p(gap: float, *, sigma: float, freedom: float) -> float:
@@ -92,21 +88,16 @@ def spread_test(roots: Sequence[float], shape: NoiseShape, *, budget: float) -> 
 
 def spread_of(roots: Sequence[float], shape: NoiseShape) -> Estimate:
     """The mean of ``roots`` in units of noise's, with the ends of its interval as in `spread_test`."""
-    from scipy import stats
-
     ratio = _mean(roots) / shape.root
     variance, freedom = _of_log_spread(len(roots), shape)
-    half = float(stats.t.isf(1 - CONFIDENCE, freedom)) * math.sqrt(variance)
+    half = _t_beyond(1 - CONFIDENCE, freedom) * math.sqrt(variance)
     return Estimate(value=ratio, low=ratio * math.exp(-half), high=ratio * math.exp(half))
 
 
 def spread_power(times: float, clusters: int, shape: NoiseShape, *, alpha: float) -> float:
     """How probable `spread_test` at ``alpha`` finds a spread of ``times`` its budget in so many clusters."""
-    from scipy import stats
-
     variance, freedom = _of_log_spread(clusters, shape)
-    quantile = stats.t.isf(alpha, freedom) if math.isfinite(freedom) else stats.norm.isf(alpha)
-    return _t_above(float(quantile) - math.log(times) / math.sqrt(variance), freedom)
+    return _t_above(_t_beyond(alpha, freedom) - math.log(times) / math.sqrt(variance), freedom)
 
 
 def _of_log_spread(clusters: int, shape: NoiseShape) -> tuple[float, float]:
@@ -137,13 +128,11 @@ def mean_of(values: Sequence[float], shape: NoiseShape, sigma: float) -> Estimat
 
     The larger of their own standard error and that of noise between runs is taken.
     """
-    from scipy import stats
-
     mean, count = _mean(values), len(values)
     own = math.fsum((v - mean) ** 2 for v in values) / max(1, count - 1) / count
     deviation = math.sqrt(max(own, sigma**2 * shape.shift_variance / count) + sigma**2 * shape.shift_between)
     freedom = min(shape.runs, max(1, count - 1))
-    half = float(stats.t.isf(1 - CONFIDENCE, freedom)) * deviation
+    half = _t_beyond(1 - CONFIDENCE, freedom) * deviation
     return Estimate(value=mean, low=mean - half, high=mean + half)
 
 
@@ -220,9 +209,17 @@ def _at_least(count: int, chances: Sequence[float]) -> float:
 
 
 def _t_above(value: float, freedom: float) -> float:
-    from scipy import stats
+    """The probability of Student's t above ``value``; the normal one's for infinite ``freedom``."""
+    from scipy import special  # sixty times as quick a call as scipy.stats, and quicker to import
 
-    return float(stats.t.sf(value, freedom) if math.isfinite(freedom) else stats.norm.sf(value))
+    return float(special.stdtr(freedom, -value) if math.isfinite(freedom) else special.ndtr(-value))
+
+
+def _t_beyond(share: float, freedom: float) -> float:
+    """The value that Student's t is above with the probability ``share``."""
+    from scipy import special
+
+    return -float(special.stdtrit(freedom, share) if math.isfinite(freedom) else special.ndtri(share))
 
 
 def _mean(values: Sequence[float]) -> float:

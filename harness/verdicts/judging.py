@@ -37,14 +37,15 @@ def judge(
     suites: dict[str, list[Look]] = defaultdict(list)
     for change in changes:
         suites[change.suite].append(look(change))
+    # A suite alone says too little of how runs differ, so the shape is that of all cases.
+    shape = noise.shape({change.case: _place(change) for change in changes})
     suite_verdicts: list[SuiteVerdict] = []
     cases: list[CaseVerdict] = []
     for name, looks in suites.items():
         verdict, own = judge_suite(
             name,
             looks,
-            # A suite alone says too little of how runs differ, so the shape is that of all cases.
-            shape=noise.shape({change.case: _place(change) for change in changes}),
+            shape=shape,
             budgets=budgets.get(name, Budgets()),
             margin=margin,
             alpha=alpha / len(suites),

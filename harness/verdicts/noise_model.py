@@ -275,10 +275,16 @@ def _spread(runs: Iterable[Mapping[str, Sequence[float]]], *, around: float | No
         return None
     means = [statistics.fmean(run) for run in values]
     centre = statistics.fmean(means)
-    within = statistics.fmean(statistics.variance(run) for run in values)
-    chance = statistics.fmean(statistics.variance(run) / len(run) for run in values)
+    within = statistics.fmean(_variance(run) for run in values)
+    chance = statistics.fmean(_variance(run) / len(run) for run in values)
     if around is not None:
         varied = statistics.fmean((mean - around) ** 2 for mean in means)
     else:
-        varied = statistics.variance(means) if len(means) > 1 else 0.0
+        varied = _variance(means) if len(means) > 1 else 0.0
     return _Spread(centre, within, max(0.0, varied - chance))
+
+
+def _variance(values: Sequence[float]) -> float:
+    # statistics.variance computes in fractions, which takes most of the time of a judgement.
+    mean = math.fsum(values) / len(values)
+    return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
