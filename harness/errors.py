@@ -9,7 +9,6 @@ The tree::
     ├── RecordingError    a journal or a stored row cannot be used
     ├── GateError         two sides cannot be named or cannot be compared; nothing was judged
     ├── EngineError       an engine could not answer a case: an ERROR, never a pass and never a skip
-    ├── SettingError      what the command line sets does not fit the profiles
     └── CheckFailed       a check found a difference over its limit (an AssertionError, so pytest says FAILED)
 
 Standard library only: workers import this module in the engine's own environment.
@@ -31,7 +30,6 @@ __all__ = [
     "LettersError",
     "Problem",
     "RecordingError",
-    "SettingError",
     "UnknownProfile",
 ]
 
@@ -84,8 +82,6 @@ class RecordingError(HarnessError):
 
 class GateError(HarnessError):
     """A side of a gate is not there, or the two sides cannot be compared; says what was found and allowed."""
-class SettingError(HarnessError):
-    """What the command line sets for an engine does not fit the profiles."""
 
 
 class ErrorKind(StrEnum):

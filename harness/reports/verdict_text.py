@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, TextIO
 
 from rich import box
 from rich.console import Console
@@ -16,7 +16,7 @@ from harness.reports.verdict_figures import HEADINGS, figures, headline, verdict
 from harness.reports.worst_cases import one_line, worst_cases
 from harness.verdicts.verdict import CaseVerdict, ComparisonVerdict, Verdict
 
-__all__ = ["STYLES", "render_verdict"]
+__all__ = ["STYLES", "render_verdict", "shows_color"]
 
 UNLIMITED = 10_000
 _LEAST_TEXT = 40
@@ -68,6 +68,12 @@ def render_verdict(verdict: ComparisonVerdict, *, width: int | None = None, colo
     if worst.more:
         console.print(Text(f"  {worst.rest()}"))
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+
+
+def shows_color(stream: TextIO) -> bool:
+    """Whether colours show where ``stream`` leads: a terminal that has them, and no NO_COLOR."""
+    console = Console(file=stream)
+    return console.is_terminal and console.color_system is not None and not console.no_color
 
 
 def _suites(verdict: ComparisonVerdict) -> Table:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from harness.reports.junit import PROPERTIES, flat_properties, junit_of_verdicts
@@ -37,6 +39,11 @@ def test_what_is_not_known_is_left_out() -> None:
     found = dict(flat_properties(replace(SUMMARY, figures=Figures(), device="")))
     gone = {"vlm.top", "vlm.probability", "vlm.worst_change", "vlm.kl", "vlm.device", "vlm.verdict"}
     assert set(PROPERTIES) - set(found) == gone
+
+
+def test_the_page_on_ci_lists_them_all() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "ci.md").read_text(encoding="utf-8")
+    assert sorted(set(re.findall(r"`(vlm\.\w+)`", page))) == sorted(PROPERTIES)
 
 
 class TestVerdicts:

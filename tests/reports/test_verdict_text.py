@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import pytest
 
 from harness.reports.verdict_figures import HEADINGS
-from harness.reports.verdict_text import STYLES, render_verdict
+from harness.reports.verdict_text import STYLES, render_verdict, shows_color
 from harness.reports.worst_cases import MOST
 from harness.verdicts.verdict import Verdict
 from tests.reports.made_verdicts import made_case, made_comparison, made_suite
@@ -96,3 +97,28 @@ def test_text_of_an_engine_is_no_markup_and_moves_no_cursor() -> None:
     text = render_verdict(made_comparison([case], Verdict.ERROR), color=False)
     assert "[bold]CUDA[/bold] error [2J at line 3" in text
     assert "\x1b" not in text
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "environ", "shown"),
+    [
+        (_Terminal(), {"TERM": "xterm-256color"}, True),
+        (_Terminal(), {"TERM": "dumb"}, False),
+        (_Terminal(), {"TERM": "xterm-256color", "NO_COLOR": "1"}, False),
+        (io.StringIO(), {"TERM": "xterm-256color"}, False),
+    ],
+    ids=["terminal", "dumb", "not wanted", "file"],
+)
+def test_colour_is_for_a_terminal_that_has_it(
+    stream: io.StringIO, environ: dict[str, str], shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FORCE_COLOR", "NO_COLOR", "COLORTERM", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert shows_color(stream) is shown

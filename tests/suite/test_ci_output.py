@@ -92,3 +92,22 @@ def test_junit_has_flat_properties(project: Project, processes: tuple[str, ...])
     died = found["test_expected_letter[s.two-p-lmdeploy]"]
     assert died["vlm.case"] == "s.two"
     assert "vlm.top" not in died
+
+
+def test_junit_has_the_verdict_where_a_gate_judged_the_case(project: Project) -> None:
+    project.pytester.syspathinsert()
+    project.pytester.makepyfile(
+        planted_verdicts="""
+        from harness.reports.junit import VERDICTS
+        from harness.verdicts.verdict import Verdict
+
+        def pytest_sessionstart(session):
+            session.config.stash[VERDICTS] = {("p/lmdeploy", "s.one"): Verdict.NOISE}
+        """
+    )
+    project.write_suite(one="say A")
+    project.run("-k", "expected_letter", "--junitxml=out.xml", "-p", "planted_verdicts").assert_outcomes(
+        passed=2
+    )
+    properties = ET.parse(project.folder / "out.xml").iter("property")
+    assert [p.get("value") for p in properties if p.get("name") == "vlm.verdict"] == ["NOISE"]
