@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from harness.reports.verdict_figures import HEADINGS, figures, headline, verdict_words
+from harness.reports.verdict_figures import HEADINGS, context, figures, headline, verdict_words
 from harness.reports.worst_cases import one_line, worst_cases
 from harness.verdicts.verdict import CaseVerdict, ComparisonVerdict, ExitStatus, Verdict
 
@@ -125,8 +125,7 @@ def cell(text: str) -> str:
 
 
 def _comparison(verdict: ComparisonVerdict) -> str:
-    sides = f"{cell(verdict.baseline)} → {cell(verdict.candidate)}"
-    parts = [f"## {cell(headline(verdict))}", f"{sides}; noise: {cell(verdict.noise)}"]
+    parts = [f"## {cell(headline(verdict))}", cell("; ".join(context(verdict)))]
     # Those that say something come first, else in the order of the suites.
     suites = sorted(verdict.suites, key=lambda suite: suite.verdict in (Verdict.SAME, Verdict.NOISE))
     if suites:

@@ -15,7 +15,7 @@ import pytest
 
 from harness.reports.outcomes import PROPERTY
 from harness.reports.summary import CheckSummary
-from harness.reports.verdict_figures import headline, verdict_words
+from harness.reports.verdict_figures import headline, suite_words, verdict_words
 from harness.verdicts.verdict import CaseVerdict, ComparisonVerdict, SuiteVerdict, Verdict
 
 __all__ = ["PROPERTIES", "VERDICTS", "flat_properties", "flatten", "junit_of_verdicts"]
@@ -97,7 +97,8 @@ def junit_of_verdicts(verdicts: Sequence[ComparisonVerdict]) -> str:
 def _suite_case(parent: ET.Element, comparison: ComparisonVerdict, suite: SuiteVerdict) -> None:
     properties = {"vlm.suite": suite.suite, "vlm.engine": comparison.candidate, "vlm.verdict": suite.verdict}
     element = _testcase(parent, suite.suite, "the suite as a whole", properties)
-    text = "\n".join((headline(comparison), suite.sentence, *suite.reasons))
+    sentence, reasons = suite_words(suite)
+    text = "\n".join((headline(comparison), sentence, *reasons))
     if suite.verdict is Verdict.ERROR:
         _outcome(element, "error", verdict_words(suite), text)
     elif suite.verdict is Verdict.INCONCLUSIVE or not suite.within_budget:

@@ -32,7 +32,10 @@ class TestStepSummary:
         text = step_summary([made_comparison(cases)])
         lines = text.splitlines()
         assert lines[0] == "## REGRESSION: the candidate loses right answers beyond noise"
-        assert lines[2].startswith(r"versions/lmdeploy\_0\_14 → versions/lmdeploy\_0\_18; noise: measured")
+        assert lines[2] == (
+            r"baseline versions/lmdeploy\_0\_14; candidate versions/lmdeploy\_0\_18; "
+            r"noise: measured floor of versions/lmdeploy\_0\_14"
+        )
         assert lines[4].startswith("| suite | verdict | cases |")
         assert lines[6].startswith(r"| shapes | REGRESSION beyond budget | 2 | 2.12 \[1.5, 2.75\] |")
         assert "### Worst cases" in lines
