@@ -22,6 +22,7 @@ BIN = Path(sys.executable).parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 CHECKS, GATE = (ROOT / ".github" / "workflows" / name for name in ("checks.yml", "gpu-gate.yml"))
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+ON_DEMAND = {"GITHUB_EVENT_NAME": "workflow_dispatch"}
 
 Step = Mapping[str, Any]
 
@@ -180,7 +181,7 @@ class TestGpu:
 
 class TestGate:
     def run(
-        self, folder: Path, *, status: int = 0, given: Mapping[str, str] = MappingProxyType({})
+        self, folder: Path, *, status: int = 0, given: Mapping[str, str] = MappingProxyType(ON_DEMAND)
     ) -> subprocess.CompletedProcess[str]:
         """The step with a stand-in for the command: it writes its arguments, one a line, and ends as told."""
         program = folder / "harness" / "bin" / "harness"
@@ -192,8 +193,9 @@ class TestGate:
             "HOME": str(folder),
             "RUNNER_TEMP": str(folder),
             "GITHUB_REPOSITORY": "me/mine",
-            **{name: given.get(name, "") for name in ("LMDEPLOY", "BASELINE", "KEPT")},
-            "PROFILE": given.get("PROFILE", "upgrade-gpu"),
+            **dict.fromkeys(("LMDEPLOY", "BASELINE", "KEPT"), ""),
+            "PROFILE": "upgrade-gpu",
+            **given,
         }
         return subprocess.run(
             ["bash", "-e", "-c", step(GATE, "Gate")["run"]],
@@ -205,8 +207,10 @@ class TestGate:
 
     def arguments(self, folder: Path) -> dict[str, str]:
         words = (folder / "arguments").read_text().splitlines()
-        assert words[0] == "gate"
-        return dict(zip(words[1::2], words[2::2], strict=True))
+        assert words.pop(0) == "gate"
+        flags = [word for word in words if word == "--fresh"]
+        words = [word for word in words if word not in flags]
+        return dict.fromkeys(flags, "") | dict(zip(words[::2], words[1::2], strict=True))
 
     @pytest.mark.parametrize(
         ("status", "told"),
@@ -224,19 +228,27 @@ class TestGate:
         assert done.stdout.startswith(told)
 
     def test_on_schedule_it_is_what_the_profile_says(self, tmp_path: Path) -> None:
-        assert self.run(tmp_path).returncode == 0
+        assert self.run(tmp_path, given={"GITHUB_EVENT_NAME": "schedule"}).returncode == 0
         assert self.arguments(tmp_path) == {
             "--baseline": "upgrade-gpu/previous",
             "--candidate": "upgrade-gpu/candidate",
             "--environments": f"{tmp_path}/.cache/vlm-harness/environments",
             "--recordings": f"{tmp_path}/.cache/vlm-harness/recordings/me/mine",
             "--report": "report",
+            "--fresh": "",
         }
 
     def test_on_demand_it_is_what_was_asked(self, tmp_path: Path) -> None:
-        given = {"LMDEPLOY": "0.17.1", "BASELINE": "accepted", "PROFILE": "mine", "KEPT": "/data/kept"}
+        given = {
+            **ON_DEMAND,
+            "LMDEPLOY": "0.17.1",
+            "BASELINE": "accepted",
+            "PROFILE": "mine",
+            "KEPT": "/data/kept",
+        }
         self.run(tmp_path, given=given)
         found = self.arguments(tmp_path)
+        assert "--fresh" not in found
         assert found["--baseline"] == "accepted"
         assert found["--candidate"] == "mine/candidate"
         assert found["--set"] == "mine/candidate=lmdeploy==0.17.1"
@@ -246,7 +258,7 @@ class TestGate:
         "asked", ["lmdeploy @ https://example.org/x.whl", "lmdeploy==1; touch planted $(touch planted)"]
     )
     def test_what_was_typed_is_one_argument_and_no_command(self, tmp_path: Path, asked: str) -> None:
-        self.run(tmp_path, given={"LMDEPLOY": asked})
+        self.run(tmp_path, given={**ON_DEMAND, "LMDEPLOY": asked})
         assert self.arguments(tmp_path)["--set"] == f"upgrade-gpu/candidate={asked}"
         assert not Path("planted").exists()
 

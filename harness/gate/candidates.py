@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from harness.case_folder import Loaded
 from harness.case_problems import nearest
 from harness.environments.request import RequirementError, with_requirement
-from harness.errors import SettingError
+from harness.errors import GateError
 from harness.profiles import EngineSpec, Profile
 
 __all__ = ["FORM", "EngineSetting", "engine_setting", "with_settings"]
@@ -36,20 +36,20 @@ class EngineSetting:
 
 
 def engine_setting(text: str) -> EngineSetting:
-    """Parse what stands behind ``--set``; raises `SettingError`."""
+    """Parse what stands behind ``--set``; raises `GateError`."""
     side, equals, requirement = text.partition("=")
     profile, slash, engine = side.strip().partition("/")
     requirement = requirement.strip()
     # 'a/b==1' is a slip for 'a/b=NAME==1': what is left of it would begin with '='.
     if not (equals and slash and profile and engine and requirement) or requirement.startswith("="):
-        raise SettingError(f"--set: found {text!r}; allowed: {FORM}, {_EXAMPLE}")
+        raise GateError(f"--set: found {text!r}; allowed: {FORM}, {_EXAMPLE}")
     return EngineSetting(profile=profile, engine=engine, requirement=requirement)
 
 
 def with_settings(loaded: Loaded, settings: Sequence[EngineSetting]) -> Loaded:
     """A folder of cases whose engines have what ``settings`` say; ``loaded`` itself stays as it is.
 
-    Raises `SettingError` for a profile or engine that is not there, for an engine without ``requirements``,
+    Raises `GateError` for a profile or engine that is not there, for an engine without ``requirements``,
     and for what is no requirement.
     """
     profiles = {profile.name: profile for profile in loaded.profiles}
@@ -57,7 +57,7 @@ def with_settings(loaded: Loaded, settings: Sequence[EngineSetting]) -> Loaded:
         profile = profiles.get(setting.profile)
         if profile is None:
             known = nearest(setting.profile, profiles)
-            raise SettingError(f"--set {setting}: found the profile {setting.profile!r}; allowed: {known}")
+            raise GateError(f"--set {setting}: found the profile {setting.profile!r}; allowed: {known}")
         engine = _engine(profile, setting)
         engines = tuple(engine if one.name == engine.name else one for one in profile.engines)
         profiles[profile.name] = replace(profile, engines=engines)
@@ -69,16 +69,16 @@ def _engine(profile: Profile, setting: EngineSetting) -> EngineSpec:
     engine = engines.get(setting.engine)
     if engine is None:
         known = nearest(setting.engine, engines)
-        raise SettingError(
+        raise GateError(
             f"--set {setting}: found the engine {setting.engine!r}; allowed: {known} ({profile.location})"
         )
     if engine.environment is None:
-        raise SettingError(
+        raise GateError(
             f"--set {setting}: found an engine that runs in {engine.python} ({engine.location}); "
             f"allowed: one with `requirements`, from which its environment is made"
         )
     try:
         environment = with_requirement(engine.environment, setting.requirement)
     except RequirementError as error:
-        raise SettingError(f"--set {setting}: found {error.found}; allowed: {error.allowed}") from error
+        raise GateError(f"--set {setting}: found {error.found}; allowed: {error.allowed}") from error
     return replace(engine, environment=environment)

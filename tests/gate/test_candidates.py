@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from harness.case_folder import Loaded, load
-from harness.errors import SettingError
+from harness.errors import GateError
 from harness.gate.candidates import EngineSetting, engine_setting, with_settings
 
 ENGINES: Mapping[str, Any] = {
@@ -80,7 +80,7 @@ def test_an_engine_is_another_to_the_recordings(loaded: Loaded) -> None:
     ["", "up/candidate", "up/candidate=", "candidate=lmdeploy==1", "up/=lmdeploy", "/c=x", "up/candidate==1"],
 )
 def test_another_form_is_refused(text: str) -> None:
-    with pytest.raises(SettingError, match="allowed: PROFILE/ENGINE=REQUIREMENT, such as"):
+    with pytest.raises(GateError, match="allowed: PROFILE/ENGINE=REQUIREMENT, such as"):
         engine_setting(text)
 
 
@@ -103,5 +103,5 @@ def test_the_form_is_what_is_typed() -> None:
     ],
 )
 def test_what_does_not_fit_the_profiles_is_refused(loaded: Loaded, text: str, told: str) -> None:
-    with pytest.raises(SettingError, match=told):
+    with pytest.raises(GateError, match=told):
         changed(loaded, text)
