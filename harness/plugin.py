@@ -13,9 +13,9 @@ from _pytest.terminal import TerminalReporter
 from harness.environments.store import Environments
 from harness.errors import CaseFileError, CheckFailed, GateError, HarnessError
 from harness.fixtures import accepted, agreement, recording, rows, suite_gate, tolerances, verify
-from harness.gate.pytest_gate import GATE, PARAMETER, GateOutcomes, GateRun
-from harness.reports.ci_output import tell_checks
-from harness.reports.junit import VERDICTS, flatten
+from harness.gate.pytest_gate import GATE, GATE_PROPERTY, PARAMETER, GateOutcomes, GateRun
+from harness.reports.ci_output import tell_checks, tell_gate
+from harness.reports.junit import flatten
 from harness.reports.outcomes import Outcomes
 from harness.reports.progress import ProgressLine
 from harness.reports.table import render_table
@@ -250,7 +250,7 @@ class _MainProcess:
         if self._gate is not None:
             self._gate.take(report)
         # Before pytest's own JUnit writer, for which these are.
-        flatten(report, verdicts=self._config.stash.get(VERDICTS, {}))
+        flatten(report, gate=GATE_PROPERTY)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
@@ -258,6 +258,12 @@ class _MainProcess:
             terminalreporter.section("gate", sep="=")
             for line in self._gate.lines():
                 terminalreporter.write_line(line)
+            tell_gate(
+                self._config.stash[GATE].judged,
+                self._gate.lines(),
+                environ=os.environ,
+                write_line=terminalreporter.write_line,
+            )
         if not self._outcomes.summaries:
             return
         run = self._config.stash[RUN]

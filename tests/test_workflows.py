@@ -199,6 +199,7 @@ class TestGate:
         }
         return subprocess.run(
             ["bash", "-e", "-c", step(GATE, "Gate")["run"]],
+            cwd=folder,
             env=environment,
             capture_output=True,
             text=True,
@@ -234,7 +235,8 @@ class TestGate:
             "--candidate": "upgrade-gpu/candidate",
             "--environments": f"{tmp_path}/.cache/vlm-harness/environments",
             "--recordings": f"{tmp_path}/.cache/vlm-harness/recordings/me/mine",
-            "--report": "report",
+            "--json": "report/gate.json",
+            "--junit-xml": "report/gate.xml",
             "--fresh": "",
         }
 
@@ -260,7 +262,7 @@ class TestGate:
     def test_what_was_typed_is_one_argument_and_no_command(self, tmp_path: Path, asked: str) -> None:
         self.run(tmp_path, given={**ON_DEMAND, "LMDEPLOY": asked})
         assert self.arguments(tmp_path)["--set"] == f"upgrade-gpu/candidate={asked}"
-        assert not Path("planted").exists()
+        assert not (tmp_path / "planted").exists()
 
     def test_it_runs_on_schedule_and_on_demand_only(self) -> None:
         # On a runner of one's own, code of anybody's pull request would run.

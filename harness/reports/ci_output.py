@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from harness.reports.github import MOST_BYTES, Level, annotation, annotations_of, step_summary
+from harness.reports.github import MOST_BYTES, Level, annotation, annotations_of, cell, step_summary
 from harness.reports.github_checks import checks_annotations, checks_summary
 from harness.reports.summary import CheckSummary
 from harness.verdicts.verdict import ComparisonVerdict
 
-__all__ = ["GitHub", "github_here", "tell_checks", "tell_verdicts"]
+if TYPE_CHECKING:
+    from harness.gate.comparison import Comparison
+
+__all__ = ["GitHub", "github_here", "tell_checks", "tell_gate", "tell_refusal", "tell_verdicts"]
 
 _NO_ROOM = "There is more to tell than GitHub's limit of a step's summary allows: see the log.\n\n"
 
@@ -68,6 +72,28 @@ def tell_verdicts(
     _append(github, step_summary(verdicts, changed=changed, report=report), write_line)
     for line in annotations_of(verdicts, workspace=github.workspace, folder=Path.cwd()):
         write_line(line)
+
+
+def tell_gate(
+    comparison: Comparison | None,
+    sentences: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    write_line: Callable[[str], None],
+) -> None:
+    """Tell a gate: its comparison, or where there is none at hand what is said of it in ``sentences``."""
+    if comparison is not None:
+        changed = comparison.changed.lines
+        tell_verdicts([comparison.verdict], environ=environ, write_line=write_line, changed=changed)
+    elif (github := github_here(environ)) is not None:
+        _append(github, "".join(f"## {cell(sentence)}\n\n" for sentence in sentences), write_line)
+
+
+def tell_refusal(text: str, *, environ: Mapping[str, str], write_line: Callable[[str], None]) -> None:
+    """Tell that nothing was judged, and why: ``text`` is an error's."""
+    if (github := github_here(environ)) is not None:
+        _append(github, f"## Nothing was judged\n\n{cell(text)}\n\n", write_line)
+        write_line(annotation(Level.ERROR, title="Nothing was judged", message=text))
 
 
 def tell_checks(

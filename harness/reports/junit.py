@@ -1,7 +1,8 @@
 """JUnit XML: a test's flat properties, and a gate's verdicts as test cases.
 
-pytest writes each user property of a test as the text of its value, so what travels as one mapping
-(`harness.reports.outcomes`) is replaced by the properties of `PROPERTIES`, in pytest's main process.
+pytest writes each user property of a test as the text of its value, so what travels as one mapping (of
+`harness.reports.outcomes`, or of a test of the gate) is replaced by the properties of `PROPERTIES`, in
+pytest's main process.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from harness.reports.summary import CheckSummary
 from harness.reports.verdict_figures import headline, suite_words, verdict_words
 from harness.verdicts.verdict import CaseVerdict, ComparisonVerdict, SuiteVerdict, Verdict
 
-__all__ = ["PROPERTIES", "VERDICTS", "flat_properties", "flatten", "junit_of_verdicts"]
+__all__ = ["PROPERTIES", "flat_properties", "flatten", "junit_of_verdicts"]
 
 PROPERTIES: Mapping[str, str] = {
     "vlm.case": "the case's name, suite.id",
@@ -32,18 +33,16 @@ PROPERTIES: Mapping[str, str] = {
     "vlm.worst_change": "the largest change of a letter's probability against the reference",
     "vlm.kl": "KL divergence from the reference over the whole vocabulary, in nats",
     "vlm.device": "where and with what the engine ran",
-    "vlm.verdict": "the verdict on the case: SAME, NOISE, DRIFT, REGRESSION, INCONCLUSIVE or ERROR",
+    "vlm.verdict": "a gate's verdict on the suite, or on the case: SAME, NOISE, DRIFT, REGRESSION, ...",
+    "vlm.sentence": "the same in a sentence",
 }
 """Properties by name, with what they mean; a property is left out where a test does not tell it."""
-
-VERDICTS = pytest.StashKey[Mapping[tuple[str, str], Verdict]]()
-"""In ``config.stash`` of the main process: verdicts by ``PROFILE/ENGINE`` and case, where there are any."""
 
 # XML 1.0 has no such characters, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def flat_properties(summary: CheckSummary, *, verdict: Verdict | None = None) -> list[tuple[str, str]]:
+def flat_properties(summary: CheckSummary) -> list[tuple[str, str]]:
     """Names and texts of the properties of one test, in the order of `PROPERTIES`."""
     values = {
         "vlm.case": summary.case,
@@ -57,20 +56,24 @@ def flat_properties(summary: CheckSummary, *, verdict: Verdict | None = None) ->
         "vlm.worst_change": _figure(summary.figures.worst),
         "vlm.kl": _figure(summary.figures.kl),
         "vlm.device": summary.device,
-        "vlm.verdict": "" if verdict is None else verdict.value,
     }
-    return [(name, values[name]) for name in PROPERTIES if values[name]]
+    return [(name, value) for name, value in values.items() if value]
 
 
-def flatten(report: pytest.TestReport, *, verdicts: Mapping[tuple[str, str], Verdict]) -> None:
-    """Replace the facts in a report by flat properties, once they have been taken."""
-    facts = dict(report.user_properties).get(PROPERTY)
-    if not isinstance(facts, Mapping):
-        return
-    summary = CheckSummary.from_json(facts["summary"])
-    verdict = verdicts.get((f"{summary.profile}/{summary.engine}", summary.case))
-    others = [(name, value) for name, value in report.user_properties if name != PROPERTY]
-    report.user_properties[:] = [*others, *flat_properties(summary, verdict=verdict)]
+def flatten(report: pytest.TestReport, *, gate: str) -> None:
+    """Replace the facts in a report by flat properties, once they have been taken.
+
+    ``gate`` is the name of the property that tests of the gate have.
+    """
+    flat: list[tuple[str, object]] = []
+    for name, value in report.user_properties:
+        if name == PROPERTY and isinstance(value, Mapping):
+            flat += flat_properties(CheckSummary.from_json(value["summary"]))
+        elif name == gate and isinstance(value, Mapping):
+            flat += [(f"vlm.{key}", str(value[key])) for key in ("verdict", "sentence") if key in value]
+        else:
+            flat.append((name, value))
+    report.user_properties[:] = flat
 
 
 def junit_of_verdicts(verdicts: Sequence[ComparisonVerdict]) -> str:

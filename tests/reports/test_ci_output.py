@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.reports.ci_output import github_here, tell_checks, tell_verdicts
+from harness.reports.ci_output import github_here, tell_checks, tell_gate, tell_refusal, tell_verdicts
 from harness.reports.github import MOST_BYTES
 from tests.reports.made_verdicts import made_case, made_comparison
 from tests.reports.test_github_checks import check
@@ -31,6 +31,20 @@ def test_a_comparison_is_told_in_both_ways(environ: dict[str, str], tmp_path: Pa
     ]
 
 
+def test_a_gate_without_a_comparison_at_hand_is_told_in_its_sentence(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    tell_gate(None, ["NOISE: nothing | moved"], environ=environ, write_line=lambda _: None)
+    assert (tmp_path / "summary.md").read_text() == "## NOISE: nothing \\| moved\n\n"
+
+
+def test_a_refusal_is_told_in_both_ways(environ: dict[str, str], tmp_path: Path) -> None:
+    lines: list[str] = []
+    tell_refusal("--set: found 'x'\nallowed: y", environ=environ, write_line=lines.append)
+    assert lines == ["::error title=Nothing was judged::--set: found 'x' allowed: y"]
+    assert "allowed: y" in (tmp_path / "summary.md").read_text()
+
+
 @pytest.mark.parametrize("value", [None, "false", "1"])
 def test_elsewhere_nothing_is_told(environ: dict[str, str], tmp_path: Path, value: str | None) -> None:
     del environ["GITHUB_ACTIONS"]
@@ -39,6 +53,8 @@ def test_elsewhere_nothing_is_told(environ: dict[str, str], tmp_path: Path, valu
     lines: list[str] = []
     tell_verdicts([made_comparison([made_case()])], environ=environ, write_line=lines.append)
     tell_checks([check()], environ=environ, write_line=lines.append)
+    tell_gate(None, ["NOISE"], environ=environ, write_line=lines.append)
+    tell_refusal("why", environ=environ, write_line=lines.append)
     assert lines == []
     assert not (tmp_path / "summary.md").exists()
     assert github_here(environ) is None

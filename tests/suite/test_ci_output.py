@@ -94,20 +94,17 @@ def test_junit_has_flat_properties(project: Project, processes: tuple[str, ...])
     assert "vlm.top" not in died
 
 
-def test_junit_has_the_verdict_where_a_gate_judged_the_case(project: Project) -> None:
-    project.pytester.syspathinsert()
-    project.pytester.makepyfile(
-        planted_verdicts="""
-        from harness.reports.junit import VERDICTS
-        from harness.verdicts.verdict import Verdict
-
-        def pytest_sessionstart(session):
-            session.config.stash[VERDICTS] = {("p/lmdeploy", "s.one"): Verdict.NOISE}
-        """
-    )
-    project.write_suite(one="say A")
-    project.run("-k", "expected_letter", "--junitxml=out.xml", "-p", "planted_verdicts").assert_outcomes(
-        passed=2
-    )
-    properties = ET.parse(project.folder / "out.xml").iter("property")
-    assert [p.get("value") for p in properties if p.get("name") == "vlm.verdict"] == ["NOISE"]
+@pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_a_gate_inside_pytest_is_told(project: Project, summary: Path, processes: tuple[str, ...]) -> None:
+    cases = {f"c{n}": f"say A {n}" for n in range(23)}
+    project.write_suite(**cases, lost="torch: say A lmdeploy: say B")
+    options = ("--gate", "p/torch..p/lmdeploy", "-k", "test_gate", "--junitxml=out.xml", *processes)
+    result = project.run(*options)
+    assert result.ret == 1
+    assert summary.read_text().startswith("## REGRESSION: p/lmdeploy against p/torch, 24 cases")
+    if not processes:  # else the comparison is in the workers, and the log has its cases
+        result.stdout.fnmatch_lines(["::error file=*/cases/s.yaml,line=*REGRESSION s.lost*"])
+    properties = {p.get("name"): str(p.get("value")) for p in ET.parse("out.xml").iter("property")}
+    assert properties["vlm.verdict"] == "REGRESSION"
+    assert "REGRESSION" in properties["vlm.sentence"]
+    assert set(properties) <= set(PROPERTIES)
