@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Generator
 from pathlib import Path
@@ -12,7 +13,9 @@ from _pytest.terminal import TerminalReporter
 from harness.environments.store import Environments
 from harness.errors import CaseFileError, CheckFailed, GateError, HarnessError
 from harness.fixtures import accepted, agreement, recording, rows, suite_gate, tolerances, verify
-from harness.gate.pytest_gate import GATE, PARAMETER, GateOutcomes, GateRun
+from harness.gate.pytest_gate import GATE, GATE_PROPERTY, PARAMETER, GateOutcomes, GateRun
+from harness.reports.ci_output import tell_checks, tell_gate
+from harness.reports.junit import flatten
 from harness.reports.outcomes import Outcomes
 from harness.reports.progress import ProgressLine
 from harness.reports.table import render_table
@@ -241,10 +244,13 @@ class _MainProcess:
         self._outcomes = Outcomes()
         self._gate = GateOutcomes() if GATE in config.stash else None
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._outcomes.take(report)
         if self._gate is not None:
             self._gate.take(report)
+        # Before pytest's own JUnit writer, for which these are.
+        flatten(report, gate=GATE_PROPERTY)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
@@ -252,6 +258,12 @@ class _MainProcess:
             terminalreporter.section("gate", sep="=")
             for line in self._gate.lines():
                 terminalreporter.write_line(line)
+            tell_gate(
+                self._config.stash[GATE].judged,
+                self._gate.lines(),
+                environ=os.environ,
+                write_line=terminalreporter.write_line,
+            )
         if not self._outcomes.summaries:
             return
         run = self._config.stash[RUN]
@@ -269,6 +281,7 @@ class _MainProcess:
         kept = [key for key in self._outcomes.rows_wanted() if any(where.glob(f"{key}.*.npy"))]
         if kept:
             terminalreporter.write_line(f"full logits of {len(kept)} recordings with failures: {where}")
+        tell_checks(summaries, environ=os.environ, write_line=terminalreporter.write_line)
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         if self._gate is not None and not self._config.option.collectonly:

@@ -13,6 +13,7 @@ from harness.schemas.profiles import ProfilesFile
 from harness.schemas.suite import SuiteFile
 from harness.schemas.validation import validate
 from harness.yaml_source import read_document
+from tests.workflow_lint import findings_in_gitlab, findings_in_workflow
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -27,6 +28,15 @@ EXAMPLES = [
 
 def problems_of(block: str, folder: Path) -> list[str]:
     """What is wrong with an example's fields; models and images need not exist."""
+    if re.search(r"^jobs:", block, re.MULTILINE):
+        file = folder / ".github" / "workflows" / "example.yml"  # where zizmor takes it for a workflow
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(block, encoding="utf-8")
+        return findings_in_workflow(file).splitlines()
+    if re.search(r"^  script:", block, re.MULTILINE):
+        file = folder / ".gitlab-ci.yml"
+        file.write_text(block, encoding="utf-8")
+        return findings_in_gitlab(file).splitlines()
     text = block
     model: type[FileModel] = ProfilesFile
     if re.search(r"^cases:", block, re.MULTILINE):
@@ -47,11 +57,13 @@ def test_examples_are_valid(block: str, tmp_path: Path) -> None:
     assert problems_of(block, tmp_path) == []
 
 
-def test_there_are_examples_of_both_kinds() -> None:
+def test_there_are_examples_of_each_kind() -> None:
     blocks = "".join(str(example.values[0]) for example in EXAMPLES)
     assert "cases:" in blocks
     assert "profiles:" in blocks
     assert "engines:" in blocks
+    assert "\njobs:" in blocks
+    assert "\n  script:" in blocks
 
 
 @pytest.mark.parametrize(
@@ -59,8 +71,10 @@ def test_there_are_examples_of_both_kinds() -> None:
     [
         "engines:\n  torch: {pyhton: python3}\n",
         "cases:\n  - id: a\n    prompt: Answer in the form 'Answer: X'.\n    expect: A\n    letters: [A]\n",
+        "on: push\njobs:\n  a:\n    runs-on: ubuntu-24.04\n    steps: [run: 'echo ${{ github.head_ref }}']\n",
+        "gate:\n  script: [pytest]\n  artifacts: {when: sometimes}\n",
     ],
-    ids=["unknown key", "not YAML"],
+    ids=["unknown key", "not YAML", "workflow", "pipeline"],
 )
 def test_a_wrong_example_would_be_noticed(block: str, tmp_path: Path) -> None:
     assert problems_of(block, tmp_path) != []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -68,21 +69,37 @@ def register(commands: Subparsers) -> None:
         choices=["weights"],
         help="compare other weights under the same model's name; else it is refused",
     )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PROFILE/ENGINE=REQUIREMENT",
+        help="in place of that package's requirement, as mine/candidate=lmdeploy==0.18.0; repeatable",
+    )
+    parser.add_argument("--junit-xml", type=Path, metavar="FILE", help="write verdicts as JUnit XML here")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here; - instead of text")
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
+    from harness.reports.ci_output import tell_gate, tell_refusal
+
     try:
         comparison = _compare(options)
         from harness.gate.outputs import comparison_text, to_json
+        from harness.reports.junit import junit_of_verdicts
 
         text = to_json(comparison) if options.json is not None else ""
         if text and str(options.json) != "-":
             options.json.write_text(text, encoding="utf-8")
+        if options.junit_xml is not None:
+            options.junit_xml.write_text(junit_of_verdicts([comparison.verdict]), encoding="utf-8")
     except (HarnessError, OSError) as error:
         say(str(error))
+        tell_refusal(str(error), environ=os.environ, write_line=say)
         return _ERROR
+    # On standard error, which GitHub reads as well: standard output may be JSON.
+    tell_gate(comparison, (), environ=os.environ, write_line=say)
     if str(options.json) == "-":
         sys.stdout.write(text)
     else:
@@ -93,12 +110,14 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> Comparison:
+    from harness.gate.candidates import engine_setting, with_settings
     from harness.gate.comparison import Terms
     from harness.gate.gating import Sides, chosen_suites, floors, gate
     from harness.gate.sides import parse_side
 
+    settings = [engine_setting(text) for text in options.set]
     with measuring(options, fresh=options.fresh) as found:
-        loaded, snapshots = found.loaded, snapshots_folder(options)
+        loaded, snapshots = with_settings(found.loaded, settings), snapshots_folder(options)
         meant = [loaded.profile(name).name for name in options.profile]
         candidate = parse_side(options.candidate, loaded.profiles, meant=meant, snapshots=snapshots)
         baseline = parse_side(
@@ -128,6 +147,7 @@ def _again(options: argparse.Namespace) -> list[str]:
             words += [f"--{name}", str(given)]
     words += [word for name in options.profile for word in ("--profile", name)]
     words += [word for name in options.allow for word in ("--allow", name)]
+    words += [word for text in options.set for word in ("--set", text)]
     return words
 
 

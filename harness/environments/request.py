@@ -17,18 +17,26 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from harness.case_problems import describe, shown
 from harness.yaml_document import Document, Steps
 
-__all__ = ["EnvironmentRequest", "check_environment", "environment_request", "without_credentials"]
+__all__ = [
+    "EnvironmentRequest",
+    "RequirementError",
+    "check_environment",
+    "environment_request",
+    "with_requirement",
+    "without_credentials",
+]
 
 _OLDEST_PYTHON = (3, 11)  # what the modules that run in workers are written for
 _URL = re.compile(r"(?:(?:git|hg|svn|bzr)\+)?(?:https?|ssh|file)://\S+", re.IGNORECASE)
@@ -75,10 +83,11 @@ class EnvironmentRequest:
         ]
 
 
-class _WrongError(ValueError):
-    """A requirement that is none: what was found, and what is allowed."""
+class RequirementError(ValueError):
+    """A requirement that is none: what was ``found``, and what is ``allowed``."""
 
     def __init__(self, found: str, allowed: str) -> None:
+        """Both as parts of a sentence."""
         super().__init__(found, allowed)
         self.found, self.allowed = found, allowed
 
@@ -102,7 +111,7 @@ def check_environment(
             if isinstance(text, str):
                 try:
                     _absolute_requirement(text, document.file.parent)
-                except _WrongError as wrong:
+                except RequirementError as wrong:
                     document.add((*steps, "requirements", number), wrong.found, wrong.allowed)
     if sound("as_of"):
         _check_day(document, (*steps, "as_of"), entry["as_of"])
@@ -124,6 +133,21 @@ def environment_request(entry: Mapping[str, Any], folder: Path) -> EnvironmentRe
         as_of=entry.get("as_of"),
         python_version=entry.get("python_version"),
     )
+
+
+def with_requirement(request: EnvironmentRequest, text: str) -> EnvironmentRequest:
+    """The request with one more requirement, in place of those of the same package.
+
+    Paths in ``text`` are relative to the folder of profiles.yaml, as in it. Raises `RequirementError` for
+    what names no package: which one it would be in place of could not be told.
+    """
+    requirement = _absolute_requirement(text, request.folder)
+    name = _package(requirement)
+    if name is None:
+        allowed = "a requirement with its package's name, such as lmdeploy==0.18.0 or NAME @ LOCATION"
+        raise RequirementError(describe(text), allowed)
+    kept = tuple(other for other in request.requirements if _package(other) != name)
+    return replace(request, requirements=(*kept, requirement))
 
 
 def without_credentials(text: str) -> str:
@@ -148,7 +172,7 @@ def _absolute_requirement(text: str, here: Path) -> str:
         allowed = (
             "a requirement; where to look for packages is said in uv.toml or in variables such as UV_INDEX"
         )
-        raise _WrongError(f"{describe(text)}, an option", allowed)
+        raise RequirementError(f"{describe(text)}, an option", allowed)
     if _URL.fullmatch(text):
         return text
     if text.endswith(_ARCHIVES) and "@" not in text:  # x-1.0.tar.gz alone would pass for a name
@@ -159,7 +183,7 @@ def _absolute_requirement(text: str, here: Path) -> str:
         if not re.search(r"[/\\]|^~|^\.", text):
             why = str(error).splitlines()[0]
             allowed = "a requirement such as lmdeploy==0.12.3, NAME @ LOCATION, a URL, or a path"
-            raise _WrongError(f"{describe(text)} ({why})", allowed) from error
+            raise RequirementError(f"{describe(text)} ({why})", allowed) from error
         return str(_existing(text, here, named=False))
     if requirement.url is not None and not _URL.fullmatch(requirement.url):
         requirement.url = _existing(requirement.url, here, named=True).as_uri()
@@ -171,14 +195,24 @@ def _existing(text: str, here: Path, *, named: bool) -> Path:
     if path.is_dir():
         if named:
             return path
-        raise _WrongError(f"{describe(text)}, a folder", f"a folder with its package's name: NAME @ {text}")
+        raise RequirementError(
+            f"{describe(text)}, a folder", f"a folder with its package's name: NAME @ {text}"
+        )
     if not path.is_file():
-        raise _WrongError(f"{describe(text)}, which does not exist", f"a path; looked for {shown(path)}")
+        raise RequirementError(f"{describe(text)}, which does not exist", f"a path; looked for {shown(path)}")
     if not path.name.endswith(_ARCHIVES):
-        raise _WrongError(
+        raise RequirementError(
             f"{describe(text)}, a file", f"a folder, or a file that ends in {', '.join(_ARCHIVES)}"
         )
     return path
+
+
+def _package(requirement: str) -> str | None:
+    """The normalised name of an absolute requirement's package; None where it is a path or URL alone."""
+    try:
+        return canonicalize_name(Requirement(requirement).name)
+    except InvalidRequirement:
+        return None
 
 
 def _local_path(requirement: str) -> Path | None:

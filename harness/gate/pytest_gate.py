@@ -119,6 +119,11 @@ class GateRun:
             raise self._result
         return self._result
 
+    @property
+    def judged(self) -> Comparison | None:
+        """The comparison, None where this process has made none: under pytest-xdist its workers make it."""
+        return self._result if isinstance(self._result, Comparison) else None
+
     def _kept(self) -> Kept:
         loaded = self._run.loaded
         suites = [suite for suite in loaded.suites if suite.name in self._suites]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from harness.verdicts.verdict import ComparisonVerdict, Estimate, SuiteVerdict, Verdict
 
-__all__ = ["HEADINGS", "figures", "headline", "verdict_words"]
+__all__ = ["HEADINGS", "context", "figures", "headline", "suite_words", "verdict_words"]
 
 HEADINGS = ("cases", "spread × noise [90%]", "shift, log-odds [90%]", "accuracy", "flips (noise expects)")
 """What `figures` gives, in its order; in brackets the ends of a 90% interval."""
 
 _UNKNOWN = "-"
+_LEAST_COUNT = 0.001
 
 
 def headline(verdict: ComparisonVerdict) -> str:
@@ -17,6 +18,20 @@ def headline(verdict: ComparisonVerdict) -> str:
     if verdict.sentence.startswith(verdict.verdict):
         return verdict.sentence
     return f"{verdict.verdict}: {verdict.sentence}"
+
+
+def context(verdict: ComparisonVerdict) -> tuple[str, ...]:
+    """What stands below the sentence: the sides, where it does not name them, and where the noise is from."""
+    sides = (("baseline", verdict.baseline), ("candidate", verdict.candidate))
+    unnamed = [f"{title} {name}" for title, name in sides if name not in verdict.sentence]
+    return (*unnamed, f"noise: {verdict.noise}")
+
+
+def suite_words(suite: SuiteVerdict) -> tuple[str, tuple[str, ...]]:
+    """A suite's sentence, led by its name, and those of its reasons that the sentence does not say."""
+    named = suite.sentence.startswith(f"{suite.suite}: ")
+    sentence = suite.sentence if named else f"{suite.suite}: {suite.sentence}"
+    return sentence, tuple(reason for reason in suite.reasons if reason not in sentence)
 
 
 def verdict_words(suite: SuiteVerdict) -> str:
@@ -37,8 +52,12 @@ def figures(suite: SuiteVerdict) -> tuple[str, ...]:
         _estimate(suite.spread),
         _estimate(suite.shift),
         accuracy,
-        f"{suite.flips} ({suite.expected_flips:.2g})",
+        f"{suite.flips} ({_count(suite.expected_flips)})",
     )
+
+
+def _count(expected: float) -> str:
+    return f"< {_LEAST_COUNT}" if 0 < expected < _LEAST_COUNT else f"{expected:.2g}"
 
 
 def _estimate(estimate: Estimate | None) -> str:

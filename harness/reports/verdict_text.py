@@ -5,18 +5,18 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, TextIO
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.reports.verdict_figures import HEADINGS, figures, headline, verdict_words
+from harness.reports.verdict_figures import HEADINGS, context, figures, headline, suite_words, verdict_words
 from harness.reports.worst_cases import one_line, worst_cases
 from harness.verdicts.verdict import CaseVerdict, ComparisonVerdict, Verdict
 
-__all__ = ["STYLES", "render_verdict"]
+__all__ = ["STYLES", "render_verdict", "shows_color"]
 
 UNLIMITED = 10_000
 _LEAST_TEXT = 40
@@ -48,16 +48,16 @@ def render_verdict(verdict: ComparisonVerdict, *, width: int | None = None, colo
     )
     for line in _wrapped(headline(verdict), room):
         console.print(_with_verdict(line, verdict.verdict))
-    for line in (f"baseline {verdict.baseline}", f"candidate {verdict.candidate}", f"noise: {verdict.noise}"):
+    for line in context(verdict):
         console.print(Text("\n".join(_wrapped(line, room, indent="  "))))
     if verdict.suites:
         console.print()
         console.print(_suites(verdict))
     for suite in verdict.suites:
         console.print()
-        for line in _wrapped(f"{suite.suite}: {suite.sentence}", room):
-            console.print(Text(line))
-        for reason in suite.reasons:
+        sentence, reasons = suite_words(suite)
+        console.print(Text("\n".join(_wrapped(sentence, room))))
+        for reason in reasons:
             console.print(Text("\n".join(_wrapped(f"- {reason}", room, indent="  "))))
     worst = worst_cases(verdict.cases)
     if worst.shown:
@@ -68,6 +68,12 @@ def render_verdict(verdict: ComparisonVerdict, *, width: int | None = None, colo
     if worst.more:
         console.print(Text(f"  {worst.rest()}"))
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+
+
+def shows_color(stream: TextIO) -> bool:
+    """Whether colours show where ``stream`` leads: a terminal that has them, and no NO_COLOR."""
+    console = Console(file=stream)
+    return console.is_terminal and console.color_system is not None and not console.no_color
 
 
 def _suites(verdict: ComparisonVerdict) -> Table:

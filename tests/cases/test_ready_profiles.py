@@ -12,12 +12,15 @@ from harness.model_shapes import read_shapes
 from harness.profile_check.published import PUBLISHED
 from harness.profiles import Profile
 
+GATED = "upgrade-gpu"  # the embedded model once more, in two environments: for the gate in CI
 CASES = Path(__file__).parents[2] / "cases"
 PROFILES = {profile.name: profile for profile in load(CASES).profiles}
 READY = [
     profile
     for profile in PROFILES.values()
-    if profile.by_name_only and any(engine.settings.device == "cuda" for engine in profile.engines)
+    if profile.by_name_only
+    and any(engine.settings.device == "cuda" for engine in profile.engines)
+    and profile.name != GATED
 ]
 
 
@@ -30,6 +33,13 @@ def test_a_plain_run_takes_the_embedded_model_in_the_environment_at_hand() -> No
     plain = [profile for profile in PROFILES.values() if not profile.by_name_only]
     assert {profile.name for profile in plain} == {"embedded", "embedded-gpu"}
     assert all(engine.environment is None for profile in plain for engine in profile.engines)
+
+
+def test_both_sides_of_the_gate_are_made_of_requirements() -> None:
+    profile = PROFILES[GATED]
+    assert "gpu" in profile.marks
+    assert [engine.name for engine in profile.engines] == ["previous", "candidate"]
+    assert all(engine.environment is not None for engine in profile.engines)
 
 
 @pytest.mark.parametrize("profile", READY, ids=lambda profile: profile.name)
