@@ -20,6 +20,7 @@ MOST_LISTED = 200
 
 _WIDTH = 110
 _INDENT = "    "
+_UNBROKEN = "\N{NO-BREAK SPACE}"
 
 
 class Action(StrEnum):
@@ -100,7 +101,9 @@ def _told(update: SnapshotUpdate) -> Iterator[str]:
     named = " ".join(filter(None, (update.action.value.upper(), update.verdict)))
     yield f"{named}  {update.case}, {update.subject}; {update.place}"
     if update.new:
-        yield from _wrapped(", ".join(_moves(update.old, update.new)))
+        # A letter's two probabilities stay on one line.
+        moves = ", ".join(move.replace(" ", _UNBROKEN) for move in _moves(update.old, update.new))
+        yield from (line.replace(_UNBROKEN, " ") for line in _wrapped(moves))
     for line in (update.reason, *update.details):
         yield from _wrapped(line)
     if update.because:

@@ -72,6 +72,12 @@ def test_letters_that_came_or_went_are_told() -> None:
     assert "    A 0.900000 → 0.800000, B 0.050000 → nothing, C nothing → 0.100000" in lines
 
 
+def test_a_letters_two_probabilities_stay_on_one_line() -> None:
+    letters = dict.fromkeys("ABCDEFGH", 0.1)
+    lines = update_lines([update(old=letters, new=letters)])[3:6]
+    assert [line.count(" 0.100000 → 0.100000") for line in lines] == [4, 4, 0]
+
+
 def test_where_nothing_could_be_answered_there_is_no_distribution() -> None:
     lines = update_lines([update(action=Action.REFUSED, verdict="ERROR", old={}, new={}, file="")])
     assert lines[2:] == [
