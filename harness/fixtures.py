@@ -11,16 +11,20 @@ from syrupy.assertion import SnapshotAssertion
 from harness.checks.agreement import Agreement
 from harness.checks.result import Result
 from harness.checks.same_question import SameQuestion
+from harness.checks.snapshots import LOWERED, snapshot_data
 from harness.engines.contract import Json, Row
-from harness.errors import CheckFailed, EngineError
+from harness.errors import CheckFailed, EngineError, ErrorKind
 from harness.gate.pytest_gate import GATE, SuiteGate, tell
 from harness.recordings import Recording
 from harness.reports.failure import render_failure
+from harness.reports.snapshots import Action
 from harness.reports.token_texts import token_texts
 from harness.run import RUN, Run, run_again
-from harness.snapshot_extension import extension, snapshot_data
+from harness.snapshot_extension import extension
+from harness.snapshot_update import PROPERTY, forbid_writing, refusal, update_of
 from harness.subjects import Subject
 from harness.tolerances import DEFAULTS, Tolerances, resolve
+from harness.verdicts.verdict import Verdict
 
 __all__ = [
     "AcceptedAnswer",
@@ -97,10 +101,20 @@ def verify(subject: Subject, request: pytest.FixtureRequest) -> Verify:
 
 
 class AcceptedAnswer(NamedTuple):
-    """What is to be kept of an answer, and the snapshot that it is compared with within tolerance."""
+    """What is to be kept of an answer, and the snapshot that it is compared with within tolerance.
+
+    ``refused`` says why ``--snapshot-update`` may not write this answer, None where it may, or is not given.
+    """
 
     answer: dict[str, Json]
     snapshot: SnapshotAssertion
+    refused: str | None = None
+
+    def require_allowed(self) -> None:
+        """Raise `CheckFailed` where an update is refused."""
+        __tracebackhide__ = True
+        if self.refused is not None:
+            raise CheckFailed(self.refused)
 
 
 @pytest.fixture
@@ -111,11 +125,30 @@ def accepted(
     snapshot: SnapshotAssertion,
     request: pytest.FixtureRequest,
 ) -> AcceptedAnswer:
-    """The subject's answer and its accepted one, a file in the folder of snapshots."""
+    """The subject's answer and its accepted one, a file in the folder of snapshots.
+
+    With ``--snapshot-update`` an answer that is none makes this test an ERROR, and one that loses a right
+    answer is not written unless that was asked for; the file stays as it is.
+    """
+    __tracebackhide__ = True
     run = request.config.stash[RUN]
     answer = snapshot_data(recording.answer, subject.case.letters, run.dtype(subject))
     kind = extension(run.snapshots_folder, tolerances.snapshot)
-    return AcceptedAnswer(answer, snapshot.use_extension(kind))
+    compared = snapshot.use_extension(kind)
+    because: str | None = request.config.getoption("harness_accept_regressions")
+    update = update_of(compared, answer, subject, tolerances, because=because)
+    if update is None:
+        return AcceptedAnswer(answer, compared)
+    request.node.user_properties.append((PROPERTY, update.to_json()))
+    if update.because:
+        answer[LOWERED] = update.because
+    if update.action is not Action.REFUSED:
+        return AcceptedAnswer(answer, compared)
+    forbid_writing(compared)
+    refused = refusal(update, expected=subject.case.expect, again=run_again(request.node))
+    if update.verdict == Verdict.ERROR:
+        raise EngineError(ErrorKind.FAILED, refused)
+    return AcceptedAnswer(answer, compared, refused)
 
 
 @pytest.fixture

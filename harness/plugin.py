@@ -30,6 +30,7 @@ from harness.run import (
     subject_of,
 )
 from harness.scoring import Scoring
+from harness.snapshot_update import SnapshotSection, add_options, is_updating
 from harness.subjects import SELECTIONS, Subject
 
 # Fixtures are found in this module because pytest registers it.
@@ -93,6 +94,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="keep every full row of logits, not only those of failures",
     )
+    add_options(group)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -118,6 +120,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if (gate := config.getoption("harness_gate")) is not None:
         config.stash[GATE] = GateRun(gate, config, config.stash[RUN])
     if not hasattr(config, "workerinput"):
+        if is_updating(config):
+            config.pluginmanager.register(SnapshotSection(), "vlm-harness-snapshots")
         config.pluginmanager.register(_MainProcess(config), "vlm-harness-main-process")
 
 

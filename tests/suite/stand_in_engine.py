@@ -1,8 +1,8 @@
 """Given as a profile's ``patch``: puts a small made-up engine in the place of the real ones, in the worker.
 
-What it answers is written in the prompt: ``say B`` is the letter; ``die``, ``hang``, ``nan``, ``slow`` and
-``wobble`` are mishaps, and ``newline`` asks with one more. ``lmdeploy:`` before an order limits it to that
-kind of engine.
+What it answers is written in the prompt: ``say B`` is the letter; ``die``, ``hang``, ``nan``, ``slow``,
+``wander`` and ``wobble`` are mishaps, and ``newline`` asks with one more. ``lmdeploy:`` before an order
+limits it to that kind of engine.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class StandIn:
         said = re.search(r"say ([A-Z])", orders)
         letters = LetterIds(
             request.letters,
-            (),
+            (1, 2) if "wander" in orders else (),  # a prefix that it does not write
             tuple(ord(x) - 60 for x in request.letters),
             tuple(() for _ in request.letters),
         )
@@ -79,7 +79,7 @@ class StandIn:
             generated_ids=generated,
             text=chr(generated[0] + 60),
             letter_ids=letters.ids,
-            answer_step=0,
+            answer_step=letters.answer_step(generated),
             readings=tuple(readings),
             reported_top=tuple(best) if reports else (),
             reported_logprobs=(float(logprobs[generated[0]]),) if reports else (),

@@ -1,0 +1,115 @@
+"""What is kept of an answer as a snapshot, and where two snapshots differ.
+
+Numbers are kept to six decimals and may move by a tolerance; all else must be equal. A letter outside the top
+that the engine told of is kept as ``{"at most": 0.000031}``, and the bound may move likewise; where it is
+known on one side only, the two must be that close whatever it is on the other. `LOWERED`, the reason why a
+lower reference was accepted, is for readers and compared with nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from harness.checks.answers import top_index
+from harness.checks.intervals import Interval, letter_intervals
+from harness.engines.contract import Answer, Json
+
+__all__ = ["DECIMALS", "LOWERED", "differences", "share_interval", "snapshot_data"]
+
+DECIMALS: Final = 6
+LOWERED: Final = "lowered"
+"""The key of the reason for which a right answer may have been lost in this snapshot; rarely there."""
+
+_AT_MOST = "at most"
+
+
+def snapshot_data(answer: Answer, letters: Sequence[str], dtype: str) -> dict[str, Json]:
+    """What is kept of an answer: its first reading's letter probabilities, its text and its ids.
+
+    Without an answer there are no probabilities, and ``top`` is null, as it is where it is undecided.
+    """
+    reading = answer.readings[0] if answer.readings else None
+    shares = letter_intervals(reading) if reading else ()
+    index = top_index(reading, answer.letter_ids) if reading else None
+    return {
+        "dtype": dtype,
+        "letters": {letter: _kept(share) for letter, share in zip(letters, shares, strict=False)},
+        "text": answer.text,
+        "token_ids": [*answer.generated_ids],
+        "top": None if index is None else letters[index],
+    }
+
+
+def _kept(share: Interval) -> Json:
+    if share.exact:
+        return round(share.low, DECIMALS)
+    return {
+        _AT_MOST: math.ceil(share.high * 10**DECIMALS) / 10**DECIMALS
+    }  # upwards, so that it stays a bound
+
+
+def differences(stored: str, received: str, tolerance: float) -> list[str]:
+    """One line per value by which two snapshots differ beyond ``tolerance``; empty if they match.
+
+    Both are JSON texts. Numbers with a decimal point may move; integers, texts and names must be equal.
+    """
+    try:
+        old = json.loads(stored)
+    except ValueError as error:
+        return [
+            f"the snapshot is not valid JSON ({error}); restore the file from version control, "
+            "or remove it and accept the present output with --snapshot-update"
+        ]
+    return list(_differences("", _compared(old), _compared(json.loads(received)), tolerance))
+
+
+def share_interval(value: Json) -> Interval | None:
+    """A letter's probability as a snapshot holds it; None for what is no number and no bound."""
+    bound = _bound(value)
+    if bound is not None:
+        return Interval(0.0, bound)
+    return Interval(value, value) if isinstance(value, float) else None
+
+
+def _compared(snapshot: Json) -> Json:
+    if isinstance(snapshot, dict):
+        return {name: value for name, value in snapshot.items() if name != LOWERED}
+    return snapshot
+
+
+def _differences(path: str, old: Json, new: Json, tolerance: float) -> Iterator[str]:
+    bounds = [bound for bound in (_bound(old), _bound(new)) if bound is not None]
+    if len(bounds) == 1:
+        known = old if _bound(old) is None else new
+        most = max(known, bounds[0] - known) if isinstance(known, float) else math.inf
+        if not most <= tolerance * (1 + 1e-6):
+            told = f"may have moved by {most:.3g}; allowed: {tolerance:.3g}"
+            yield f"{path}: {_text(old)} -> {_text(new)} ({told})"
+    elif isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted(old.keys() | new.keys()):
+            inner = f"{path}.{name}" if path else str(name)
+            if name not in new:
+                yield f"{inner}: {_text(old[name])} -> nothing (must be there)"
+            elif name not in old:
+                yield f"{inner}: nothing -> {_text(new[name])} (must not be there)"
+            else:
+                yield from _differences(inner, old[name], new[name], tolerance)
+    elif isinstance(old, float) and isinstance(new, float):
+        # Decimals are no exact binary fractions: a move by the tolerance itself may read as a hair more.
+        if not abs(new - old) <= tolerance * (1 + 1e-6):
+            moved = f"moved by {abs(new - old):.3g}; allowed: {tolerance:.3g}"
+            yield f"{path}: {_text(old)} -> {_text(new)} ({moved})"
+    elif type(old) is not type(new) or old != new:
+        yield f"{path or 'the snapshot'}: {_text(old)} -> {_text(new)} (must be equal)"
+
+
+def _bound(value: Json) -> float | None:
+    bound = value.get(_AT_MOST) if isinstance(value, dict) else None
+    return bound if isinstance(bound, float) else None
+
+
+def _text(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False)

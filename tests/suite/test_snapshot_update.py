@@ -1,0 +1,208 @@
+"""`pytest --snapshot-update` in whole runs: what it writes, what it refuses, and what it tells."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.suite.conftest import HERE, Project
+
+COMPARE = ("-k", "matches_snapshot and not unused")
+UPDATE = (*COMPARE, "--snapshot-update")
+
+
+@pytest.fixture
+def one_engine(project: Project) -> Project:
+    project.write_profiles(engines={"torch": {"patch": str(HERE / "stand_in_engine.py")}})
+    return project
+
+
+def file(project: Project, case: str = "one") -> Path:
+    folder = project.folder / "snapshots" / "test_matches_snapshot"
+    return folder / f"test_matches_snapshot[s.{case}-p-torch].json"
+
+
+def edit(path: Path, **changes: float) -> str:
+    """Move letters' probabilities in an accepted snapshot; returns its text."""
+    data = json.loads(path.read_text())
+    for letter, by in changes.items():
+        data["letters"][letter] = round(data["letters"][letter] + by, 6)
+    path.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n")
+    return path.read_text()
+
+
+def told(result: pytest.RunResult) -> list[str]:
+    """The lines of the section on snapshots."""
+    lines = [line.rstrip() for line in result.outlines]
+    start = next(n for n, line in enumerate(lines) if line.strip("= ") == "snapshots")
+    end = next((n for n in range(start + 1, len(lines)) if lines[n].startswith(("---", "==="))), len(lines))
+    return [line for line in lines[start + 1 : end] if line]
+
+
+def test_new_ones_are_written_and_told(one_engine: Project) -> None:
+    one_engine.write_suite(one="say A", two="say B")
+    result = one_engine.run(*UPDATE)
+    result.assert_outcomes(passed=2)
+    lines = told(result)
+    assert lines[:2] == ["p: 2 new", "NEW  s.one, p-torch; cases/s.yaml:7:3"]
+    assert "    the top letter is A, right" in lines
+    assert "    the top letter is B, wrong" in lines
+    assert "    snapshots/test_matches_snapshot/test_matches_snapshot[s.two-p-torch].json" in lines
+    assert file(one_engine).exists()
+    assert "lowered" not in file(one_engine, "two").read_text()
+
+
+def test_without_the_option_there_is_no_section(one_engine: Project) -> None:
+    one_engine.write_suite(one="say A")
+    one_engine.run(*UPDATE)
+    one_engine.run(*COMPARE).stdout.no_fnmatch_line("*= snapshots =*")
+
+
+def test_same_and_noise_are_kept_and_drift_is_written(one_engine: Project) -> None:
+    one_engine.write_suite(same="say A", noise="say A 2", drift="say A 3")
+    one_engine.run(*UPDATE)
+    kept = edit(file(one_engine, "noise"), A=-0.000005)
+    edited = edit(file(one_engine, "drift"), A=-0.01)
+    result = one_engine.run(*UPDATE)
+    result.assert_outcomes(passed=3)
+    lines = told(result)
+    assert lines[:2] == [
+        "p: 1 written, 2 kept (1 NOISE, 1 SAME)",
+        "WRITTEN DRIFT  s.drift, p-torch; cases/s.yaml:13:3",
+    ]
+    was, now = json.loads(edited)["letters"], json.loads(file(one_engine, "drift").read_text())["letters"]
+    assert was != now
+    assert lines[2] == "    " + ", ".join(f"{x} {was[x]:.6f} → {now[x]:.6f}" for x in "ABC")
+    assert "    probability of A: by 0.01; allowed: 1e-05" in lines
+    assert any(line.startswith("    log-odds of ") for line in lines)
+    assert file(one_engine, "noise").read_text() == kept
+    one_engine.run(*COMPARE).assert_outcomes(passed=3)
+
+
+def test_a_regression_is_refused_and_the_file_stays(one_engine: Project) -> None:
+    one_engine.write_suite(one="say A", two="say A 2")
+    one_engine.run(*UPDATE)
+    before = file(one_engine).read_text()
+    one_engine.write_suite(one="say B", two="say A 2")
+    result = one_engine.run(*UPDATE)
+    result.assert_outcomes(passed=1, failed=1)
+    assert file(one_engine).read_text() == before
+    result.stdout.fnmatch_lines(
+        [
+            "cases/s.yaml:7:3: snapshot: REGRESSION, so not written",
+            "  - the top letter was A, right and is B, wrong",
+            "*accepted*now*",
+            "kept: snapshots/test_matches_snapshot/test_matches_snapshot?s.one-p-torch?.json",
+            "to accept it all the same: pytest *s.one-p-torch* --snapshot-update --accept-regressions *",
+        ]
+    )
+    lines = told(result)
+    assert lines[:2] == [
+        "p: 1 refused, 1 kept (1 SAME)",
+        "REFUSED REGRESSION  s.one, p-torch; cases/s.yaml:7:3",
+    ]
+    assert '    text: "A" -> "B" (must be equal)' in lines
+
+
+def test_a_regression_is_written_with_its_reason(one_engine: Project) -> None:
+    one_engine.write_suite(one="say A", two="say A 2")
+    one_engine.run(*UPDATE)
+    one_engine.write_suite(one="say B", two="say A 2")
+    result = one_engine.run(*UPDATE, "--accept-regressions", "the picture was relabelled")
+    result.assert_outcomes(passed=2)
+    assert "    lowered because: the picture was relabelled" in told(result)
+    assert json.loads(file(one_engine).read_text())["lowered"] == "the picture was relabelled"
+    assert "lowered" not in json.loads(file(one_engine, "two").read_text())
+    one_engine.run(*COMPARE).assert_outcomes(passed=2)
+    # Back to right: written as any other change, and the reason goes.
+    one_engine.write_suite(one="say A", two="say A 2")
+    assert "WRITTEN DRIFT  s.one, p-torch; cases/s.yaml:7:3" in told(one_engine.run(*UPDATE))
+    assert "lowered" not in json.loads(file(one_engine).read_text())
+
+
+@pytest.mark.parametrize(
+    ("prompt", "reason"),
+    [
+        ("say A nan", "not-finite: cases/s.yaml:7:3: s.one-p-torch: forward: 1 of 64 logits are NaN"),
+        ("say A wander", "the model never reached the letter: it wrote 'A'"),
+        ("say A die", "crash: cases/s.yaml:7:3: s.one-p-torch: "),
+    ],
+)
+def test_an_answer_that_is_none_is_an_error_and_the_file_stays(
+    one_engine: Project, prompt: str, reason: str
+) -> None:
+    one_engine.write_suite(one="say A")
+    one_engine.run(*UPDATE)
+    before = file(one_engine).read_text()
+    one_engine.write_suite(one=prompt)
+    result = one_engine.run(*UPDATE, "--accept-regressions", "not this one, though")
+    result.assert_outcomes(errors=1)
+    assert file(one_engine).read_text() == before
+    lines = told(result)
+    assert lines[:2] == ["p: 1 refused", "REFUSED ERROR  s.one, p-torch; cases/s.yaml:7:3"]
+    assert " ".join(line.strip() for line in lines[2:]).startswith(reason)
+
+
+def test_no_snapshot_comes_of_an_answer_that_is_none(one_engine: Project) -> None:
+    one_engine.write_suite(one="say A wander")
+    result = one_engine.run(*UPDATE)
+    result.assert_outcomes(errors=1)
+    assert not file(one_engine).exists()
+    result.stdout.fnmatch_lines(
+        ["failed: cases/s.yaml:7:3: s.one, p-torch: the model never reached the letter*"]
+    )
+
+
+def test_a_file_that_cannot_be_read_is_not_overwritten(one_engine: Project) -> None:
+    one_engine.write_suite(one="say A")
+    one_engine.run(*UPDATE)
+    file(one_engine).write_text("<<<<<<< ours")
+    result = one_engine.run(*UPDATE)
+    result.assert_outcomes(failed=1)
+    assert file(one_engine).read_text() == "<<<<<<< ours"
+    result.stdout.fnmatch_lines(["cases/s.yaml:7:3: snapshot: INCONCLUSIVE, so not written"])
+    assert told(result)[0] == "p: 1 refused"
+
+
+def test_a_file_that_cannot_be_written_is_not_told_as_written(one_engine: Project) -> None:
+    one_engine.write_suite(one="say A")
+    (one_engine.folder / "snapshots").symlink_to("nowhere")
+    result = one_engine.run(*UPDATE)
+    assert result.ret != 0
+    assert told(result)[0] == "p: 1 refused"
+    assert "    the file could not be written; the failure above says why" in told(result)
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_each_engine_has_its_own_and_workers_report_the_same(
+    project: Project, options: tuple[str, ...]
+) -> None:
+    project.write_suite(one="say A", two="say A 2", three="say A 3")
+    project.run(*UPDATE)
+    project.write_suite(one="say A", two="torch: say torch: A lmdeploy: say lmdeploy: B", three="say A nan")
+    lines = told(project.run(*UPDATE, *options))
+    assert lines[0] == "p: 3 refused, 1 written, 2 kept (2 SAME)"
+    assert [line.partition(";")[0] for line in lines if line.startswith(("REFUSED", "WRITTEN"))] == [
+        "REFUSED ERROR  s.three, p-lmdeploy",
+        "REFUSED ERROR  s.three, p-torch",
+        "REFUSED REGRESSION  s.two, p-lmdeploy",
+        "WRITTEN DRIFT  s.two, p-torch",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (("--accept-regressions", "why"), "found no --snapshot-update"),
+        (("--snapshot-update", "--accept-regressions", " "), "found an empty reason"),
+    ],
+)
+def test_regressions_are_accepted_by_an_update_with_a_reason_only(
+    one_engine: Project, options: tuple[str, ...], found: str
+) -> None:
+    one_engine.write_suite(one="say A")
+    result = one_engine.run(*options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*--accept-regressions: {found}; allowed: *"])
