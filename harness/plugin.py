@@ -295,3 +295,7 @@ class _MainProcess:
         store = self._config.stash[RUN].scoring.store
         for key, paths in self._outcomes.rows_to_drop():
             store.drop_rows(key, paths)
+        wanted = self._outcomes.rows_wanted()
+        for key, paths in ({} if self._gate is None else self._gate.rows).items():
+            if key not in wanted:
+                store.drop_rows(key, paths)

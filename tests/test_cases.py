@@ -21,6 +21,7 @@ from harness.cases import Case, load_suite, load_suites
 from harness.errors import CaseFileError, Problem
 from harness.schemas.fields import Tolerances
 from harness.tolerances import NAMES
+from harness.verdicts.budgets import Budgets
 
 GOOD = "  - {id: good, prompt: Which?, letters: [A, B], expect: A}\n"
 
@@ -656,3 +657,37 @@ def test_no_bytes_raise_anything_but_case_file_error(folder: Path, raw: bytes) -
         load(folder)
     assert caught.value.problems
     str(caught.value).encode()
+
+
+def test_budgets_of_a_suite(folder: Path) -> None:
+    suite = folder / "s.yaml"
+    suite.write_text(f"cases:\n{GOOD}")
+    assert load_suite(suite).budgets == Budgets()
+    suite.write_text(
+        "budgets: {margin: 0.05, noise: {spread: 1.5, cases: 2}, regression: {cases: 1, accuracy: 0.02}}\n"
+        f"cases:\n{GOOD}"
+    )
+    assert load_suite(suite).budgets == Budgets(margin=0.05, spread=1.5, moved=2, lost=1, accuracy=0.02)
+    suite.write_text(f"budgets: {{noise: {{cases: 3}}}}\ncases:\n{GOOD}")
+    assert load_suite(suite).budgets == Budgets(moved=3)
+
+
+@pytest.mark.parametrize(
+    ("budgets", "field", "allowed"),
+    [
+        ("{margin: §0}", "budgets.margin", "a number greater than 0.0"),
+        ("{noise: {spread: §-1.0}}", "budgets.noise.spread", "a number greater than 0.0"),
+        ("{noise: {cases: §1.5}}", "budgets.noise.cases", "a whole number"),
+        ("{regression: {cases: §-1}}", "budgets.regression.cases", "0 or more"),
+        ("{regression: {accuracy: §2.0}}", "budgets.regression.accuracy", "1.0 or less"),
+        ("{regression: {§acuracy: 0.1}}", "budgets.regression.acuracy", "accuracy (the nearest), cases"),
+        ("{noise: §null}", "budgets.noise", "a mapping"),
+    ],
+)
+def test_wrong_budgets_are_told_with_their_place(
+    folder: Path, budgets: str, field: str, allowed: str
+) -> None:
+    text, place = place_in("s.yaml", f"budgets: {budgets}\ncases:\n{GOOD}")
+    (folder / "s.yaml").write_text(text)
+    (problem,) = problems_of(folder / "s.yaml")
+    assert (problem.place, problem.field, problem.allowed) == (place, field, allowed)

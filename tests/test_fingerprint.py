@@ -18,6 +18,8 @@ from harness import fingerprint
 from harness.engines.contract import EngineSettings, Json, Request
 from harness.errors import EngineError, ErrorKind, RecordingError
 from harness.fingerprint import (
+    asked_fingerprint,
+    asked_of,
     canonical_json,
     describe_differences,
     engine_fingerprint,
@@ -342,3 +344,28 @@ def test_differences_are_dotted_and_readable() -> None:
         "installed.lmdeploy: '0.17.0' became '0.18.0'",
         "k: 20 became 20.0",
     ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("prompt", "What?"),
+        ("letters", ("B", "A")),
+        ("system", "Be brief."),
+        ("answer_prefix", "Answer: "),
+        ("max_new_tokens", 5),
+    ],
+)
+def test_what_was_asked_differs_in_the_field_that_differs(field: str, value: object) -> None:
+    before = asked_of(REQUEST, "ab" * 32)
+    after = asked_of(dataclasses.replace(REQUEST, **{field: value}), "ab" * 32)  # type: ignore[arg-type]
+    assert [name for name in before if before[name] != after[name]] == [field]
+
+
+def test_what_was_asked_knows_the_image_by_content_and_the_case_by_what_it_asks() -> None:
+    elsewhere = dataclasses.replace(REQUEST, case="other.name", image="/else/where.png")
+    assert asked_of(elsewhere, "ab" * 32) == asked_of(REQUEST, "ab" * 32)
+    assert asked_of(REQUEST, "cd" * 32)["image"] == "cd" * 8
+    assert asked_of(REQUEST, None)["image"] is None
+    assert asked_fingerprint(elsewhere, None) == asked_fingerprint(REQUEST, None)
+    assert asked_fingerprint(REQUEST, "ab" * 32) != asked_fingerprint(REQUEST, None)

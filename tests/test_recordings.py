@@ -125,6 +125,15 @@ def test_a_recording_comes_back_in_another_process_too(store: RecordingStore) ->
     assert store.get(key_of(2)) is None
 
 
+def test_what_was_asked_is_kept_and_may_be_unknown(store: RecordingStore) -> None:
+    plain = Recording(key=key_of(1), case="s.a", engine="p-torch", answer=answer(), fingerprint=LOADED)
+    told = dataclasses.replace(plain, key=key_of(2), asked={"letters": ["A", "B"], "image": None})
+    for recording in (plain, told):
+        store.put(recording)
+    found = [RecordingStore(store.root).get(key_of(number)) for number in (1, 2)]
+    assert [one.asked for one in found if one is not None] == [None, told.asked]
+
+
 def test_nothing_is_written_by_looking(store: RecordingStore) -> None:
     assert store.get(key_of(1)) is None
     assert store.error_for(key_of(1), "run") is None

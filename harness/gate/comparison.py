@@ -17,7 +17,7 @@ from harness.gate.comparable import Common, find_common, require_comparable
 from harness.gate.side import GateSide
 from harness.profiles import Profile
 from harness.scoring import Scoring
-from harness.tolerances import DEFAULTS, resolve
+from harness.tolerances import DEFAULTS, Tolerances, resolve
 from harness.verdicts.budgets import Budgets, default_margin
 from harness.verdicts.judging import judge
 from harness.verdicts.noise_floor import NoiseFloor, PairNoise
@@ -35,8 +35,8 @@ class Comparison:
 
     ``changes`` and ``cases`` are what the judge was given and the cases as the suites have them, in one
     order. ``common`` says which cases one side only has, ``changed`` what differs between the fingerprints.
-    ``commands`` has, by case name, the command that shows just this case. ``allowed`` is what was let pass
-    that would else be refused. ``profiles`` are those of the folder.
+    ``commands`` has, by case name, the command that shows just this case, and ``limits`` those that the table
+    has for the metrics. ``allowed`` is what was let pass that would else be refused.
     """
 
     baseline: GateSide
@@ -47,6 +47,7 @@ class Comparison:
     common: Common = field(repr=False)
     changed: WhatChanged = field(repr=False)
     commands: Mapping[str, str] = field(repr=False)
+    limits: Mapping[str, Tolerances] = field(repr=False)
     allowed: tuple[str, ...] = ()
 
     @property
@@ -122,6 +123,7 @@ def compare_sides(
         common=common,
         changed=what_changed(baseline.fingerprint, candidate.fingerprint),
         commands={case.name: shlex.join([*again, "--case", case.name]) for case in common.both},
+        limits={case.name: limits.table(case.tolerances) for case in common.both},
         allowed=tuple(terms.allow),
     )
 
@@ -137,14 +139,18 @@ class _Limits:
         unknown = [side for side in (baseline, candidate) if not any(d in DEFAULTS for d in side.dtypes)]
         self.dtypes = tuple(dict.fromkeys([*known, *([_UNKNOWN_DTYPE] if unknown else [])]))
         names = {baseline.profile, candidate.profile}
-        overrides = [profile.tolerances for profile in profiles if profile.name in names]
+        self._overrides = [profile.tolerances for profile in profiles if profile.name in names]
         self.noise = Noise(
             terms.floor(baseline),
             terms.floor(candidate),
             dtypes=("+".join(baseline.dtypes), "+".join(candidate.dtypes)),
-            table=resolve(*self.dtypes, overrides=overrides).log_odds,
+            table=self.table({}).log_odds,
         )
         self._rounded = sum(1 for side in (baseline, candidate) if side.rounded)
+
+    def table(self, own: Mapping[str, float]) -> Tolerances:
+        """The limits of the dtypes and profiles; those that a case has of its ``own`` win."""
+        return resolve(*self.dtypes, overrides=[*self._overrides, own])
 
     def of(self, case: Case, asked: Mapping[str, Json]) -> PairNoise:
         """The noise of one case, with what rounding in an accepted baseline adds."""

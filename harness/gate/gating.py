@@ -17,7 +17,7 @@ from harness.stored_runs import store_run
 from harness.verdicts.noise_floor import NoiseFloor
 from harness.verdicts.verdict import Verdict
 
-__all__ = ["Sides", "chosen_suites", "floors", "gate", "known_cases"]
+__all__ = ["Sides", "chosen_suites", "floors", "gate", "known_cases", "quiet_rows"]
 
 
 class Sides(NamedTuple):
@@ -79,8 +79,28 @@ def floors(root: Path) -> Callable[[GateSide], NoiseFloor | None]:
     return lambda _: None
 
 
+def quiet_rows(comparison: Comparison, suite: str) -> dict[str, list[str]]:
+    """By key, the paths of full rows of what was just asked, in cases of ``suite`` that are SAME or NOISE."""
+    quiet = _quiet(comparison, suite)
+    return {
+        recording.key: paths_with_rows(recording)
+        for side in (comparison.baseline, comparison.candidate)
+        if side.live
+        for case, recording in side.recordings.items()
+        if case in quiet
+    }
+
+
+def _quiet(comparison: Comparison, suite: str | None = None) -> set[str]:
+    return {
+        case.case
+        for case in comparison.verdict.cases
+        if case.verdict in (Verdict.SAME, Verdict.NOISE) and suite in (None, case.suite)
+    }
+
+
 def _drop_rows(comparison: Comparison, scoring: Scoring, before: Collection[str]) -> None:
-    quiet = {c.case for c in comparison.verdict.cases if c.verdict in (Verdict.SAME, Verdict.NOISE)}
+    quiet = _quiet(comparison)
     for side in (comparison.baseline, comparison.candidate):
         for case, recording in side.recordings.items():
             paths = [

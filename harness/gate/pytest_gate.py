@@ -12,7 +12,7 @@ import pytest
 
 from harness.errors import CheckFailed, EngineError, ErrorKind, GateError, HarnessError
 from harness.gate.comparison import Comparison, Terms, compare_sides
-from harness.gate.gating import Sides, floors, known_cases
+from harness.gate.gating import Sides, floors, known_cases, quiet_rows
 from harness.gate.outputs import suite_text
 from harness.gate.side import Kept, load_side
 from harness.gate.sides import parse_pair
@@ -168,8 +168,12 @@ def gate_suite_of(item: pytest.Item) -> str | None:
 def tell(item: pytest.Item, gate: GateRun, name: str) -> None:
     """Note on a test of the gate what pytest's main process is to know, for its exit status and report."""
     comparison = gate.comparison()
+    said: dict[str, object] = {
+        "status": int(comparison.verdict.status),
+        "whole": comparison.verdict.sentence,
+        "rows": quiet_rows(comparison, name),
+    }
     suite = next((one for one in comparison.verdict.suites if one.suite == name), None)
-    said: dict[str, object] = {"status": int(comparison.verdict.status), "whole": comparison.verdict.sentence}
     if suite is not None:
         said |= {"verdict": suite.verdict.value, "sentence": suite.sentence}
     item.user_properties.append((GATE_PROPERTY, said))
@@ -177,9 +181,13 @@ def tell(item: pytest.Item, gate: GateRun, name: str) -> None:
 
 @dataclass(slots=True)
 class GateOutcomes:
-    """Takes the reports of one run, in pytest's main process, for the exit status of a gate."""
+    """Takes the reports of one run, in pytest's main process, for the exit status of a gate.
+
+    ``rows`` has the keys and paths of full rows that the gate does not want any more.
+    """
 
     _sentences: dict[str, None] = field(default_factory=dict)  # in order, each once
+    rows: dict[str, list[str]] = field(default_factory=dict)
     _statuses: list[ExitStatus] = field(default_factory=list)
     _others_failed: bool = False
 
@@ -189,6 +197,7 @@ class GateOutcomes:
         if isinstance(said, dict):
             self._statuses.append(ExitStatus(int(said["status"])))
             self._sentences[str(said["whole"])] = None
+            self.rows.update(said["rows"])
         elif "::test_gate[" in report.nodeid:
             if report.failed:
                 self._statuses.append(ExitStatus.ERROR)  # refused: there is no comparison

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,11 @@ class TestTheFile:
         if said.startswith("sum"):
             line = len(edited.splitlines()) - 1
         capsys.readouterr()
-        for ask in (lambda: gate_folder.gate("accepted", "p/torch"), lambda: gate_folder.accept(reason="x")):
+        asks: tuple[Callable[[], int], ...] = (
+            lambda: gate_folder.gate("accepted", "p/torch"),
+            lambda: gate_folder.accept(reason="over it"),
+        )
+        for ask in asks:
             assert ask() == 2
             error = capsys.readouterr().err
             assert f"snapshots/baselines/p-torch.json:{line}:" in error

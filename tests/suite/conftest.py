@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import scipy.stats  # noqa: F401 - pytester forgets what a run in process imported, and scipy loads once only
 import yaml
 
 HERE = Path(__file__).parent
