@@ -66,12 +66,19 @@ def rows(subject: Subject, request: pytest.FixtureRequest) -> dict[str, Row]:
 
 @pytest.fixture
 def tolerances(subject: Subject, request: pytest.FixtureRequest) -> Tolerances:
-    """The limits for this subject: by the dtypes in use, then profile, suite and case."""
+    """The limits for this subject: by its noise floor or the dtypes in use, then profile, suite and case.
+
+    Noise floors are of letters, so they are for comparisons between engines; what else is checked has the
+    table's. A profile that asks for a noise floor where there is none makes the test an ERROR.
+    """
     compares = "agreement" in request.fixturenames
     about = [subject, subject.reference()] if compares else [subject]
     dtypes = _answered(request, lambda run: "+".join(run.dtype(one) for one in about)).split("+")
     # Of a model with weights in several types, quantised ones among them, the floating types set the noise.
     dtypes = [dtype for dtype in dtypes if dtype in DEFAULTS] or dtypes
+    if compares:
+        agreement = request.getfixturevalue("agreement")
+        return _answered(request, lambda run: run.limits(subject, agreement, dtypes))
     return resolve(*dtypes, overrides=[subject.profile.tolerances, subject.case.tolerances])
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import shlex
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.case_folder import Loaded, load
-from harness.checks.agreement import Agreed
+from harness.checks.agreement import Agreed, Agreement
 from harness.checks.result import Result
 from harness.checks.same_question import SameQuestion
 from harness.errors import EngineError, UnknownProfile
+from harness.noise.limits import NoiseLimits
 from harness.recordings import Recording
 from harness.reports.device import device_line
 from harness.reports.outcomes import PROPERTY, TestFacts
@@ -23,6 +24,7 @@ from harness.reports.summary import CheckSummary, Status, figures_of
 from harness.scoring import Scoring, paths_with_rows
 from harness.stored_runs import store_run
 from harness.subjects import Subject, subjects
+from harness.tolerances import Tolerances
 
 __all__ = ["RUN", "Run"]
 
@@ -52,6 +54,7 @@ class Run:
         """Touches no files yet."""
         self._config = config
         self.scoring = scoring
+        self._noise = NoiseLimits(scoring)
         self._loaded: Loaded | None = None
         self._broken = False  # whether loading has failed, and been told
 
@@ -139,6 +142,12 @@ class Run:
         """
         loaded = self.scoring.recording(subject).fingerprint["loaded"]
         return str(loaded["dtype"]) if isinstance(loaded, dict) else subject.engine.settings.dtype
+
+    def limits(self, subject: Subject, agreement: Agreement, dtypes: Sequence[str]) -> Tolerances:
+        """The limits for a comparison; see `harness.noise.limits.NoiseLimits.tolerances`."""
+        suites = subject.profile.suites
+        cases = sum(not suites or case.suite in suites for case in self.loaded.cases)
+        return self._noise.tolerances(subject, agreement, dtypes=dtypes, cases=cases)
 
     def _tell(self, item: pytest.Item) -> None:
         others = [(name, value) for name, value in item.user_properties if name != PROPERTY]

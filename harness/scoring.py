@@ -139,6 +139,10 @@ class Scoring:
             self._keys[subject.id] = key
         return key
 
+    def fingerprint(self, subject: Subject) -> Mapping[str, Json]:
+        """What the subject's engine depends on, as far as it is known before loading; raises as `key`."""
+        return self._engine(subject).fingerprint
+
     def asked(self, subject: Subject) -> dict[str, Json]:
         """What the subject's case asks today; raises `EngineError` when its image cannot be read."""
         return asked_of(request_for(subject.case, subject.profile), _image(subject))

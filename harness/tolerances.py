@@ -18,7 +18,7 @@ class Tolerances:
     letters' probabilities of two engines. ``log_odds``: of one letter's logit less the mean over the letters,
     in nats. ``kl`` and ``js``: divergences over the full vocabulary, in nats. ``logprob``: of one
     log-probability within a single engine, in nats. ``snapshot``: of a letter's probability from the one in
-    the committed snapshot.
+    the committed snapshot. ``source`` says where the limits come from, '' where that is not told.
     """
 
     probability: float
@@ -28,6 +28,7 @@ class Tolerances:
     js: float
     logprob: float
     snapshot: float
+    source: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what would switch a check off or make it fail always."""
@@ -37,7 +38,7 @@ class Tolerances:
                 raise ValueError(f"tolerance {name}: found {value}; allowed: a finite number, 0 or more")
 
 
-NAMES = tuple(field.name for field in fields(Tolerances))
+NAMES = tuple(field.name for field in fields(Tolerances) if field.name != "source")
 """The tolerances' names, as a case, a suite or a profile may override them."""
 
 # Where the numbers come from. 'Measured' is a tiny trained InternVL on a CPU, native PyTorch against LMDeploy
@@ -95,8 +96,14 @@ DEFAULTS: Mapping[str, Tolerances] = MappingProxyType(
 )
 
 
-def resolve(*dtypes: str, overrides: Sequence[Mapping[str, float]] = ()) -> Tolerances:
+def resolve(
+    *dtypes: str,
+    overrides: Sequence[Mapping[str, float]] = (),
+    measured: Mapping[str, float] = MappingProxyType({}),
+) -> Tolerances:
     """The limits for engines that compute in ``dtypes``: the loosest of each, then ``overrides`` in order.
+
+    What a noise floor says (``measured``) takes the place of the table's, and overrides win over it, too.
 
     A later mapping wins over an earlier one, so they are given from general to special: profile, suite, case.
     One that loosens ``probability`` and is silent on ``log_odds`` loosens both in the same proportion, since
@@ -107,6 +114,7 @@ def resolve(*dtypes: str, overrides: Sequence[Mapping[str, float]] = ()) -> Tole
     if unknown or not dtypes:
         raise ValueError(f"found dtype {', '.join(unknown) or 'none'}; allowed: {', '.join(DEFAULTS)}")
     values = {name: max(getattr(DEFAULTS[dtype], name) for dtype in dtypes) for name in NAMES}
+    values.update(measured)
     for override in overrides:
         strange = sorted(set(override) - set(NAMES))
         if strange:

@@ -65,4 +65,10 @@ def test_unknown_names_and_dtypes_are_refused() -> None:
 
 
 def test_the_names_are_the_fields() -> None:
-    assert set(NAMES) == set(Tolerances.__dataclass_fields__)
+    assert {*NAMES, "source"} == set(Tolerances.__dataclass_fields__)
+
+
+def test_what_was_measured_takes_the_tables_place_and_overrides_win() -> None:
+    found = resolve("float32", measured={"kl": 0.5, "log_odds": 0.25}, overrides=[{"kl": 0.125}])
+    assert (found.kl, found.log_odds) == (0.125, 0.25)
+    assert found.probability == DEFAULTS["float32"].probability

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.checks.answers import letter_probabilities
+from harness.checks.log_odds import difference, of_reading
 from harness.engines.contract import Answer, Reading
 
-__all__ = ["Noise", "centred", "noise_between"]
+__all__ = ["Noise", "noise_between"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +36,6 @@ class Noise:
     flips: int | None = None
 
 
-def centred(reading: Reading) -> tuple[float, ...]:
-    """Each letter's logit less the mean over the letters."""
-    mean = math.fsum(reading.letter_logits) / len(reading.letter_logits)
-    return tuple(logit - mean for logit in reading.letter_logits)
-
-
 def noise_between(left: str, right: str, pairs: Sequence[tuple[Answer, Answer]]) -> Noise:
     """What lies between two engines' answers to the same cases; both must have seen whole rows."""
     readings = [(a.readings[0], b.readings[0]) for a, b in pairs]
@@ -51,7 +46,7 @@ def noise_between(left: str, right: str, pairs: Sequence[tuple[Answer, Answer]])
         max(abs(p - q) for p, q in zip(letter_probabilities(a), letter_probabilities(b), strict=True))
         for a, b in both
     ]
-    odds = [x - y for a, b in both for x, y in zip(centred(a), centred(b), strict=True)]
+    odds = [move for a, b in both for move in difference(of_reading(b), of_reading(a))]
     return Noise(
         left=left,
         right=right,

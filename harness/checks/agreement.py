@@ -101,11 +101,12 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreed(Result):
-    """The judgement of an `Agreement`."""
+    """The judgement of an `Agreement`; ``limits`` says where its limits come from."""
 
     check: ClassVar[str] = "engines agree"
 
     agreement: Agreement
+    limits: str = ""
 
 
 def compare(
@@ -194,6 +195,8 @@ def judge(agreement: Agreement, tolerances: Tolerances) -> Agreed:
     if agreement.full is not None:
         notes += agreement.full.remarks(a.engine, b.engine)
     notes += _spelling_notes(agreement, tolerances)
+    if tolerances.source:
+        notes.append(f"limits: {tolerances.source}")
     return Agreed(
         case=agreement.case,
         subject=f"{b.engine} against {a.engine}",
@@ -202,6 +205,7 @@ def judge(agreement: Agreement, tolerances: Tolerances) -> Agreed:
         metrics=metrics,
         notes=tuple(notes),
         agreement=agreement,
+        limits=tolerances.source,
     )
 
 

@@ -12,6 +12,7 @@ from harness.errors import GateError
 from harness.gate.comparison import Comparison, Terms, compare_sides
 from harness.gate.side import GateSide, Kept, load_side
 from harness.gate.sides import SideName
+from harness.noise.store import load_floor
 from harness.scoring import Scoring, paths_with_rows
 from harness.stored_runs import store_run
 from harness.verdicts.noise_floor import NoiseFloor
@@ -74,9 +75,11 @@ def known_cases(name: SideName, kept: Kept) -> set[str]:
 
 
 def floors(root: Path) -> Callable[[GateSide], NoiseFloor | None]:
-    """What gives a side's noise floor, of those kept in the folder of recordings ``root``."""
-    del root
-    return lambda _: None
+    """What gives a side's noise floor, of those kept in the folder of recordings ``root``.
+
+    A floor counts only for the engine that it was measured on, so an older run has that of its day, if any.
+    """
+    return lambda side: load_floor(root, side.profile, side.engine, fingerprint=side.fingerprint)
 
 
 def quiet_rows(comparison: Comparison, suite: str) -> dict[str, list[str]]:

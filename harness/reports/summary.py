@@ -31,6 +31,7 @@ class Figures:
     ``top`` is the engine's top letter and ``probability`` its share of the vocabulary. ``worst`` is the
     largest change of a letter's probability against the reference and ``worst_letter`` whose it is; ``kl`` is
     over the full vocabulary, in nats. ``bounded`` is whether ``worst`` is only known to be no larger.
+    ``limits`` says where the check's limits come from.
     """
 
     top: str = ""
@@ -39,6 +40,7 @@ class Figures:
     worst_letter: str = ""
     kl: float | None = None
     bounded: bool = False
+    limits: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,7 @@ class CheckSummary:
         if not isinstance(figures, dict):
             raise TypeError(f"figures: found {figures!r}; allowed: a mapping")
         numbers = {name: _number(figures[name]) for name in ("probability", "worst", "kl")}
-        texts = {name: str(figures[name]) for name in ("top", "worst_letter")}
+        texts = {name: str(figures[name]) for name in ("top", "worst_letter", "limits")}
         bounded = bool(figures["bounded"])
         status = Status[str(own.pop("status"))]
         own = {name: str(value) for name, value in own.items()}
@@ -90,6 +92,7 @@ def figures_of(result: Result) -> Figures:
             worst_letter="" if letter is None else agreement.letters[letter],
             kl=None if agreement.full is None else agreement.full.kl,
             bounded=agreement.partial and agreement.worst != agreement.least,
+            limits=result.limits,
         )
     return Figures()
 

@@ -156,6 +156,10 @@ def _closing(profile: str, summaries: Row, cases: int, engines: Sequence[str]) -
         ending = f"; {', '.join(farthest)}" if farthest and len(engines) > _PAIR else ""
         devices = dict.fromkeys(s.device for s in own if s.device)
         lines += [Text(f"{engine}: {device}{ending}") for device in devices]
+        limits = Counter(s.figures.limits for s in own if s.figures.limits)
+        for source, count in limits.most_common():
+            some = "" if len(limits) == 1 else f" ({_count(count, 'case', 'cases')})"
+            lines.append(Text(f"{engine}: limits: {source}{some}"))
     return lines
 
 

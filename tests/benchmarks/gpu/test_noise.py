@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from benchmarks.gpu.noise import Noise, centred, noise_between
+from benchmarks.gpu.noise import Noise, noise_between
 from harness.distributions import softmax
 from harness.engines.contract import Answer, Reading
 from harness.engines.readings import read_rows
@@ -31,9 +31,9 @@ def answer(row: Sequence[float]) -> Answer:
     )
 
 
-def test_centred_log_odds_ignore_what_shifts_a_row() -> None:
-    assert centred(answer([3.0, 1.0, 0.0]).readings[0]) == (1.0, -1.0)
-    assert centred(answer([13.0, 11.0, 10.0]).readings[0]) == (1.0, -1.0)
+def test_what_shifts_a_whole_row_is_no_noise() -> None:
+    found = noise_between("a", "b", [(answer([3.0, 1.0, 0.0]), answer([13.0, 11.0, 10.0]))])
+    assert (found.log_odds, found.flips) == (0.0, 0)
 
 
 def test_equal_answers() -> None:

@@ -1,0 +1,148 @@
+"""Where the limits of one comparison come from: the noise floors of its two engines, or the table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from harness.checks.agreement import Agreement
+from harness.errors import RecordingError
+from harness.fingerprint import Difference, digest
+from harness.noise.store import changed, load_floor
+from harness.scoring import Scoring
+from harness.subjects import Subject
+from harness.tolerances import Tolerances, resolve
+from harness.verdicts.noise_floor import NoiseFloor
+
+__all__ = ["FloorState", "NoiseLimits"]
+
+_NOISE, _TABLE = "noise", "table"
+
+
+@dataclass(frozen=True, slots=True)
+class FloorState:
+    """An engine's newest floor, None without one, and what changed in the engine since it was measured."""
+
+    floor: NoiseFloor | None = None
+    changed: tuple[Difference, ...] = ()
+
+    @property
+    def fresh(self) -> NoiseFloor | None:
+        """The floor, if it still holds."""
+        return None if self.changed else self.floor
+
+
+class _Sides(NamedTuple):
+    reference: FloorState
+    other: FloorState
+
+
+class NoiseLimits:
+    """Limits for comparisons, by the noise floors kept where ``scoring`` keeps its recordings."""
+
+    def __init__(self, scoring: Scoring) -> None:
+        """Touches nothing yet."""
+        self._scoring = scoring
+        self._states: dict[str, FloorState] = {}  # by engine label
+
+    def state(self, subject: Subject) -> FloorState:
+        """The floor of the subject's engine, and whether it still holds.
+
+        Raises EngineError when the engine is not there, RecordingError when the floor cannot be read.
+        """
+        label = subject.engine_label
+        if label not in self._states:
+            floor = load_floor(self._scoring.store.root, subject.profile.name, subject.engine.name)
+            today = () if floor is None else changed(floor, self._scoring.fingerprint(subject))
+            self._states[label] = FloorState(floor, today)
+        return self._states[label]
+
+    def tolerances(
+        self, subject: Subject, agreement: Agreement, *, dtypes: Sequence[str], cases: int
+    ) -> Tolerances:
+        """The limits for ``agreement``, that of ``subject`` with its reference.
+
+        ``dtypes`` are those of `harness.tolerances.DEFAULTS` that the two computed in, ``cases`` the number
+        of cases of the profile. Tolerances that the profile or the case names win. Raises as `state` does,
+        and RecordingError where the profile asks for a noise floor and there is none.
+        """
+        overrides = [subject.profile.tolerances, subject.case.tolerances]
+        wanted = subject.profile.tolerance
+        table = resolve(*dtypes, overrides=overrides)
+        source = f"table for {' and '.join(dict.fromkeys(dtypes))}"
+        if wanted == _TABLE:
+            return replace(table, source=source)
+        sides = _Sides(self.state(subject.reference()), self.state(subject))
+        if sides.reference.fresh is None and sides.other.fresh is None:
+            if stale := _stale(subject, sides):
+                return replace(table, source=f"{source}; {stale}")
+            self._refuse_where_wanted(subject, "no noise floor of its engines was measured")
+            return replace(table, source=source)
+        return self._by_noise(subject, agreement, sides, dtypes, cases, source)
+
+    def _by_noise(
+        self,
+        subject: Subject,
+        agreement: Agreement,
+        sides: _Sides,
+        dtypes: Sequence[str],
+        cases: int,
+        source: str,
+    ) -> Tolerances:
+        from harness.verdicts.noise_limits import noise_limits
+        from harness.verdicts.noise_model import Noise
+
+        overrides = [subject.profile.tolerances, subject.case.tolerances]
+        a, b = sides.reference.fresh, sides.other.fresh
+        computed = tuple(self._dtype(one) for one in (subject.reference(), subject))
+        noise = Noise(a, b, dtypes=(computed[0], computed[1]), table=resolve(*dtypes).log_odds)
+        pair = noise.of(subject.case.name, digest(self._scoring.asked(subject)))
+        if not pair.measured:
+            if stale := _stale(subject, sides):
+                source = f"{source}; {stale}"
+            else:
+                self._refuse_where_wanted(subject, "its noise floors do not know this case as it is now")
+                source = f"{source}; not in the noise floor: harness noise {subject.profile.name}"
+            return replace(resolve(*dtypes, overrides=overrides), source=source)
+        floors = [floor for floor in (a or b, b or a) if floor is not None]
+        measured = noise_limits(
+            pair, agreement.a.intervals, case=subject.case.name, cases=cases, floors=floors
+        )
+        told = f"noise floor of {_told(floors)}"
+        if stale := _stale(subject, sides):
+            told = f"{told}; {stale}"
+        return replace(resolve(*dtypes, overrides=overrides, measured=measured), source=told)
+
+    def _dtype(self, subject: Subject) -> str:
+        loaded = self._scoring.recording(subject).fingerprint.get("loaded")
+        return str(loaded["dtype"]) if isinstance(loaded, dict) else subject.engine.settings.dtype
+
+    def _refuse_where_wanted(self, subject: Subject, why: str) -> None:
+        if subject.profile.tolerance != _NOISE:
+            return
+        raise RecordingError(
+            f"{subject.case.location}: {subject.id}: the profile asks for `tolerance: noise`, and {why}\n"
+            f"Measure:\n  harness noise {subject.profile.name}"
+        )
+
+
+def _stale(subject: Subject, sides: _Sides) -> str:
+    """What changed since a floor was measured, and what to type; '' where all that there are still hold."""
+    reference = subject.reference().engine.name
+    for name, state in ((reference, sides.reference), (subject.engine.name, sides.other)):
+        if state.floor is not None and state.changed:
+            more = f" and {len(state.changed) - 1} more" if len(state.changed) > 1 else ""
+            return (
+                f"the noise floor of {name} of {state.floor.made} is stale: {state.changed[0]}{more}; "
+                f"measure again: harness noise {subject.profile.name}"
+            )
+    return ""
+
+
+def _told(floors: Sequence[NoiseFloor]) -> str:
+    """Such as '2026-11-25, 9 and 12 runs'."""
+    unlike = {(floor.engine, floor.made): floor for floor in floors}.values()
+    days = " and ".join(dict.fromkeys(floor.made for floor in unlike))
+    runs = " and ".join(str(len({r for case in floor.cases.values() for r in case.runs})) for floor in unlike)
+    return f"{days}, {runs} runs"

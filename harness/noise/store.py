@@ -1,0 +1,209 @@
+"""The store of noise floors: one journal per engine of a profile, ``noise/PROFILE-ENGINE.jsonl``.
+
+It holds what every jittered run answered (``ID:VARIANT:ASKED``), which variants or questions failed
+(``failed:ID:VARIANT:ASKED``), and finished floors (``floor:ENGINE``, and ``last`` for the name of the
+newest). ID is a hash of all that the runs depend on, so what an interrupted measurement left is found by the
+next, and nothing else is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.engines.contract import Json
+from harness.errors import RecordingError
+from harness.fingerprint import Difference, describe_differences, engine_id
+from harness.journal import Journal
+from harness.verdicts.noise_floor import CaseNoise, NoiseFloor
+
+__all__ = ["NoiseStore", "Sample", "changed", "load_floor"]
+
+_VERSION = 1
+_LAST = "last"
+_LOADED = "loaded"  # what an engine says once it is loaded is no part of what a floor is known by
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """What one path said of one case in one run: centred ``log_odds`` [L], NaN for letters not seen.
+
+    ``full`` are the KL and JS over the whole vocabulary from the reference's row, empty without rows.
+    ``whole`` is whether the path saw the whole row.
+    """
+
+    path: str
+    log_odds: tuple[float, ...]
+    full: Mapping[str, float]
+    whole: bool
+
+
+class NoiseStore:
+    """The journal of one engine. Methods raise `RecordingError` as `Journal` does."""
+
+    def __init__(self, root: Path, profile: str, engine: str) -> None:
+        """``root`` is the folder of recordings. Touches nothing yet."""
+        path = root / "noise" / f"{profile}-{engine}.jsonl"
+        self._journal = Journal(path, format_name="vlm-harness noise", version=_VERSION)
+        self._names = (profile, engine)
+
+    def samples(self, measurement: str, variant: str, asked: str) -> tuple[Sample, ...] | None:
+        """What a run answered for one question; None where it was not made, () where there was no answer."""
+        entry = self._journal.get(f"{measurement}:{variant}:{asked}")
+        if entry is None:
+            return None
+        return tuple(
+            Sample(
+                path=one["path"],
+                log_odds=_floats(one["log_odds"]),
+                full=_named(one["full"]),
+                whole=one["whole"],
+            )
+            for one in entry["samples"]
+        )
+
+    def put_samples(self, measurement: str, variant: str, asked: str, samples: Sequence[Sample]) -> None:
+        """Keep what a run answered."""
+        kept: list[Json] = [
+            {
+                "path": one.path,
+                "log_odds": _plain(one.log_odds),
+                "full": _texts(one.full),
+                "whole": one.whole,
+            }
+            for one in samples
+        ]
+        self._journal.append(f"{measurement}:{variant}:{asked}", {"samples": kept})
+
+    def failure(self, measurement: str, variant: str) -> str | None:
+        """Why a variant failed as a whole, None where it did not."""
+        entry = self._journal.get(f"failed:{measurement}:{variant}")
+        return None if entry is None else str(entry["why"])
+
+    def put_failure(self, measurement: str, variant: str, why: str) -> None:
+        """Remember that a variant failed, so that it is tried again only when that is asked for."""
+        self._journal.append(f"failed:{measurement}:{variant}", {"why": why})
+
+    def loaded(self, measurement: str, variant: str) -> dict[str, Json]:
+        """What the engine said of itself in a run; empty where it was not loaded."""
+        entry = self._journal.get(f"loaded:{measurement}:{variant}")
+        return {} if entry is None else dict(entry["loaded"])
+
+    def put_loaded(self, measurement: str, variant: str, loaded: Mapping[str, Json]) -> None:
+        """Keep what the engine said of itself."""
+        self._journal.append(f"loaded:{measurement}:{variant}", {"loaded": dict(loaded)})
+
+    def round(self, measurement: str) -> int:
+        """How often the same was measured anew; see `begin_again`."""
+        entry = self._journal.get(f"round:{measurement}")
+        return 0 if entry is None else int(entry["round"])
+
+    def begin_again(self, measurement: str) -> None:
+        """Have nothing count that was measured before."""
+        self._journal.append(f"round:{measurement}", {"round": self.round(measurement) + 1})
+
+    def floor(self, fingerprint: Mapping[str, Json] | None = None) -> NoiseFloor | None:
+        """The newest floor, or that of the engine with this ``fingerprint``; None where there is none."""
+        if fingerprint is None:
+            last = self._journal.get(_LAST)
+            name = None if last is None else str(last["floor"])
+        else:
+            name = engine_id(_before_loading(fingerprint))
+        entry = None if name is None else self._journal.get(f"floor:{name}")
+        return None if entry is None else _floor_from_json(entry, self._names)
+
+    def put_floor(self, floor: NoiseFloor) -> None:
+        """Keep a finished floor; it becomes the newest."""
+        name = engine_id(floor.fingerprint)
+        cases: dict[str, Json] = {
+            case: {
+                "asked": noise.asked,
+                "reference": _plain(noise.reference),
+                "runs": {run: _plain(values) for run, values in noise.runs.items()},
+            }
+            for case, noise in floor.cases.items()
+        }
+        full: dict[str, Json] = {case: _texts(values) for case, values in floor.full.items()}
+        self._journal.append(
+            f"floor:{name}",
+            {
+                "dtype": floor.dtype,
+                "device": floor.device,
+                "made": floor.made,
+                "fingerprint": dict(floor.fingerprint),
+                "cases": cases,
+                "full": full,
+            },
+        )
+        self._journal.append(_LAST, {"floor": name})
+
+
+def load_floor(
+    root: Path, profile: str, engine: str, *, fingerprint: Mapping[str, Json] | None = None
+) -> NoiseFloor | None:
+    """The newest noise floor of an engine under the folder of recordings ``root``, None where there is none.
+
+    With ``fingerprint`` that of exactly this engine, should it have been measured at any time; what an engine
+    says once it is loaded (``loaded``) does not matter. Whether the newest one still holds, `changed` says.
+    Raises RecordingError when the journal cannot be read.
+    """
+    return NoiseStore(root, profile, engine).floor(fingerprint)
+
+
+def changed(floor: NoiseFloor, fingerprint: Mapping[str, Json]) -> tuple[Difference, ...]:
+    """What changed in the engine since ``floor`` was measured: nothing where it is fresh.
+
+    ``fingerprint`` is today's, as `harness.scoring.Scoring.fingerprint` or a recording has it.
+    """
+    return describe_differences(_before_loading(floor.fingerprint), _before_loading(fingerprint))
+
+
+def _before_loading(fingerprint: Mapping[str, Json]) -> dict[str, Json]:
+    return {name: value for name, value in fingerprint.items() if name != _LOADED}
+
+
+def _floor_from_json(entry: Mapping[str, Any], names: tuple[str, str]) -> NoiseFloor:
+    try:
+        return NoiseFloor(
+            profile=names[0],
+            engine=names[1],
+            dtype=str(entry["dtype"]),
+            device=str(entry["device"]),
+            made=str(entry["made"]),
+            fingerprint=entry["fingerprint"],
+            cases={
+                case: CaseNoise(
+                    asked=noise["asked"],
+                    reference=_floats(noise["reference"]),
+                    runs={run: _floats(values) for run, values in noise["runs"].items()},
+                )
+                for case, noise in entry["cases"].items()
+            },
+            full={case: _named(values) for case, values in entry["full"].items()},
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RecordingError(
+            f"the noise floor of {'-'.join(names)} is damaged: {type(error).__name__}: {error}\n"
+            f"Measure it again:\n  harness noise {names[0]} --engine {names[1]} --again"
+        ) from error
+
+
+def _plain(values: Sequence[float]) -> list[Json]:
+    """JSON has no NaN."""
+    return [value if math.isfinite(value) else None for value in values]
+
+
+def _floats(values: Sequence[float | None]) -> tuple[float, ...]:
+    return tuple(math.nan if value is None else float(value) for value in values)
+
+
+def _texts(values: Mapping[str, float]) -> dict[str, Json]:
+    # A divergence may be infinite; float() reads that back.
+    return {name: str(float(value)) for name, value in values.items()}
+
+
+def _named(values: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items()}
