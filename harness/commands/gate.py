@@ -126,7 +126,7 @@ def _compare(options: argparse.Namespace) -> Comparison:
         terms = Terms(
             margin=options.margin,
             allow=tuple(dict.fromkeys(options.allow)),
-            floor=floors(found.scoring.store.root),
+            floor=floors(found.scoring.store.root, loaded.profiles),
             again=_again(options),
         )
         suites = chosen_suites(loaded, options.case)

@@ -125,7 +125,7 @@ def _compare(
         replace(suite, cases=tuple(case for case in suite.cases if case.name in same))
         for suite in kept.suites
     ]
-    terms = Terms(allow=(WEIGHTS,), floor=floors(kept.scoring.store.root))
+    terms = Terms(allow=(WEIGHTS,), floor=floors(kept.scoring.store.root, profiles))
     return compare_sides(before, side, [s for s in wanted if s.cases], profiles, kept.scoring, terms)
 
 

@@ -13,6 +13,7 @@ from harness.gate.comparison import Comparison, Terms, compare_sides
 from harness.gate.side import GateSide, Kept, load_side
 from harness.gate.sides import SideName
 from harness.noise.store import load_floor
+from harness.profiles import Profile
 from harness.scoring import Scoring, paths_with_rows
 from harness.stored_runs import store_run
 from harness.verdicts.noise_floor import NoiseFloor
@@ -74,12 +75,25 @@ def known_cases(name: SideName, kept: Kept) -> set[str]:
     return {case for run in runs for case in (*run.keys, *run.errors)}
 
 
-def floors(root: Path) -> Callable[[GateSide], NoiseFloor | None]:
+def floors(root: Path, profiles: Sequence[Profile]) -> Callable[[GateSide], NoiseFloor | None]:
     """What gives a side's noise floor, of those kept in the folder of recordings ``root``.
 
     A floor counts only for the engine that it was measured on, so an older run has that of its day, if any.
+    A side without one has the newest of its profile's reference, if that is of the same model and dtype: the
+    native engine's noise is what any engine's is held against.
     """
-    return lambda side: load_floor(root, side.profile, side.engine, fingerprint=side.fingerprint)
+    references = {profile.name: profile.reference for profile in profiles}
+
+    def floor(side: GateSide) -> NoiseFloor | None:
+        own = load_floor(root, side.profile, side.engine, fingerprint=side.fingerprint)
+        if own is not None or side.profile not in references:
+            return own
+        native = load_floor(root, side.profile, references[side.profile])
+        if native is None or native.fingerprint.get("model") != side.fingerprint.get("model"):
+            return None
+        return native if native.dtype == "+".join(side.dtypes) else None
+
+    return floor
 
 
 def quiet_rows(comparison: Comparison, suite: str) -> dict[str, list[str]]:

@@ -132,8 +132,8 @@ class GateRun:
     def _compare(self) -> Comparison:
         kept = self._kept()
         baseline, candidate = (load_side(side, kept) for side in self.sides)
-        terms = Terms(floor=floors(kept.scoring.store.root), again=self._again())
         profiles = self._run.loaded.profiles
+        terms = Terms(floor=floors(kept.scoring.store.root, profiles), again=self._again())
         return compare_sides(baseline, candidate, kept.suites, profiles, kept.scoring, terms)
 
     def _again(self) -> list[str]:

@@ -1,0 +1,77 @@
+"""Which noise floor a side of a gate has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cases import Location
+from harness.gate.gating import floors
+from harness.gate.side import GateSide
+from harness.noise.store import NoiseStore
+from harness.profiles import Profile
+from harness.verdicts.noise_floor import NoiseFloor
+
+ENGINE: dict[str, Any] = {"settings": {"kind": "torch"}, "model": {"hash": "m"}, "installed": {"torch": "2.12"}}
+PROFILE = Profile(name="p", reference="torch", engines=(), suites=(), location=Location(Path("p.yaml"), 1, 1))
+
+
+def _floor(engine: str, fingerprint: dict[str, Any], *, dtype: str = "bfloat16") -> NoiseFloor:
+    return NoiseFloor(
+        profile="p",
+        engine=engine,
+        dtype=dtype,
+        device="a test",
+        made="2026-11-25",
+        fingerprint=fingerprint,
+        cases={},
+        full={},
+    )
+
+
+@pytest.fixture
+def side() -> GateSide:
+    return GateSide(
+        label="p/lmdeploy",
+        profile="p",
+        engine="lmdeploy",
+        live=True,
+        made="2026-11-25",
+        model="m",
+        fingerprint={**ENGINE, "settings": {"kind": "lmdeploy"}, "loaded": {"dtype": "bfloat16"}},
+        recordings={},
+        errors={},
+        asked={},
+    )
+
+
+def test_a_side_has_the_floor_of_its_own_engine(tmp_path: Path, side: GateSide) -> None:
+    NoiseStore(tmp_path, "p", "torch").put_floor(_floor("torch", ENGINE))
+    own = {name: value for name, value in side.fingerprint.items() if name != "loaded"}
+    NoiseStore(tmp_path, "p", "lmdeploy").put_floor(_floor("lmdeploy", own))
+    found = floors(tmp_path, [PROFILE])(side)
+    assert found is not None
+    assert found.engine == "lmdeploy"
+
+
+def test_another_version_has_the_native_engines(tmp_path: Path, side: GateSide) -> None:
+    NoiseStore(tmp_path, "p", "torch").put_floor(_floor("torch", ENGINE))
+    NoiseStore(tmp_path, "p", "lmdeploy").put_floor(_floor("lmdeploy", {**ENGINE, "installed": {}}))
+    found = floors(tmp_path, [PROFILE])(side)
+    assert found is not None
+    assert found.engine == "torch"
+
+
+@pytest.mark.parametrize("differs", ["dtype", "model", "profile"])
+def test_the_native_floor_is_for_the_same_model_and_dtype_only(
+    tmp_path: Path, side: GateSide, differs: str
+) -> None:
+    fingerprint = {**ENGINE, "model": {"hash": "other"}} if differs == "model" else ENGINE
+    dtype = "float32" if differs == "dtype" else "bfloat16"
+    NoiseStore(tmp_path, "p", "torch").put_floor(_floor("torch", fingerprint, dtype=dtype))
+    profiles = [] if differs == "profile" else [PROFILE]
+    assert floors(tmp_path, profiles)(side) is None
+    assert floors(tmp_path, [PROFILE])(replace(side, profile="gone")) is None
