@@ -16,13 +16,13 @@ from pydantic import JsonValue
 
 from harness.cases import Case
 from harness.checks.agreement import Agreement, Side
+from harness.checks.log_odds import LogOdds
 from harness.errors import EngineError
 from harness.fingerprint import Difference, digest, image_fingerprint
 from harness.reports.report_input import HistoryPoint, ReportInput, ReportSide
 from harness.reports.summary import CheckSummary
 from harness.schemas import report as entries
 from harness.tolerances import Tolerances
-from harness.verdicts.log_odds import LogOdds
 from harness.verdicts.rules import TESTS
 from harness.verdicts.verdict import CaseVerdict, Change, Estimate, Evidence, SuiteVerdict
 

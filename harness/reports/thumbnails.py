@@ -41,7 +41,7 @@ def make_thumbnail(path: Path, *, most: int = LARGEST) -> Thumbnail:
         small = picture.copy()
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
         out = io.BytesIO()
-        small.save(out, "WEBP", quality=quality, method=3)
+        small.save(out, "WEBP", quality=quality, method=1)
         if out.tell() <= most:
             return Thumbnail("data:image/webp;base64," + base64.b64encode(out.getvalue()).decode("ascii"))
     return Thumbnail("", "image left out to keep this page small")

@@ -7,20 +7,20 @@ function detail(entry, page) {
     el("div", { class: "asked" },
       thumbnail(entry.image, page.pictures, page.report.images, "large"),
       el("div", {},
-        entry.system && [el("h4", {}, "System message"), el("p", { class: "prompt" }, entry.system)],
-        el("h4", {}, "Prompt"),
+        entry.system && [el("h3", {}, "System message"), el("p", { class: "prompt" }, entry.system)],
+        el("h3", {}, "Prompt"),
         el("p", { class: "prompt" }, entry.prompt === null ? "not known: the case is in no suite any more" : entry.prompt),
         el("p", { class: "small" }, el("span", { class: "mono" }, entry.place)))),
     el("p", { class: "reason" }, badge(entry.verdict), " ", entry.reason),
     entry.errors.length > 0 && el("ul", { class: "errors" }, entry.errors.map((text) => el("li", {}, text))),
-    entry.question.length > 0 && [el("h4", {}, "What differs between the questions"),
-      el("ul", {}, entry.question.map((text) => el("li", {}, text)))],
+    entry.question.length > 0 && el("div", {}, el("h3", {}, "About the two questions"),
+      el("ul", {}, entry.question.map((text) => el("li", {}, text)))),
     el("div", { class: "numbers" },
-      el("div", {}, el("h4", {}, "Probabilities"), distributions(entry)),
-      el("div", {}, el("h4", {}, "Metrics and limits"), metrics(entry))),
+      el("div", {}, el("h3", {}, "Probabilities"), distributions(entry)),
+      el("div", {}, el("h3", {}, "Metrics and limits"), metrics(entry))),
     el("div", { class: "numbers" },
-      el("div", {}, el("h4", {}, "What was written"), written(entry, page)),
-      entry.history.length > 0 && el("div", {}, el("h4", {}, `Earlier runs: probability of ${entry.expect}`), earlier(entry))),
+      el("div", {}, el("h3", {}, "What was written"), written(entry, page)),
+      entry.history.length > 0 && el("div", {}, el("h3", {}, `Earlier runs: probability of ${entry.expect}`), earlier(entry))),
     entry.checks.length > 0 && el("p", { class: "small" }, "Checks: ",
       entry.checks.map((one, place) => `${place ? "; " : ""}${one.check} (${one.engine}) ${PASSES[one.status]}`)),
     entry.command && command(entry.command));
@@ -45,7 +45,7 @@ function distributions(entry) {
   return [el("table", { class: "distribution" },
     el("caption", { class: "unseen" }, `Probabilities of the letters in ${entry.case}`),
     el("thead", { class: "unseen" }, el("tr", {}, ["letter", "bars", "probability"].map((title) => el("th", { scope: "col" }, title)))),
-    el("tbody", {}, letters, row("else", sides.map(([, answer]) => rest(answer)), false))),
+    el("tbody", {}, letters, row("other tokens", sides.map(([, answer]) => rest(answer)), false))),
   el("p", { class: "legend" },
     el("span", {}, el("span", { class: "key baseline", "aria-hidden": "true" }), "baseline, above"),
     el("span", {}, el("span", { class: "key candidate", "aria-hidden": "true" }), "candidate, below"),
@@ -130,6 +130,6 @@ function command(text) {
       said.textContent = "selected: press Ctrl or Cmd and C";
     }
   };
-  return el("div", { class: "command" }, el("h4", {}, "To reproduce"),
-    el("div", { class: "copy" }, el("pre", { tabindex: "0" }, code), el("button", { type: "button", onclick: copy }, "Copy"), said));
+  return el("div", { class: "command" }, el("h3", {}, "To reproduce"),
+    el("div", { class: "copy" }, el("pre", {}, code), el("button", { type: "button", onclick: copy }, "Copy"), said));
 }

@@ -19,6 +19,10 @@ function fill(element, attributes, children) {
 
 const el = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
 const svg = (tag, attributes = {}, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
+const put = (element, ...children) => {
+  element.replaceChildren();
+  return fill(element, {}, children);
+};
 const byId = (id) => document.getElementById(id);
 const isNumber = (value) => typeof value === "number";
 

@@ -11,17 +11,17 @@ function drawVerdict(section, comparison, page) {
   const told = comparison.suites.filter((suite) => suite.verdict === comparison.verdict).slice(0, 3);
   const counts = VERDICTS.map((verdict) => [verdict, comparison.cases.filter((entry) => entry.verdict === verdict).length]);
   const text = comparison.sentence.startsWith(`${comparison.verdict}: `) ? comparison.sentence.slice(comparison.verdict.length + 2) : comparison.sentence;
-  section.replaceChildren(
+  put(section, 
     el("h1", { id: "verdict-title", class: `verdict ${comparison.verdict}` }, icon(comparison.verdict, 34), el("span", {}, comparison.verdict)),
-    el("p", { class: "sentence" }, text.charAt(0).toUpperCase() + text.slice(1), /[.!?]$/.test(text) ? "" : "."),
+    el("p", { class: "sentence" }, text, /[.!?]$/.test(text) ? "" : "."),
     el("p", { class: "status" }, `${ends} (exit status ${status}).`),
     el("div", { class: "counts", role: "group", "aria-label": "Number of cases by verdict" },
       counts.filter(([, number]) => number > 0).map(([verdict, number]) =>
         el("button", { type: "button", class: `count ${verdict}`, onclick: () => { page.table.show(verdict); byId("cases").scrollIntoView(); byId("filter-verdict").focus({ preventScroll: true }); } },
           icon(verdict), el("strong", {}, number.toLocaleString("en")), ` ${verdict.toLowerCase()}`))),
     told.length > 0 && el("div", { class: "reasons" }, el("h2", {}, "Why"),
-      told.map((suite) => [told.length > 1 && el("h3", {}, suite.suite),
-        el("ul", {}, suite.reasons.map((reason) => el("li", {}, reason)))])) || "",
+      el("div", { class: "columns" }, told.map((suite) => el("div", {}, told.length > 1 && el("h3", {}, suite.suite),
+        el("ul", {}, suite.reasons.map((reason) => el("li", {}, reason))))))),
     el("div", { class: "sides" }, [["Baseline", comparison.baseline], ["Candidate", comparison.candidate]].map(([title, side]) =>
       el("div", { class: "side" }, el("h3", {}, title), el("p", { class: "label" }, side.label), el("p", { class: "small" }, side.device),
         el("p", { class: "small" }, [side.model, side.dtype, side.made ? `of ${side.made.slice(0, 10)}` : "made in this run"].filter(Boolean).join(" · "))))),
@@ -37,7 +37,7 @@ function drawChanged(section, comparison) {
     el("td", { class: "small" }, KINDS[one.kind]), el("th", { scope: "row", class: "mono" }, one.path.replace(/^(installed|environment)\.packages\./, "")),
     el("td", { class: "mono" }, el("span", { class: "stacked" }, "before "), shown(one.before)),
     el("td", { class: "mono" }, el("span", { class: "stacked" }, "after "), shown(one.after))));
-  section.replaceChildren(heading("changed", "What changed"),
+  put(section, heading("changed", "What changed"),
     comparison.changed.length
       ? some(comparison.changed, 10, (items) => table("What differs between the two sides' fingerprints", ["about", "what", "baseline", "candidate"], rows(items), { hidden: true, kind: "changes" }), "difference")
       : el("p", {}, "Nothing differs between the two sides' fingerprints."));
@@ -49,13 +49,13 @@ const interval = (estimate, show = figure) => (estimate === null ? UNKNOWN
 function drawSuites(section, comparison) {
   const rows = comparison.suites.map((suite) => el("tr", {},
     el("th", { scope: "row" }, suite.suite),
-    el("td", {}, badge(suite.verdict), !suite.within_budget && el("span", { class: "small" }, " beyond budget")),
+    el("td", {}, badge(suite.verdict), !suite.within_budget && el("span", { class: "small block" }, "beyond budget")),
     el("td", { class: "number" }, suite.cases, suite.clusters !== suite.cases && el("span", { class: "interval" }, ` ${count(suite.clusters, "group")}`)),
     el("td", { class: "number" }, interval(suite.spread)), el("td", { class: "number" }, interval(suite.shift, signed)),
     el("td", { class: "number" }, suite.accuracy === null ? UNKNOWN : `${percent(suite.accuracy[0])} → ${percent(suite.accuracy[1])}`),
     el("td", { class: "number" }, suite.flips, el("span", { class: "interval" }, ` ${figure(suite.expected_flips, 2)} expected`)),
     el("td", {}, suite.evidence.filter((one) => one.found).map((one) => one.name).join(", ") || "nothing")));
-  section.replaceChildren(heading("suites", "Suites"),
+  put(section, heading("suites", "Suites"),
     table("The suites: the ends of intervals hold with 95% confidence each", ["suite", "verdict", "#cases", "#spread, × noise", "#shift, log-odds", "#accuracy", "#flips", "found"], rows),
     comparison.suites.map((suite) => el("details", { class: "evidence" },
       el("summary", {}, icon(suite.verdict), ` Evidence: ${suite.suite}`),
@@ -75,14 +75,14 @@ function drawCharts(section, comparison, page) {
   const every = el("input", { type: "checkbox", id: "all-letters", onchange: () => scatter() });
   const seen = VERDICTS.filter((verdict) => verdict !== "ERROR" && comparison.cases.some((entry) => entry.verdict === verdict));
   const band = limit === null ? "" : `The band is ±${figure(limit)}, the median over the cases of what noise allows.`;
-  section.replaceChildren(heading("charts", "How far the answers moved"),
+  put(section, heading("charts", "How far the answers moved"),
     el("div", { class: "pair" },
       el("figure", {}, el("figcaption", {}, el("h3", {}, "Log-odds, candidate against baseline"),
         el("p", { class: "small" }, `On the diagonal nothing moved. ${band}`)),
       el("label", { class: "tick", for: "all-letters" }, every, "all letters, not only the expected one"), scatterBox,
       legend(seen, [["ring-key", "another top letter"], ["band-key", "noise"]])),
       el("figure", {}, el("figcaption", {}, el("h3", {}, "Change against margin"),
-        el("p", { class: "small" }, "The margin is how far the baseline's top letter is above the next. A top letter flips only on or above the dashed line, where a change is half the margin.")),
+        el("p", { class: "small" }, "The margin is how far the baseline's top letter is above the next. Another letter comes to the top only on or above the dashed line, where the change is half the margin.")),
       gapBox, legend(seen, [["ring-key", "another top letter"], ["band-key", "noise"], ["dash-key", "half the margin"]]))),
     el("p", { class: "small" }, "A point leads to its case; the table below has the same numbers."));
 
@@ -93,7 +93,9 @@ function drawCharts(section, comparison, page) {
       if (!entry.baseline || !entry.candidate) continue;
       entry.letters.forEach((letter, place) => {
         if (!every.checked && letter !== entry.expect) return;
-        const [a, b] = [entry.baseline.log_odds[place], entry.candidate.log_odds[place]];
+        // By the judged difference: a side that saw fewer letters is centred over these.
+        const a = entry.baseline.log_odds[place];
+        const b = isNumber(entry.difference[place]) ? a + entry.difference[place] : null;
         if (isNumber(a) && isNumber(b)) points.push({ x: a, y: b, entry, letter, verdict: entry.verdict, flipped: entry.flip !== null && letter === entry.expect });
       });
     }
@@ -160,7 +162,7 @@ function drawFlips(section, comparison, page) {
   const rows = (items) => items.map((entry) => el("tr", {},
     el("th", { scope: "row" }, caseLink(entry, page)), el("td", {}, answers(entry)), el("td", {}, entry.flip.kind), el("td", { class: "number" }, figure(entry.gap)),
     el("td", { class: "number" }, figure(entry.flip_probability, 2)), el("td", {}, badge(entry.verdict))));
-  section.replaceChildren(heading("flips", "Flips"),
+  put(section, heading("flips", "Flips"),
     el("p", {}, `${count(flips.length, "top letter")} changed; noise alone would change ${figure(expected, 2)}.`,
       flips.length > 0 && " The least probable under noise come first: near-ties may flip, wide margins may not."),
     flips.length ? some(flips, 12, (items) => table("Cases whose top letter changed", ["case", "answer", "what it did", "#margin", "#chance by noise", "verdict"], rows(items), { hidden: true }), "flip") : "");
@@ -188,7 +190,7 @@ function drawCoverage(section, comparison, page) {
   const rows = RANKS.map(([from, to, text]) => el("tr", {}, el("th", { scope: "row" }, text), ranks.map((own, place) => cell(own, from, to, sides[place][0]))));
   const outside = comparison.cases.filter((entry) => sides.some(([name]) => entry[name]?.coverage.within === false))
     .sort((a, b) => Math.max(b.baseline?.coverage.rank ?? 0, b.candidate?.coverage.rank ?? 0) - Math.max(a.baseline?.coverage.rank ?? 0, a.candidate?.coverage.rank ?? 0));
-  section.replaceChildren(heading("coverage", "Top-k coverage"),
+  put(section, heading("coverage", "Top-k coverage"),
     el("p", {}, "Whether the most probable tokens that an engine reports hold every letter: what a reader of that list alone would not see."),
     el("ul", {}, words),
     ranks.some((own) => own.length) ? table("Rank of the lowest letter among all tokens, number of cases", ["rank", "#baseline", "#candidate"], rows, { kind: "ranks" }) : "",
@@ -209,7 +211,7 @@ function drawHistory(section, comparison) {
   }
   const mean = (values) => (values.length ? values.reduce((sum, value) => sum + Number(value), 0) / values.length : null);
   const list = [...runs.values()].sort((a, b) => a.when.localeCompare(b.when));
-  section.replaceChildren(heading("history", "History"));
+  put(section, heading("history", "History"));
   if (!list.length) {
     section.append(el("p", {}, "No earlier run of these cases is stored."));
     return;
@@ -230,7 +232,7 @@ function drawHistory(section, comparison) {
 function drawMade(footer, report, comparison) {
   const sides = [["Baseline", comparison.baseline], ["Candidate", comparison.candidate]];
   const onCpu = sides.filter(([, side]) => /plug-in/i.test(side.device));
-  footer.replaceChildren(
+  put(footer, 
     el("p", {}, `Made ${report.made.replace("T", " at ").slice(0, 19)} by vlm-consistency-harness ${report.harness}, report version ${report.version}.`),
     sides.map(([title, side]) => el("p", {}, `${title}: ${side.label}, ${side.device}.`)),
     onCpu.length ? el("p", {}, `${onCpu.map(([title]) => title).join(" and ")} ran on the CPU device plug-in: what is shown of it is not a GPU's.`) : "",
