@@ -1,4 +1,4 @@
-"""`harness schema`: write the JSON Schemas of suites and profiles."""
+"""`harness schema`: write the JSON Schemas of suites, profiles and reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["register"]
 def register(commands: Subparsers) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
-        "schema", help="write the JSON Schemas of suites and profiles, which editors use for help and checks"
+        "schema", help="write the JSON Schemas of suites and profiles (for editors) and of reports"
     )
     parser.add_argument(
         "folder", nargs="?", type=Path, metavar="DIR", help="default: the folder of the installed package"

@@ -1,4 +1,4 @@
-"""JSON Schemas made from the models of the YAML files; editors use them for help and checks.
+"""JSON Schemas made from the models: of the YAML files, for editors' help and checks, and of the report.
 
 A suite names its schema on its first line::
 
@@ -15,6 +15,7 @@ from pydantic_core import core_schema
 
 from harness.schemas.fields import FileModel
 from harness.schemas.profiles import ProfilesFile
+from harness.schemas.report import ReportFile
 from harness.schemas.suite import SuiteFile
 
 __all__ = ["FOLDER", "SCHEMAS", "out_of_step", "schema_text", "write_schemas"]
@@ -22,6 +23,7 @@ __all__ = ["FOLDER", "SCHEMAS", "out_of_step", "schema_text", "write_schemas"]
 FOLDER = Path(__file__).parent
 SCHEMAS: dict[str, type[FileModel]] = {
     "profiles.schema.json": ProfilesFile,
+    "report.schema.json": ReportFile,
     "suite.schema.json": SuiteFile,
 }
 

@@ -1,0 +1,240 @@
+// The sections of the page beside the table of cases; each draws one comparison.
+
+const ENDS = {
+  PASSED: ["The gate passes", 0], FAILED: ["The gate does not pass: beyond budget", 1],
+  ERROR: ["The gate ends in error: an engine could not answer", 2], INCONCLUSIVE: ["The gate is inconclusive: too little is known", 3],
+};
+const KINDS = { version: "version", package: "package", model: "model", setting: "setting", "as loaded": "as loaded", machine: "machine", other: "other" };
+
+function drawVerdict(section, comparison, page) {
+  const [ends, status] = ENDS[comparison.status];
+  const told = comparison.suites.filter((suite) => suite.verdict === comparison.verdict).slice(0, 3);
+  const counts = VERDICTS.map((verdict) => [verdict, comparison.cases.filter((entry) => entry.verdict === verdict).length]);
+  const text = comparison.sentence.startsWith(`${comparison.verdict}: `) ? comparison.sentence.slice(comparison.verdict.length + 2) : comparison.sentence;
+  put(section, 
+    el("h1", { id: "verdict-title", class: `verdict ${comparison.verdict}` }, icon(comparison.verdict, 34), el("span", {}, comparison.verdict)),
+    el("p", { class: "sentence" }, text, /[.!?]$/.test(text) ? "" : "."),
+    el("p", { class: "status" }, `${ends} (exit status ${status}).`),
+    el("div", { class: "counts", role: "group", "aria-label": "Number of cases by verdict" },
+      counts.filter(([, number]) => number > 0).map(([verdict, number]) =>
+        el("button", { type: "button", class: `count ${verdict}`, onclick: () => { page.table.show(verdict); byId("cases").scrollIntoView(); byId("filter-verdict").focus({ preventScroll: true }); } },
+          icon(verdict), el("strong", {}, number.toLocaleString("en")), ` ${verdict.toLowerCase()}`))),
+    told.length > 0 && el("div", { class: "reasons" }, el("h2", {}, "Why"),
+      el("div", { class: "columns" }, told.map((suite) => el("div", {}, told.length > 1 && el("h3", {}, suite.suite),
+        el("ul", {}, suite.reasons.map((reason) => el("li", {}, reason))))))),
+    el("div", { class: "sides" }, [["Baseline", comparison.baseline], ["Candidate", comparison.candidate]].map(([title, side]) =>
+      el("div", { class: "side" }, el("h3", {}, title), el("p", { class: "label" }, side.label), el("p", { class: "small" }, side.device),
+        el("p", { class: "small" }, [side.model, side.dtype, side.made ? `of ${side.made.slice(0, 10)}` : "made in this run"].filter(Boolean).join(" · "))))),
+    comparison.notes.length > 0 ? el("ul", { class: "notes" }, comparison.notes.map((note) => el("li", {}, note))) : "");
+}
+
+function drawChanged(section, comparison) {
+  const shown = (value) => {
+    const text = typeof value === "string" ? value : JSON.stringify(value);
+    return /^[0-9a-f]{64}$/.test(text) ? `${text.slice(0, 12)}…` : text;
+  };
+  const rows = (differences) => differences.map((one) => el("tr", {},
+    el("td", { class: "small" }, KINDS[one.kind]), el("th", { scope: "row", class: "mono" }, one.path.replace(/^(installed|environment)\.packages\./, "")),
+    el("td", { class: "mono" }, el("span", { class: "stacked" }, "before "), shown(one.before)),
+    el("td", { class: "mono" }, el("span", { class: "stacked" }, "after "), shown(one.after))));
+  put(section, heading("changed", "What changed"),
+    comparison.changed.length
+      ? some(comparison.changed, 10, (items) => table("What differs between the two sides' fingerprints", ["about", "what", "baseline", "candidate"], rows(items), { hidden: true, kind: "changes" }), "difference")
+      : el("p", {}, "Nothing differs between the two sides' fingerprints."));
+}
+
+const interval = (estimate, show = figure) => (estimate === null ? UNKNOWN
+  : [show(estimate.value), el("span", { class: "interval" }, ` ${show(estimate.low)} to ${show(estimate.high)}`)]);
+
+function drawSuites(section, comparison) {
+  const rows = comparison.suites.map((suite) => el("tr", {},
+    el("th", { scope: "row" }, suite.suite),
+    el("td", {}, badge(suite.verdict), !suite.within_budget && el("span", { class: "small block" }, "beyond budget")),
+    el("td", { class: "number" }, suite.cases, suite.clusters !== suite.cases && el("span", { class: "interval" }, ` ${count(suite.clusters, "group")}`)),
+    el("td", { class: "number" }, interval(suite.spread)), el("td", { class: "number" }, interval(suite.shift, signed)),
+    el("td", { class: "number" }, suite.accuracy === null ? UNKNOWN : `${percent(suite.accuracy[0])} → ${percent(suite.accuracy[1])}`),
+    el("td", { class: "number" }, suite.flips, el("span", { class: "interval" }, ` ${figure(suite.expected_flips, 2)} expected`)),
+    el("td", {}, suite.evidence.filter((one) => one.found).map((one) => one.name).join(", ") || "nothing")));
+  put(section, heading("suites", "Suites"),
+    table("The suites: the ends of intervals hold with 95% confidence each", ["suite", "verdict", "#cases", "#spread, × noise", "#shift, log-odds", "#accuracy", "#flips", "found"], rows),
+    comparison.suites.map((suite) => el("details", { class: "evidence" },
+      el("summary", {}, icon(suite.verdict), ` Evidence: ${suite.suite}`),
+      el("p", {}, suite.sentence),
+      el("ul", {}, suite.reasons.map((reason) => el("li", {}, reason))),
+      table(`Tests on ${suite.suite}; an effect is found where the adjusted p is at most ${figure(suite.evidence[0]?.alpha ?? null)}`, ["test", "#p", "#adjusted", "found", "what was seen"],
+        suite.evidence.map((one) => el("tr", {}, el("th", { scope: "row" }, one.name, el("span", { class: "small block" }, one.rule)),
+          el("td", { class: "number" }, figure(one.p, 2)), el("td", { class: "number" }, figure(one.adjusted, 2)),
+          el("td", {}, one.found ? el("strong", {}, "found") : "no"), el("td", {}, one.text)))))),
+    el("p", { class: "small" }, `Noise: ${comparison.noise}. Margin for SAME: ${[...new Set(comparison.suites.map((suite) => figure(suite.margin)))].join(", ")} in log-odds.`));
+}
+
+function drawCharts(section, comparison, page) {
+  const limit = median(comparison.cases.map((entry) => entry.limit));
+  const scatterBox = el("div", { class: "chart-box", id: "scatter" });
+  const gapBox = el("div", { class: "chart-box", id: "gaps" });
+  const every = el("input", { type: "checkbox", id: "all-letters", onchange: () => scatter() });
+  const seen = VERDICTS.filter((verdict) => verdict !== "ERROR" && comparison.cases.some((entry) => entry.verdict === verdict));
+  const band = limit === null ? "" : `The band is ±${figure(limit)}, the median over the cases of what noise allows.`;
+  put(section, heading("charts", "How far the answers moved"),
+    el("div", { class: "pair" },
+      el("figure", {}, el("figcaption", {}, el("h3", {}, "Log-odds, candidate against baseline"),
+        el("p", { class: "small" }, `On the diagonal nothing moved. ${band}`)),
+      el("label", { class: "tick", for: "all-letters" }, every, "all letters, not only the expected one"), scatterBox,
+      legend(seen, [["ring-key", "another top letter"], ["band-key", "noise"]])),
+      el("figure", {}, el("figcaption", {}, el("h3", {}, "Change against margin"),
+        el("p", { class: "small" }, "The margin is how far the baseline's top letter is above the next. Another letter comes to the top only on or above the dashed line, where the change is half the margin.")),
+      gapBox, legend(seen, [["ring-key", "another top letter"], ["band-key", "noise"], ["dash-key", "half the margin"]]))),
+    el("p", { class: "small" }, "A point leads to its case; the table below has the same numbers."));
+
+  const pick = (entry) => page.table.goTo(entry);
+  function scatter() {
+    const points = [];
+    for (const entry of comparison.cases) {
+      if (!entry.baseline || !entry.candidate) continue;
+      entry.letters.forEach((letter, place) => {
+        if (!every.checked && letter !== entry.expect) return;
+        // By the judged difference: a side that saw fewer letters is centred over these.
+        const a = entry.baseline.log_odds[place];
+        const b = isNumber(entry.difference[place]) ? a + entry.difference[place] : null;
+        if (isNumber(a) && isNumber(b)) points.push({ x: a, y: b, entry, letter, verdict: entry.verdict, flipped: entry.flip !== null && letter === entry.expect });
+      });
+    }
+    if (!points.length) {
+      scatterBox.replaceChildren(el("p", { class: "small" }, "No case has log-odds on both sides."));
+      return;
+    }
+    const values = points.flatMap((point) => [point.x, point.y]);
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    chart({
+      box: scatterBox, points, pick, xScale: linear(low, high), yScale: linear(low, high),
+      xTitle: "log-odds, baseline", yTitle: "log-odds, candidate",
+      label: `Scatter of the log-odds of ${every.checked ? "all letters" : "the expected letter"}: ${count(points.length, "point")}, from ${figure(low)} to ${figure(high)}; ${count(comparison.cases.filter((entry) => entry.flip !== null).length, "case")} with another top letter.`,
+      under: (inside, x, y) => {
+        const [from, to] = [low - (high - low) - 1, high + (high - low) + 1];
+        if (limit !== null) {
+          const corner = (at, off) => `${x(at)},${y(at + off)}`;
+          inside.append(svg("polygon", { class: "band", points: [corner(from, limit), corner(to, limit), corner(to, -limit), corner(from, -limit)].join(" ") }));
+        }
+        inside.append(svg("line", { class: "diagonal", x1: x(from), y1: y(from), x2: x(to), y2: y(to) }));
+      },
+      tell: (point) => `${point.entry.case}, ${point.letter}: ${figure(point.x)} → ${figure(point.y)}, ${point.verdict.toLowerCase()}${point.flipped ? ", another top letter" : ""}`,
+    });
+  }
+  function gaps() {
+    const points = comparison.cases.filter((entry) => entry.gap !== null && entry.largest !== null)
+      .map((entry) => ({ x: entry.gap, y: entry.largest, entry, verdict: entry.verdict, flipped: entry.flip !== null }));
+    if (!points.length) {
+      gapBox.replaceChildren(el("p", { class: "small" }, "No case has a margin and a change."));
+      return;
+    }
+    const range = (values) => {
+      const known = values.filter((value) => value > 0);
+      const top = Math.max(...known, 1e-6);
+      return logarithmic(Math.max(Math.min(...known, top), top * 1e-6), top);
+    };
+    const [xScale, yScale] = [range(points.map((point) => point.x)), range([...points.map((point) => point.y), limit ?? 0])];
+    chart({
+      box: gapBox, points, pick, xScale, yScale, xTitle: "margin of the baseline's top letter, log-odds", yTitle: "largest change, log-odds",
+      label: `Largest change of each case against its margin: ${count(points.length, "case")}, ${points.filter((point) => limit !== null && point.y > limit).length} above the noise band, ${points.filter((point) => point.flipped).length} flipped.`,
+      under: (inside, x, y) => {
+        if (limit !== null) {
+          const top = Math.max(y(limit), y(yScale.to));
+          inside.append(svg("rect", { class: "band", x: x(xScale.from), y: top, width: x(xScale.to) - x(xScale.from), height: Math.max(0, y(yScale.from) - top) }));
+          inside.append(svg("line", { class: "edge", x1: x(xScale.from), x2: x(xScale.to), y1: top, y2: top }));
+        }
+        // Both scales are logarithmic, so half the margin is a straight line; it may leave the picture below.
+        const start = Math.max(xScale.from, 2 * yScale.from);
+        inside.append(svg("line", { class: "half", x1: x(start), y1: y(start / 2), x2: x(xScale.to), y2: y(xScale.to / 2) }));
+      },
+      tell: (point) => `${point.entry.case}: moved ${figure(point.y)}, margin ${figure(point.x)}, ${point.verdict.toLowerCase()}${point.flipped ? `, ${answers(point.entry)}` : ""}`,
+    });
+  }
+  scatter();
+  gaps();
+}
+
+const caseLink = (entry, page) => el("a", { href: page.address(entry), onclick: (event) => { event.preventDefault(); page.table.goTo(entry); } }, entry.case);
+
+function drawFlips(section, comparison, page) {
+  const flips = comparison.cases.filter((entry) => entry.flip !== null)
+    .sort((a, b) => (a.flip_probability ?? 0) - (b.flip_probability ?? 0) || (b.gap ?? 0) - (a.gap ?? 0));
+  const expected = comparison.suites.reduce((sum, suite) => sum + (suite.expected_flips ?? 0), 0);
+  const rows = (items) => items.map((entry) => el("tr", {},
+    el("th", { scope: "row" }, caseLink(entry, page)), el("td", {}, answers(entry)), el("td", {}, entry.flip.kind), el("td", { class: "number" }, figure(entry.gap)),
+    el("td", { class: "number" }, figure(entry.flip_probability, 2)), el("td", {}, badge(entry.verdict))));
+  put(section, heading("flips", "Flips"),
+    el("p", {}, `${count(flips.length, "top letter")} changed; noise alone would change ${figure(expected, 2)}.`,
+      flips.length > 0 && " The least probable under noise come first: near-ties may flip, wide margins may not."),
+    flips.length ? some(flips, 12, (items) => table("Cases whose top letter changed", ["case", "answer", "what it did", "#margin", "#chance by noise", "verdict"], rows(items), { hidden: true }), "flip") : "");
+}
+
+const RANKS = [[1, 4, "1 to 4"], [5, 5, "5"], [6, 10, "6 to 10"], [11, 20, "11 to 20"], [21, 50, "21 to 50"], [51, 100, "51 to 100"], [101, Infinity, "beyond 100"]];
+
+function drawCoverage(section, comparison, page) {
+  const sides = [["baseline", comparison.baseline], ["candidate", comparison.candidate]];
+  const answered = (name) => comparison.cases.map((entry) => entry[name]).filter((answer) => answer && answer.reached);
+  const words = sides.map(([name, side]) => {
+    const all = answered(name);
+    const known = all.filter((answer) => answer.coverage.within !== null);
+    const sizes = [...new Set(all.map((answer) => answer.coverage.reported).filter(isNumber))];
+    if (!known.length) return el("li", {}, el("strong", {}, side.label), " reports no top tokens that could be held against the letters.");
+    const within = known.filter((answer) => answer.coverage.within).length;
+    return el("li", {}, el("strong", {}, side.label), ` reports the top ${sizes.join(", ")}: every letter is among them in ${within} of ${count(known.length, "case")}.`);
+  });
+  const ranks = sides.map(([name]) => answered(name).map((answer) => answer.coverage.rank).filter(isNumber));
+  const most = Math.max(1, ...ranks.map((own) => own.length));
+  const cell = (own, from, to, name) => {
+    const number = own.filter((rank) => rank >= from && rank <= to).length;
+    return el("td", { class: "number" }, number || UNKNOWN, bar(name, { least: number / most, most: number / most }));
+  };
+  const rows = RANKS.map(([from, to, text]) => el("tr", {}, el("th", { scope: "row" }, text), ranks.map((own, place) => cell(own, from, to, sides[place][0]))));
+  const outside = comparison.cases.filter((entry) => sides.some(([name]) => entry[name]?.coverage.within === false))
+    .sort((a, b) => Math.max(b.baseline?.coverage.rank ?? 0, b.candidate?.coverage.rank ?? 0) - Math.max(a.baseline?.coverage.rank ?? 0, a.candidate?.coverage.rank ?? 0));
+  put(section, heading("coverage", "Top-k coverage"),
+    el("p", {}, "Whether the most probable tokens that an engine reports hold every letter: what a reader of that list alone would not see."),
+    el("ul", {}, words),
+    ranks.some((own) => own.length) ? table("Rank of the lowest letter among all tokens, number of cases", ["rank", "#baseline", "#candidate"], rows, { kind: "ranks" }) : "",
+    outside.length ? el("details", {}, el("summary", {}, `${count(outside.length, "case")} with a letter outside`),
+      some(outside, 20, (items) => table("Cases with a letter outside the reported top", ["case", "baseline", "candidate"], items.map((entry) => el("tr", {},
+        el("th", { scope: "row" }, caseLink(entry, page)), sides.map(([name]) => el("td", {}, entry[name] ? covered(entry[name]) : UNKNOWN)))), { hidden: true }), "case")) : "");
+}
+
+function drawHistory(section, comparison) {
+  const runs = new Map();
+  for (const entry of comparison.cases) {
+    for (const one of entry.history) {
+      const key = `${one.when} ${one.fingerprint}`;
+      if (!runs.has(key)) runs.set(key, { ...one, shares: [], right: [] });
+      if (isNumber(one.probability)) runs.get(key).shares.push(one.probability);
+      if (one.right !== null) runs.get(key).right.push(one.right);
+    }
+  }
+  const mean = (values) => (values.length ? values.reduce((sum, value) => sum + Number(value), 0) / values.length : null);
+  const list = [...runs.values()].sort((a, b) => a.when.localeCompare(b.when));
+  put(section, heading("history", "History"));
+  if (!list.length) {
+    section.append(el("p", {}, "No earlier run of these cases is stored."));
+    return;
+  }
+  const answered = comparison.cases.filter((entry) => entry.candidate && entry.candidate.reached);
+  const now = { shares: answered.map((entry) => expectedShare(entry, entry.candidate)).filter((share) => share && share.least === share.most).map((share) => share.least),
+    right: answered.map((entry) => entry.candidate.right).filter((right) => right !== null) };
+  const label = `Mean probability of the expected letter over ${count(list.length, "earlier run")} and now: ${[...list, now].map((one) => probability(mean(one.shares))).join(", ")}.`;
+  const row = (title, one, version) => el("tr", {}, el("th", { scope: "row" }, title), el("td", {}, version), el("td", { class: "mono" }, one.fingerprint ?? ""),
+    el("td", { class: "number" }, one.shares.length), el("td", { class: "number" }, probability(mean(one.shares))),
+    el("td", { class: "number" }, one.right.length ? percent(mean(one.right)) : UNKNOWN));
+  section.append(el("p", {}, "The candidate's engine in earlier stored runs. Runs may have asked other cases, so compare what has the same number of cases."),
+    sparkline([...list, now].map((one) => mean(one.shares)), label),
+    table("Earlier stored runs, mean over the cases of this comparison", ["run", "version", "fingerprint", "#cases", "#mean p of expected", "#right"],
+      [...list.map((one) => row(one.when.slice(0, 10), one, one.version || UNKNOWN)), row("this comparison", now, "")], { hidden: true }));
+}
+
+function drawMade(footer, report, comparison) {
+  const sides = [["Baseline", comparison.baseline], ["Candidate", comparison.candidate]];
+  const onCpu = sides.filter(([, side]) => /plug-in/i.test(side.device));
+  put(footer, 
+    el("p", {}, `Made ${report.made.replace("T", " at ").slice(0, 19)} by vlm-consistency-harness ${report.harness}, report version ${report.version}.`),
+    sides.map(([title, side]) => el("p", {}, `${title}: ${side.label}, ${side.device}.`)),
+    onCpu.length ? el("p", {}, `${onCpu.map(([title]) => title).join(" and ")} ran on the CPU device plug-in: what is shown of it is not a GPU's.`) : "",
+    el("p", {}, "This page asks the network for nothing; its data is in it."));
+}

@@ -1,0 +1,72 @@
+"""What a report is made of: one `ReportInput` for each comparison, from a gate or from a pytest run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from harness.cases import Case
+from harness.engines.contract import Json
+from harness.fingerprint import Difference
+from harness.reports.summary import CheckSummary
+from harness.tolerances import Tolerances
+from harness.verdicts.verdict import Change, ComparisonVerdict
+
+__all__ = ["HistoryPoint", "ReportInput", "ReportSide"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSide:
+    """One side of a comparison.
+
+    ``label`` is how it was named, ``device`` the line of `harness.reports.device.device_line`, ``dtype`` as
+    the engine says it ('' if it does not). ``made`` is the ISO day of its answers, '' for those of now.
+    """
+
+    label: str
+    device: str
+    dtype: str
+    made: str
+    model: str
+    fingerprint: Mapping[str, Json] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryPoint:
+    """What an earlier stored run of the candidate's engine answered for one case.
+
+    ``when`` is an ISO day or time, ``fingerprint`` the engine's short name (`harness.fingerprint.engine_id`),
+    ``version`` that of its library ('' if unknown). ``probability`` and ``log_odds`` are those of the
+    expected letter, None where it was not seen, and ``right`` whether it was on top.
+    """
+
+    when: str
+    fingerprint: str
+    version: str
+    probability: float | None
+    log_odds: float | None
+    right: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportInput:
+    """Two sides, what was judged of them, and what a reader asks next.
+
+    ``changes`` are what the judge was given, and ``cases`` the cases that they are about, as far as they are
+    known. ``changed`` is what differs between the fingerprints. By case name (``suite.id``): ``commands`` to
+    reproduce it, ``limits`` of the metrics, ``histories`` from the oldest run on. ``checks`` are those of a
+    pytest run on either side.
+    """
+
+    name: str
+    baseline: ReportSide
+    candidate: ReportSide
+    verdict: ComparisonVerdict
+    changes: Sequence[Change] = field(repr=False)
+    cases: Sequence[Case] = field(repr=False)
+    changed: Sequence[Difference] = field(repr=False)
+    notes: Sequence[str] = ()
+    commands: Mapping[str, str] = field(default_factory=dict, repr=False)
+    limits: Mapping[str, Tolerances] = field(default_factory=dict, repr=False)
+    checks: Sequence[CheckSummary] = field(default=(), repr=False)
+    histories: Mapping[str, Sequence[HistoryPoint]] = field(default_factory=dict, repr=False)

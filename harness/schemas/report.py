@@ -1,0 +1,236 @@
+"""What the machine-readable report holds. The JSON Schema is made from these models, and so is the report.
+
+Every field is always there. Null is a number that does not exist or is not known; a metric that is infinite
+or not a number is told as text.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, JsonValue
+
+from harness.schemas.fields import FileModel, Letter
+
+__all__ = [
+    "AnswerEntry",
+    "CaseEntry",
+    "CheckEntry",
+    "ComparisonEntry",
+    "CoverageEntry",
+    "DifferenceEntry",
+    "EstimateEntry",
+    "EvidenceEntry",
+    "FlipEntry",
+    "HistoryEntry",
+    "ImageEntry",
+    "MetricEntry",
+    "ReportFile",
+    "SideEntry",
+    "SuiteEntry",
+]
+
+
+def _storable(text: object) -> object:
+    """Half a surrogate pair, which a model's output may hold, cannot be written; it becomes '?'."""
+    return text.encode("utf-8", "replace").decode("utf-8") if isinstance(text, str) else text
+
+
+Text = Annotated[str, BeforeValidator(_storable)]
+VerdictName = Literal["SAME", "NOISE", "DRIFT", "REGRESSION", "INCONCLUSIVE", "ERROR"]
+StatusName = Literal["PASSED", "FAILED", "ERROR", "INCONCLUSIVE"]
+CheckStatus = Literal["PASSED", "FAILED", "KNOWN", "ERROR"]
+KindOfDifference = Literal["version", "package", "model", "setting", "as loaded", "machine", "other"]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+Measured = Number | Literal["nan", "inf", "-inf"]
+
+
+class SideEntry(FileModel):
+    """One side of a comparison."""
+
+    label: Text = Field(description="How the side was named.")
+    device: Text = Field(description="Where and with what it ran, in a line.")
+    dtype: Text = Field(description="The dtype it computed in; empty if not known.")
+    made: Text = Field(description="The day of its answers; empty for those of this run.")
+    model: Text = Field(description="What the profile calls the model.")
+    fingerprint: dict[str, JsonValue] = Field(description="Everything its answers may depend on.")
+
+
+class DifferenceEntry(FileModel):
+    """One value in which the fingerprints differ."""
+
+    path: Text = Field(description="Dotted path in the fingerprint.")
+    kind: KindOfDifference = Field(description="What it is about; versions come first.")
+    before: JsonValue = Field(description="The baseline's value.")
+    after: JsonValue = Field(description="The candidate's value.")
+
+
+class EstimateEntry(FileModel):
+    """A number with the ends of its 90% confidence interval."""
+
+    value: Number | None = Field(description="The estimate itself.")
+    low: Number | None = Field(description="The lower end of the interval.")
+    high: Number | None = Field(description="The upper end of the interval.")
+
+
+class EvidenceEntry(FileModel):
+    """One statistical test on a suite."""
+
+    name: Text = Field(description="The name of the test.")
+    rule: Text = Field(description="What it finds, in words.")
+    text: Text = Field(description="Its numbers, in words.")
+    statistic: Number | None = Field(description="The statistic; null where nothing could be tested.")
+    p: Number | None = Field(description="Its own p-value.")
+    adjusted: Number | None = Field(description="Holm's p-value over all tests of the suite.")
+    alpha: Number = Field(description="What the adjusted p-value is held to.")
+    found: bool = Field(description="Whether the effect was found.")
+
+
+class SuiteEntry(FileModel):
+    """The verdict on one suite."""
+
+    suite: Text = Field(description="Name of the suite.")
+    verdict: VerdictName = Field(description="The verdict on the suite.")
+    sentence: Text = Field(description="The verdict in a sentence.")
+    reasons: list[Text] = Field(description="The rules in words with their numbers.")
+    within_budget: bool = Field(description="Whether a drift or regression is within the suite's budgets.")
+    evidence: list[EvidenceEntry] = Field(description="The tests on the suite.")
+    cases: Count = Field(description="The number of cases.")
+    clusters: Count = Field(description="The number of independent groups of cases.")
+    counts: dict[VerdictName, Count] = Field(description="The number of cases by verdict.")
+    spread: EstimateEntry | None = Field(description="The candidate's spread in units of noise.")
+    shift: EstimateEntry | None = Field(description="Mean change of the expected letter's log-odds.")
+    log_odds: EstimateEntry | None = Field(description="Root mean square of all changes of log-odds.")
+    margin: Number = Field(description="Change of log-odds within which the suite is the same.")
+    accuracy: tuple[Share, Share] | None = Field(description="Share of right answers on each side.")
+    flips: Count = Field(description="How many top letters changed.")
+    expected_flips: Number | None = Field(description="How many flips noise alone would give.")
+    missing_cases: Count | None = Field(description="How many more cases would end an INCONCLUSIVE.")
+
+
+class CoverageEntry(FileModel):
+    """Whether the top tokens that a side reports hold the letters."""
+
+    reported: Count | None = Field(description="How many tokens it reports; null if it reports none.")
+    within: bool | None = Field(description="Whether every letter is among them; null if not known.")
+    lowest: Letter | None = Field(description="The letter of the lowest rank; null if not known.")
+    rank: Count | None = Field(description="Its rank, 1 for the most probable token; null if not known.")
+
+
+class AnswerEntry(FileModel):
+    """What one side answered; lists are in the order of the case's letters."""
+
+    engine: Text = Field(description="Profile and engine.")
+    path: Text = Field(description="The path to the logits that gave the answer.")
+    text: Text = Field(description="What it wrote.")
+    reached: bool = Field(description="Whether it got as far as the letter.")
+    partial: bool = Field(description="Whether only the top of the row was seen.")
+    top: Letter | None = Field(description="The most probable letter; null if not known.")
+    right: bool | None = Field(description="Whether that is the expected letter; null if not known.")
+    least: list[Number | None] = Field(description="The least that each letter's probability can be.")
+    most: list[Number | None] = Field(description="The most that it can be; equal to it where known.")
+    log_odds: list[Number | None] = Field(description="Centred log-odds; null for a letter not seen.")
+    coverage: CoverageEntry = Field(description="Whether the reported top tokens hold the letters.")
+
+
+class FlipEntry(FileModel):
+    """Another top letter in the candidate."""
+
+    kind: Text = Field(description="What it did to correctness, in words.")
+    before: Letter | None = Field(description="The baseline's top letter; null if there is none.")
+    after: Letter | None = Field(description="The candidate's top letter; null if there is none.")
+
+
+class MetricEntry(FileModel):
+    """A number that was taken of a case, and the most it may be."""
+
+    name: Text = Field(description="Name of the metric.")
+    value: Measured = Field(description="The number; text where it is infinite or not a number.")
+    limit: Annotated[Number, Field(gt=0)] | None = Field(description="The most it may be; null for none.")
+    where: Text = Field(description="The letter where it was worst; empty if there is one place.")
+    bounded: bool = Field(description="Whether it is only known to be no larger.")
+
+
+class CheckEntry(FileModel):
+    """How one check of a pytest run ended for the case."""
+
+    check: Text = Field(description="Name of the check.")
+    engine: Text = Field(description="The engine whose answer was checked.")
+    status: CheckStatus = Field(description="How it ended.")
+
+
+class HistoryEntry(FileModel):
+    """What an earlier stored run answered."""
+
+    when: Text = Field(description="When it was made, ISO.")
+    fingerprint: Text = Field(description="Short name of the engine's fingerprint.")
+    version: Text = Field(description="Version of the engine's library; empty if not known.")
+    probability: Number | None = Field(description="Probability of the expected letter.")
+    log_odds: Number | None = Field(description="Centred log-odds of the expected letter.")
+    right: bool | None = Field(description="Whether the expected letter was on top.")
+
+
+class CaseEntry(FileModel):
+    """One case: what was asked, what both sides answered, and what was judged of it."""
+
+    case: Text = Field(description="Name of the case, suite.id.")
+    suite: Text = Field(description="Name of the suite.")
+    place: Text = Field(description="File and line of the case.")
+    verdict: VerdictName = Field(description="The verdict on the case.")
+    reason: Text = Field(description="The rule in words, with its numbers.")
+    prompt: Text | None = Field(description="What the model was asked; null if not known.")
+    system: Text | None = Field(description="Text of the system message; null for none.")
+    image: Text | None = Field(description="Key of the image in `images`; null without one.")
+    cluster: Text = Field(description="Cases of one cluster share an image.")
+    letters: list[Letter] = Field(description="The letters on offer.")
+    expect: Letter = Field(description="The right answer.")
+    baseline: AnswerEntry | None = Field(description="The baseline's answer; null if there is none.")
+    candidate: AnswerEntry | None = Field(description="The candidate's answer; null if there is none.")
+    errors: list[Text] = Field(description="Why a side could not answer.")
+    question: list[Text] = Field(description="What differs between the questions the sides were asked.")
+    difference: list[Number | None] = Field(description="Change of each letter's log-odds.")
+    largest: Number | None = Field(description="The largest change of log-odds.")
+    sigma: Annotated[Number, Field(ge=0)] = Field(description="Standard deviation of a change under noise.")
+    limit: Number | None = Field(description="The largest change that noise allows.")
+    gap: Number | None = Field(description="Log-odds of the baseline's top letter above the next.")
+    flip: FlipEntry | None = Field(description="Another top letter; null for none.")
+    flip_probability: Number | None = Field(description="How probable noise flips the case.")
+    metrics: list[MetricEntry] = Field(description="What was measured, with limits.")
+    checks: list[CheckEntry] = Field(description="The checks of a pytest run.")
+    command: Text = Field(description="The command that reproduces the case; empty if not known.")
+    history: list[HistoryEntry] = Field(description="Earlier stored runs, the oldest first.")
+
+
+class ComparisonEntry(FileModel):
+    """A candidate judged against a baseline."""
+
+    name: Text = Field(description="Name of the comparison.")
+    baseline: SideEntry = Field(description="What the candidate is compared with.")
+    candidate: SideEntry = Field(description="What is judged.")
+    verdict: VerdictName = Field(description="The verdict on the candidate.")
+    sentence: Text = Field(description="The verdict in a sentence.")
+    status: StatusName = Field(description="How a gate ends.")
+    noise: Text = Field(description="Where the noise comes from, in words.")
+    changed: list[DifferenceEntry] = Field(description="What differs between the fingerprints.")
+    notes: list[Text] = Field(description="What a reader should know of cases that were not compared.")
+    suites: list[SuiteEntry] = Field(description="The verdicts on the suites.")
+    cases: list[CaseEntry] = Field(description="The cases.")
+
+
+class ImageEntry(FileModel):
+    """An image that cases show."""
+
+    file: Text = Field(description="Path of the image.")
+    problem: Text = Field(description="Why it cannot be read; empty if it can.")
+
+
+class ReportFile(FileModel):
+    """A report of the harness: one or more comparisons."""
+
+    version: Literal[1] = Field(description="Version of this form of report.")
+    harness: Text = Field(description="Version of the harness that made it.")
+    made: Text = Field(description="When it was made, ISO.")
+    comparisons: Annotated[list[ComparisonEntry], Field(min_length=1)] = Field(description="The comparisons.")
+    images: dict[Text, ImageEntry] = Field(description="The images of the cases, by key.")
