@@ -4,6 +4,8 @@ Each weight w becomes w (1 + s ε) with normal ε, of a fixed seed. The scale s 
 embedded model move about as far as they do in bfloat16 (docs/gate.md has the figures).
 """
 
+from typing import Any
+
 import torch
 from transformers import AutoModelForImageTextToText
 
@@ -12,7 +14,7 @@ SCALE = 2e-3
 _load = AutoModelForImageTextToText.from_pretrained
 
 
-def _loaded_and_disturbed(*arguments, **options):
+def _loaded_and_disturbed(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - whatever is loaded
     loaded = _load(*arguments, **options)
     model = loaded[0] if isinstance(loaded, tuple) else loaded  # with what was found while loading
     generator = torch.Generator().manual_seed(7)

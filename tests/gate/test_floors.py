@@ -15,7 +15,7 @@ from harness.noise.store import NoiseStore
 from harness.profiles import Profile
 from harness.verdicts.noise_floor import NoiseFloor
 
-ENGINE: dict[str, Any] = {"settings": {"kind": "torch"}, "model": {"hash": "m"}, "installed": {"torch": "2.12"}}
+ENGINE: dict[str, Any] = {"settings": {"kind": "torch"}, "model": {"hash": "m"}, "installed": {"torch": "2"}}
 PROFILE = Profile(name="p", reference="torch", engines=(), suites=(), location=Location(Path("p.yaml"), 1, 1))
 
 
