@@ -102,10 +102,19 @@ def spread_power(times: float, clusters: int, shape: NoiseShape, *, alpha: float
 
 def _of_log_spread(clusters: int, shape: NoiseShape) -> tuple[float, float]:
     """The variance of the logarithm of a spread over so many clusters, and its degrees of freedom."""
-    total = shape.root_variance / clusters + shape.root_between
-    # Welch and Satterthwaite, for a sum of which only the second part is known from few runs.
-    few = shape.root_between**2 / max(1.0, shape.runs - 1)
-    return total * (1 + 1 / shape.runs), total**2 / few if few else math.inf
+    return _welch(shape.root_variance, shape.root_between, clusters, shape.runs)
+
+
+def _welch(within: float, between: float, clusters: int, runs: float) -> tuple[float, float]:
+    """The variance of a mean over clusters in a new run, and its degrees of freedom.
+
+    The sum of what clusters and whole runs vary by, of which the first is known from ``clusters`` values and
+    the second from ``runs`` (Welch and Satterthwaite).
+    """
+    own = within / clusters
+    total = own + between
+    spent = own**2 / max(1, clusters - 1) + between**2 / max(1.0, runs - 1)
+    return total * (1 + 1 / runs), total**2 / spent if spent else math.inf
 
 
 def shift_test(shifts: Sequence[float], shape: NoiseShape) -> Evidence:
@@ -113,9 +122,10 @@ def shift_test(shifts: Sequence[float], shape: NoiseShape) -> Evidence:
     if not shifts:
         return _untested("shift", "no case to judge")
     mean = _mean(shifts)
-    deviation = math.sqrt(shape.shift_variance / len(shifts) + shape.shift_between)
+    variance, freedom = _welch(shape.shift_variance, shape.shift_between, len(shifts), shape.runs)
+    deviation = math.sqrt(variance)
     z = mean / deviation if deviation else math.copysign(math.inf, mean) if mean else 0.0
-    p = min(1.0, 2 * _t_above(abs(z), shape.runs))
+    p = min(1.0, 2 * _t_above(abs(z), freedom))
     told = (
         f"the expected letters moved by {mean:+.3g} σ on average, {z:+.3g} times what noise moves them "
         f"(p = {p:.2g})"
@@ -129,9 +139,11 @@ def mean_of(values: Sequence[float], shape: NoiseShape, sigma: float) -> Estimat
     The larger of their own standard error and that of noise between runs is taken.
     """
     mean, count = _mean(values), len(values)
-    own = math.fsum((v - mean) ** 2 for v in values) / max(1, count - 1) / count
-    deviation = math.sqrt(max(own, sigma**2 * shape.shift_variance / count) + sigma**2 * shape.shift_between)
-    freedom = min(shape.runs, max(1, count - 1))
+    own = math.fsum((v - mean) ** 2 for v in values) / max(1, count - 1)
+    variance, freedom = _welch(
+        max(own, sigma**2 * shape.shift_variance), sigma**2 * shape.shift_between, count, shape.runs
+    )
+    deviation = math.sqrt(variance)
     half = _t_beyond(1 - CONFIDENCE, freedom) * deviation
     return Estimate(value=mean, low=mean - half, high=mean + half)
 

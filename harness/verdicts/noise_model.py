@@ -6,12 +6,16 @@ For one engine and case, with K jittered runs b and the reference r, over L lett
     σ²  = (K s² + K0 m) / (K + K0),  m = median of s²      moderated, so that few runs give no tiny σ
 
 K0 = 4: the suite counts as much as four runs of the case itself. (Moderation by a prior variance is that of
-Smyth, 2004, doi:10.2202/1544-6115.1027, with the prior's weight fixed rather than estimated.) A run that
-equals the reference or another run on every case disturbed nothing and is left out.
+Smyth, 2004, doi:10.2202/1544-6115.1027, with the prior's weight fixed rather than estimated.)
+
+Not every run says how loud noise is. One that moves the suite less than half as far as the loudest run does
+tells that its jitter disturbs little, and no more; and runs nearer to one another than half their distance
+from the reference say one thing, such as all those of one attention kernel in bfloat16, which share its
+rounding. So the quiet ones are left out, and of those alike the loudest counts.
 
 Noise has heavier tails than a normal distribution. So single moves are judged by Student's t, of as many
-degrees of freedom as has a t with the kurtosis κ of all standardised moves, ν = 4 + 6/κ, and of no more than
-the variance is known with.
+degrees of freedom as has a t with the kurtosis of all standardised moves, ν = 4 + 6/κ, with twice the excess
+kurtosis κ that is seen, since few values underrate it; and of no more than the variance is known with.
 
 The variances of baseline and candidate add, since each strays on its own. An engine without a floor of its
 own is taken to be as noisy as the other side in the same dtype; where there is none either, the table's limit
@@ -33,6 +37,7 @@ from harness.verdicts.noise_floor import CaseNoise, NoiseFloor, PairNoise
 __all__ = ["Noise", "NoiseShape", "Place"]
 
 PRIOR_RUNS = 4
+_HALF = 0.5
 TABLE_SIGMAS = 4.0
 # A table does not tell how much whole runs differ from one another. Half a standard deviation is assumed.
 _TABLE_BETWEEN = 0.25
@@ -165,16 +170,31 @@ def _floor_for(dtype: str, own: NoiseFloor | None, other: NoiseFloor | None) -> 
     return other if other is not None and other.dtype == dtype else None
 
 
-def _disturbing_runs(cases: Mapping[str, CaseNoise]) -> tuple[str, ...]:
-    """The names of the runs that differ from the reference, and from one another, on some case."""
+def _telling_runs(cases: Mapping[str, CaseNoise]) -> tuple[str, ...]:
+    """The names of the runs that say how loud noise is; see the top of this module."""
     names = dict.fromkeys(name for case in cases.values() for name in case.runs)
-    seen = {tuple(case.reference for case in cases.values()): ""}
-    return tuple(
-        name
-        for name in names
-        if seen.setdefault(tuple(case.runs.get(name, case.reference) for case in cases.values()), name)
-        == name
-    )
+    far = {name: _apart(cases.values(), name) for name in names}
+    loudest = max(far.values(), default=0.0)
+    kept: list[str] = []
+    for name in sorted(names, key=lambda name: -far[name]):
+        if not far[name] or far[name] < _HALF * loudest:
+            break
+        if all(_apart(cases.values(), name, other) >= _HALF * far[name] for other in kept):
+            kept.append(name)
+    return tuple(name for name in names if name in kept)
+
+
+def _apart(cases: Iterable[CaseNoise], run: str, other: str | None = None) -> float:
+    """Root mean square distance of a run from another, or from the reference, over all cases."""
+    squares = []
+    for case in cases:
+        base = case.reference if other is None else case.runs.get(other)
+        if base is None or run not in case.runs:
+            continue
+        moved = difference(base, case.runs[run])
+        if largest(moved) is not None:
+            squares.append(mean_square(moved))
+    return math.sqrt(math.fsum(squares) / len(squares)) if squares else 0.0
 
 
 class _Scale:
@@ -182,7 +202,7 @@ class _Scale:
 
     def __init__(self, floor: NoiseFloor) -> None:
         self._cases = floor.cases
-        self.runs = _disturbing_runs(floor.cases)
+        self.runs = _telling_runs(floor.cases)
         self._moved = {name: self._moves(case) for name, case in floor.cases.items()}
         self._squares = {
             name: {run: mean_square(move) for run, move in moved.items() if largest(move) is not None}
@@ -232,7 +252,7 @@ class _Scale:
         if not square:
             return math.inf
         excess = len(values) * math.fsum(v**4 for v in values) / square**2 - 3
-        return 4 + 6 / excess if excess > 0 else math.inf
+        return 4 + 6 / (2 * excess) if excess > 0 else math.inf
 
     def shape(self, places: Mapping[str, Place]) -> NoiseShape:
         """See `Noise.shape`."""

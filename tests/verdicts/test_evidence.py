@@ -90,7 +90,7 @@ def test_doubled_spread_is_found_in_seventeen_clusters() -> None:
 
 def test_the_power_of_the_spread_test_is_that_of_a_normal_shift() -> None:
     assert spread_power(1.0, 30, NORMAL, alpha=0.01) == pytest.approx(0.01)
-    assert spread_power(2.0, 17, NORMAL, alpha=0.01) == pytest.approx(0.93, abs=0.01)  # .95 by mean squares
+    assert spread_power(2.0, 17, NORMAL, alpha=0.01) == pytest.approx(0.876, abs=0.01)  # .95 by mean squares
     powers = [spread_power(1.5, n, NORMAL, alpha=0.01) for n in (10, 20, 40, 80)]
     assert powers == sorted(powers)
 

@@ -53,7 +53,25 @@ def test_runs_that_disturb_nothing_do_not_make_noise_look_small() -> None:
     }
     pair = noise_of(replace(floor, cases=padded))
     assert pair.of("s.c0", "asked") == noise_of(floor).of("s.c0", "asked")
-    assert "4 runs" in pair.words
+    assert "4 telling runs of 6" in pair.words
+
+
+def test_quiet_runs_say_nothing_of_how_loud_noise_is() -> None:
+    rng = np.random.default_rng(12)
+    truth = rng.normal(0, 3, (60, 4))
+    loud = [truth + SIGMA * rng.normal(0, 1, truth.shape) for _ in range(3)]
+    quiet = [truth + 0.3 * SIGMA * rng.normal(0, 1, truth.shape) for _ in range(6)]
+    alone, padded = noise_of(floor_of(truth, loud)), noise_of(floor_of(truth, [*quiet, *loud]))
+    assert padded.of("s.c0", "asked") == alone.of("s.c0", "asked")
+    assert "3 telling runs of 9" in padded.words
+
+
+def test_runs_that_share_their_rounding_count_once() -> None:
+    rng = np.random.default_rng(13)
+    truth = rng.normal(0, 3, (60, 4))
+    kernels = [truth + SIGMA * rng.normal(0, 1, truth.shape) for _ in range(2)]
+    alike = [kernels[0] + 0.1 * SIGMA * rng.normal(0, 1, truth.shape) for _ in range(6)]
+    assert "2 telling runs of 8" in noise_of(floor_of(truth, [*kernels, *alike])).words
 
 
 def test_a_case_that_was_edited_falls_back_to_the_table() -> None:
