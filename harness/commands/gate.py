@@ -77,7 +77,10 @@ def register(commands: Subparsers) -> None:
         help="in place of that package's requirement, as mine/candidate=lmdeploy==0.18.0; repeatable",
     )
     parser.add_argument("--junit-xml", type=Path, metavar="FILE", help="write verdicts as JUnit XML here")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here; - instead of text")
+    parser.add_argument("--report", type=Path, metavar="FILE.html", help="write the report as a page here")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the report as data here; - instead of text"
+    )
     parser.set_defaults(run=_run)
 
 
@@ -86,12 +89,10 @@ def _run(options: argparse.Namespace) -> int:
 
     try:
         comparison = _compare(options)
-        from harness.gate.outputs import comparison_text, to_json
+        from harness.gate.outputs import comparison_text
         from harness.reports.junit import junit_of_verdicts
 
-        text = to_json(comparison) if options.json is not None else ""
-        if text and str(options.json) != "-":
-            options.json.write_text(text, encoding="utf-8")
+        text = _write_report(options, comparison)
         if options.junit_xml is not None:
             options.junit_xml.write_text(junit_of_verdicts([comparison.verdict]), encoding="utf-8")
     except (HarnessError, OSError) as error:
@@ -107,6 +108,26 @@ def _run(options: argparse.Namespace) -> int:
         width = max(shutil.get_terminal_size().columns, _NARROWEST) if color else None
         sys.stdout.write(comparison_text(comparison, width=width, color=color, cases=options.case))
     return int(comparison.verdict.status)
+
+
+def _write_report(options: argparse.Namespace, comparison: Comparison) -> str:
+    """Write what was asked for; returns the text of the data where that is for standard output."""
+    if options.json is None and options.report is None:
+        return ""
+    from harness.gate.reporting import report_input
+    from harness.recordings import RecordingStore
+    from harness.reports.document import make_report
+    from harness.reports.report_files import write_document, write_page
+
+    store = RecordingStore(options.recordings.absolute())
+    report = make_report([report_input(comparison, store)])
+    if options.report is not None:
+        write_page(report, options.report)
+    if str(options.json) == "-":
+        return report.to_json()
+    if options.json is not None:
+        write_document(report, options.json)
+    return ""
 
 
 def _compare(options: argparse.Namespace) -> Comparison:

@@ -33,6 +33,7 @@ __all__ = ["Accepted", "Decision", "accept"]
 _EDITED = "edited"
 _NEW = "new"
 _REMOVED = "removed"
+_KEPT = (Verdict.SAME, Verdict.NOISE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +142,12 @@ def _refuse_regression(comparison: Comparison) -> None:
 
 
 def _lost(cases: Sequence[CaseVerdict]) -> list[str]:
-    return [case.case for case in cases if case.right[0] is True and case.right[1] is not True]
+    """Cases whose right answer is given up; one that flipped within noise keeps its old numbers."""
+    return [
+        case.case
+        for case in cases
+        if case.right[0] is True and case.right[1] is not True and case.verdict not in _KEPT
+    ]
 
 
 def _decide(
@@ -160,7 +166,7 @@ def _decide(
         if was is None:
             if old is not None:  # of the first acceptance everything is new, and stands below
                 moved[name] = Moved(why=_NEW, old=None, new=_shares(case))
-        elif verdict is not None and verdict.verdict in (Verdict.SAME, Verdict.NOISE):
+        elif verdict is not None and verdict.verdict in _KEPT:
             chosen[name] = was
         else:
             why = _EDITED if verdict is None else verdict.verdict.value

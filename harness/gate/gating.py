@@ -80,11 +80,15 @@ def floors(root: Path, profiles: Sequence[Profile]) -> Callable[[GateSide], Nois
 
     A floor counts only for the engine that it was measured on, so an older run has that of its day, if any.
     A side without one has the newest of its profile's reference, if that is of the same model and dtype: the
-    native engine's noise is what any engine's is held against.
+    native engine's noise is what any engine's is held against. Those of a profile that says
+    ``tolerance: table`` have none.
     """
     references = {profile.name: profile.reference for profile in profiles}
+    tables = {profile.name for profile in profiles if profile.tolerance == "table"}
 
     def floor(side: GateSide) -> NoiseFloor | None:
+        if side.profile in tables:
+            return None
         own = load_floor(root, side.profile, side.engine, fingerprint=side.fingerprint)
         if own is not None or side.profile not in references:
             return own

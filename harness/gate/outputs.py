@@ -1,15 +1,11 @@
-"""A comparison as text for a terminal, and as JSON for machines."""
+"""A comparison as text for a terminal."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
-from enum import Enum
+from collections.abc import Sequence
+from dataclasses import replace
 
 from harness.checks.intervals import letter_intervals
-from harness.engines.contract import Json
 from harness.gate.comparison import Comparison
 from harness.gate.side import GateSide
 from harness.recordings import Recording
@@ -18,7 +14,7 @@ from harness.reports.verdict_text import render_verdict
 from harness.reports.worst_cases import worst_cases
 from harness.verdicts.verdict import SuiteVerdict
 
-__all__ = ["comparison_text", "suite_text", "to_json"]
+__all__ = ["comparison_text", "suite_text"]
 
 _MOST_COMMANDS = 3
 _MOST_CHANGES = 20
@@ -92,38 +88,3 @@ def _column(side: GateSide, recording: Recording, count: int) -> Column:
         answer.text,
         tuple(None if share.exact else share.high for share in shares),
     )
-
-
-def to_json(comparison: Comparison) -> str:
-    """Everything judged, as JSON text; NaN and infinity, which JSON lacks, as null."""
-    data: dict[str, Json] = {
-        "version": 1,
-        "baseline": _side(comparison.baseline),
-        "candidate": _side(comparison.candidate),
-        "verdict": _plain(comparison.verdict),
-        "changed": list(comparison.changed.lines),
-        "notes": list(comparison.notes),
-        "commands": dict(comparison.commands),
-    }
-    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
-
-
-def _side(side: GateSide) -> dict[str, Json]:
-    names = ("label", "profile", "engine", "live", "made", "model", "device")
-    return {name: getattr(side, name) for name in names} | {"fingerprint": dict(side.fingerprint)}
-
-
-def _plain(value: object) -> Json:
-    if isinstance(value, Enum):
-        return value.name
-    if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(f"found {value!r}, which is not JSON")

@@ -274,18 +274,39 @@ class TestCases:
         assert "within the margin of 0.25" in capsys.readouterr().out
 
 
-def test_everything_is_written_for_machines(gate_folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_as_data_and_as_a_page(gate_folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     gate_folder.clean(2)
-    assert gate_folder.gate("p/torch", "p/lmdeploy", "--json", "g.json") == 0
-    assert "SAME" in capsys.readouterr().out
-    data = json.loads(Path("g.json").read_text())
-    assert data["verdict"]["verdict"] == "SAME"
-    assert data["verdict"]["status"] == "PASSED"
-    assert [case["case"] for case in data["verdict"]["cases"]] == ["s.c0", "s.c1"]
-    assert data["baseline"]["label"] == "p/torch"
-    assert data["candidate"]["fingerprint"]["settings"]["kind"] == "lmdeploy"
-    assert gate_folder.gate("p/torch", "p/lmdeploy", "--json", "-") == 0
-    assert json.loads(capsys.readouterr().out) == data
+    files = ("--json", "out/g.json", "--report", "out/g.html")
+    assert gate_folder.gate("p/torch", "p/lmdeploy", *files) in (0, 3)
+    assert capsys.readouterr().out.splitlines()[0].partition(":")[0] in ("SAME", "INCONCLUSIVE")
+    (comparison,) = json.loads(Path("out/g.json").read_text())["comparisons"]
+    assert comparison["name"] == "p/torch → p/lmdeploy"
+    assert comparison["status"] in ("PASSED", "INCONCLUSIVE")
+    assert [case["case"] for case in comparison["cases"]] == ["s.c0", "s.c1"]
+    assert comparison["cases"][0]["command"].endswith("--case s.c0")
+    assert comparison["baseline"]["label"] == "p/torch"
+    assert [one["path"] for one in comparison["changed"]].count("settings.kind") == 1
+    assert "<script" in Path("out/g.html").read_text()
+    gate_folder.gate("p/torch", "p/lmdeploy", "--json", "-")
+    assert json.loads(capsys.readouterr().out)["comparisons"][0]["name"] == comparison["name"]
+
+
+def test_the_report_has_what_earlier_runs_answered(
+    gate_folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate_folder.write_suite("say A lmdeploy: wobble", "say A")
+    gate_folder.gate()
+    gate_folder.patch("+= 0.05", "+= 0.5")
+    gate_folder.gate()
+    gate_folder.gate()
+    capsys.readouterr()
+    gate_folder.gate("p/torch", "p/lmdeploy", "--json", "-")
+    (comparison,) = json.loads(capsys.readouterr().out)["comparisons"]
+    history = comparison["cases"][0]["history"]
+    assert len(history) == 2  # a point where the recording is another
+    assert history[0]["log_odds"] + 0.3 == pytest.approx(history[1]["log_odds"], abs=1e-4)
+    assert [point["right"] for point in history] == [True, True]
+    assert history[0]["fingerprint"] != history[1]["fingerprint"]
 
 
 def test_fresh_makes_everything_again(gate_folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,3 +75,10 @@ def test_the_native_floor_is_for_the_same_model_and_dtype_only(
     profiles = [] if differs == "profile" else [PROFILE]
     assert floors(tmp_path, profiles)(side) is None
     assert floors(tmp_path, [PROFILE])(replace(side, profile="gone")) is None
+
+
+def test_a_profile_that_wants_the_table_has_no_floor(tmp_path: Path, side: GateSide) -> None:
+    own = {name: value for name, value in side.fingerprint.items() if name != "loaded"}
+    NoiseStore(tmp_path, "p", "lmdeploy").put_floor(_floor("lmdeploy", own))
+    assert floors(tmp_path, [PROFILE])(side) is not None
+    assert floors(tmp_path, [replace(PROFILE, tolerance="table")])(side) is None

@@ -1,0 +1,40 @@
+"""A comparison as the report takes it."""
+
+from __future__ import annotations
+
+from harness.gate.comparison import Comparison
+from harness.gate.history import histories
+from harness.gate.side import GateSide
+from harness.recordings import RecordingStore
+from harness.reports.report_input import ReportInput, ReportSide
+
+__all__ = ["report_input"]
+
+
+def report_input(comparison: Comparison, store: RecordingStore) -> ReportInput:
+    """The comparison with the candidate's history; raises `RecordingError` as the store does."""
+    baseline, candidate = comparison.baseline, comparison.candidate
+    return ReportInput(
+        name=f"{baseline.label} → {candidate.label}",
+        baseline=_side(baseline),
+        candidate=_side(candidate),
+        verdict=comparison.verdict,
+        changes=comparison.changes,
+        cases=comparison.cases,
+        changed=comparison.changed.differences,
+        notes=comparison.notes,
+        commands=comparison.commands,
+        limits=comparison.limits,
+        histories=histories(candidate, comparison.cases, store),
+    )
+
+
+def _side(side: GateSide) -> ReportSide:
+    return ReportSide(
+        label=side.label,
+        device=side.device,
+        dtype="+".join(side.dtypes),
+        made="" if side.live else side.made,
+        model=side.model,
+        fingerprint=side.fingerprint,
+    )
