@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from harness.errors import HarnessError
 if TYPE_CHECKING:
     from harness.commands import Subparsers
     from harness.gate.comparison import Comparison
+    from harness.profiles import Profile
+    from harness.recordings import RecordingStore
 
 __all__ = ["register"]
 
@@ -78,6 +81,10 @@ def register(commands: Subparsers) -> None:
     )
     parser.add_argument("--junit-xml", type=Path, metavar="FILE", help="write verdicts as JUnit XML here")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here; - instead of text")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the report here, a page (HTML)")
+    parser.add_argument(
+        "--report-json", type=Path, metavar="FILE", help="write the report here as a document (JSON)"
+    )
     parser.set_defaults(run=_run)
 
 
@@ -130,7 +137,25 @@ def _compare(options: argparse.Namespace) -> Comparison:
             again=_again(options),
         )
         suites = chosen_suites(loaded, options.case)
-        return gate(Sides(baseline, candidate), loaded, found.scoring, terms, suites)
+        comparison = gate(Sides(baseline, candidate), loaded, found.scoring, terms, suites)
+        _write_reports(options, comparison, loaded.profiles, found.scoring.store)
+    return comparison
+
+
+def _write_reports(
+    options: argparse.Namespace, comparison: Comparison, profiles: Sequence[Profile], store: RecordingStore
+) -> None:
+    if options.report is None and options.report_json is None:
+        return
+    from harness.gate.report import report_input
+    from harness.reports.document import make_report
+    from harness.reports.report_files import write_document, write_page
+
+    report = make_report([report_input(comparison, profiles=profiles, store=store)])
+    if options.report is not None:
+        write_page(report, options.report)
+    if options.report_json is not None:
+        write_document(report, options.report_json)
 
 
 def _again(options: argparse.Namespace) -> list[str]:
