@@ -14,6 +14,7 @@ from harness.environments.store import Environments
 from harness.errors import CaseFileError, CheckFailed, GateError, HarnessError
 from harness.fixtures import accepted, agreement, recording, rows, suite_gate, tolerances, verify
 from harness.gate.pytest_gate import GATE, GATE_PROPERTY, PARAMETER, GateOutcomes, GateRun
+from harness.gate.pytest_report import write_reports
 from harness.reports.ci_output import tell_checks, tell_gate
 from harness.reports.junit import flatten
 from harness.reports.outcomes import Outcomes
@@ -87,6 +88,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="judge candidate B against baseline A, each PROFILE/ENGINE, a stored run or an accepted "
         "baseline (see docs/gate.md); the exit status is then the gate's",
     )
+    for option, what in (("--report", "page (HTML)"), ("--report-json", "document (JSON)")):
+        group.addoption(
+            option,
+            dest=f"harness_{option[2:].replace('-', '_')}",
+            type=Path,
+            metavar="FILE",
+            help=f"write the report here as a {what}: each engine judged against its profile's reference",
+        )
     group.addoption("--fresh", dest="harness_fresh", action="store_true", help="make all recordings again")
     group.addoption(
         "--keep-logits",
@@ -269,6 +278,7 @@ class _MainProcess:
                 write_line=terminalreporter.write_line,
             )
         if not self._outcomes.summaries:
+            self._write_reports(terminalreporter)
             return
         run = self._config.stash[RUN]
         # Letters first: they come in the profile's order of engines, and so set that of the table.
@@ -285,7 +295,16 @@ class _MainProcess:
         kept = [key for key in self._outcomes.rows_wanted() if any(where.glob(f"{key}.*.npy"))]
         if kept:
             terminalreporter.write_line(f"full logits of {len(kept)} recordings with failures: {where}")
+        self._write_reports(terminalreporter)
         tell_checks(summaries, environ=os.environ, write_line=terminalreporter.write_line)
+
+    def _write_reports(self, terminalreporter: TerminalReporter) -> None:
+        page, data = (self._config.getoption(f"harness_report{end}") for end in ("", "_json"))
+        if page is None and data is None:
+            return
+        run, summaries = self._config.stash[RUN], self._outcomes.summaries
+        for line in write_reports(self._config, run, summaries, page=page, data=data):
+            terminalreporter.write_line(line)
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         if self._gate is not None and not self._config.option.collectonly:

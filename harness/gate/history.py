@@ -11,6 +11,7 @@ from harness.checks.log_odds import of_reading
 from harness.engines.contract import Json
 from harness.gate.side import GateSide
 from harness.recordings import Recording, RecordingStore
+from harness.reports.device import library_version
 from harness.reports.report_input import HistoryPoint
 from harness.stored_runs import StoredRun, StoredRuns
 
@@ -20,7 +21,9 @@ __all__ = ["histories"]
 def histories(
     side: GateSide, cases: Sequence[Case], store: RecordingStore
 ) -> dict[str, tuple[HistoryPoint, ...]]:
-    """The points of each case, oldest first, a point where the recording is another than in the run before.
+    """The points of each case, oldest first: one where the recording is another than in the run before.
+
+    The side's own recording is no history.
 
     Runs that were asked another question under the case's name are left out, and so are recordings that are
     gone. Raises `RecordingError` as the store does.
@@ -33,7 +36,8 @@ def _points(
     case: Case, side: GateSide, runs: Sequence[StoredRun], store: RecordingStore
 ) -> list[HistoryPoint]:
     points: list[HistoryPoint] = []
-    last = ""
+    now = side.recordings.get(case.name)
+    last = "" if now is None else now.key
     for run in runs:
         key = run.keys.get(case.name)
         if key is None or key == last:
@@ -59,16 +63,8 @@ def _point(case: Case, run: StoredRun, recording: Recording) -> HistoryPoint:
     return HistoryPoint(
         when=run.when,
         fingerprint=run.fingerprint,
-        version=_version(recording.fingerprint),
+        version=library_version(recording.fingerprint),
         probability=shares[index].low if shares and shares[index].exact else None,
         log_odds=None if log_odds is None or log_odds != log_odds else log_odds,
         right=None if top is None else top == index,
     )
-
-
-def _version(fingerprint: Mapping[str, Json]) -> str:
-    """That of the engine's library."""
-    settings, installed = fingerprint.get("settings"), fingerprint.get("installed")
-    kind = settings.get("kind") if isinstance(settings, dict) else None
-    packages = installed.get("packages") if isinstance(installed, dict) else None
-    return str(packages.get(str(kind), "")) if isinstance(packages, dict) else ""

@@ -22,7 +22,7 @@ from harness.verdicts.verdict import ExitStatus, SuiteVerdict, Verdict
 if TYPE_CHECKING:
     from harness.run import Run
 
-__all__ = ["GATE", "GATE_PROPERTY", "GateOutcomes", "GateRun", "SuiteGate", "gate_suite_of"]
+__all__ = ["GATE", "GATE_PROPERTY", "GateOutcomes", "GateRun", "SuiteGate", "gate_suite_of", "words_again"]
 
 GATE_PROPERTY = "vlm-harness-gate"
 PARAMETER = "gate_suite"
@@ -132,27 +132,28 @@ class GateRun:
     def _compare(self) -> Comparison:
         kept = self._kept()
         baseline, candidate = (load_side(side, kept) for side in self.sides)
+        again = words_again(self._config, self._run, self.sides.baseline.text, self.sides.candidate.text)
         profiles = self._run.loaded.profiles
-        terms = Terms(floor=floors(kept.scoring.store.root, profiles), again=self._again())
+        terms = Terms(floor=floors(kept.scoring.store.root, profiles), again=again)
         return compare_sides(baseline, candidate, kept.suites, profiles, kept.scoring, terms)
 
-    def _again(self) -> list[str]:
-        """The command that compares the two again outside pytest, where one case can be named."""
-        sides = self.sides
-        words = ["harness", "gate", "--baseline", sides.baseline.text, "--candidate", sides.candidate.text]
-        here = self._config.invocation_params.dir
-        folders = {
-            "cases": self._run.cases_folder,
-            "snapshots": self._run.snapshots_folder,
-            "recordings": self._run.scoring.store.root,
-            "environments": self._config.getoption("harness_environments"),
-        }
-        for name, folder in folders.items():
-            if folder is not None:
-                words += [f"--{name}", os.path.relpath(Path(here, folder), here)]
-        for name in self._config.getoption("harness_profiles") or ():
-            words += ["--profile", name]
-        return words
+
+def words_again(config: pytest.Config, run: Run, baseline: str, candidate: str) -> list[str]:
+    """The command that compares the two sides outside pytest, where one case can be named."""
+    words = ["harness", "gate", "--baseline", baseline, "--candidate", candidate]
+    here = config.invocation_params.dir
+    folders = {
+        "cases": run.cases_folder,
+        "snapshots": run.snapshots_folder,
+        "recordings": run.scoring.store.root,
+        "environments": config.getoption("harness_environments"),
+    }
+    for name, folder in folders.items():
+        if folder is not None:
+            words += [f"--{name}", os.path.relpath(Path(here, folder), here)]
+    for name in config.getoption("harness_profiles") or ():
+        words += ["--profile", name]
+    return words
 
 
 GATE = pytest.StashKey[GateRun]()

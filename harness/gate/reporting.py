@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from harness.gate.comparison import Comparison
 from harness.gate.history import histories
 from harness.gate.side import GateSide
 from harness.recordings import RecordingStore
 from harness.reports.report_input import ReportInput, ReportSide
+from harness.reports.summary import CheckSummary
 
 __all__ = ["report_input"]
 
 
-def report_input(comparison: Comparison, store: RecordingStore) -> ReportInput:
-    """The comparison with the candidate's history; raises `RecordingError` as the store does."""
+def report_input(
+    comparison: Comparison, store: RecordingStore, *, checks: Sequence[CheckSummary] = ()
+) -> ReportInput:
+    """The comparison with the candidate's history; raises `RecordingError` as the store does.
+
+    ``checks`` are those of a pytest run on either side.
+    """
     baseline, candidate = comparison.baseline, comparison.candidate
     return ReportInput(
-        name=f"{baseline.label} → {candidate.label}",
+        name=f"{candidate.label} against {baseline.label}",
         baseline=_side(baseline),
         candidate=_side(candidate),
         verdict=comparison.verdict,
@@ -25,6 +33,7 @@ def report_input(comparison: Comparison, store: RecordingStore) -> ReportInput:
         notes=comparison.notes,
         commands=comparison.commands,
         limits=comparison.limits,
+        checks=checks,
         histories=histories(candidate, comparison.cases, store),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from harness.engines.contract import Json
 
-__all__ = ["device_line"]
+__all__ = ["device_line", "library_version"]
 
 UNKNOWN = "device unknown"
 
@@ -21,11 +21,15 @@ def device_line(fingerprint: Mapping[str, Json]) -> str:
     parts = [f"{device} ({name})" if device and name else str(device or name or UNKNOWN)]
     if dtype := loaded.get("dtype"):
         parts.append(str(dtype))
-    kind = _mapping(fingerprint, "settings").get("kind")
-    version = _mapping(_mapping(fingerprint, "installed"), "packages").get(str(kind))
-    if version:
-        parts.append(f"{kind} {version}")
+    if version := library_version(fingerprint):
+        parts.append(f"{_mapping(fingerprint, 'settings').get('kind')} {version}")
     return ", ".join(parts)
+
+
+def library_version(fingerprint: Mapping[str, Json]) -> str:
+    """The version of the engine's library, '' where it is not known."""
+    kind = _mapping(fingerprint, "settings").get("kind")
+    return str(_mapping(_mapping(fingerprint, "installed"), "packages").get(str(kind)) or "")
 
 
 def _mapping(data: Mapping[str, Json], name: str) -> Mapping[str, Json]:
