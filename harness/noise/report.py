@@ -38,7 +38,7 @@ def _print_engine(console: Console, engine: EngineFigures) -> None:
             if engine.made
             else "nothing changed, nothing measured"
         )
-        console.print(f"{name}: noise floor of {engine.day}, {len(engine.variants)} runs ({made})")
+        console.print(f"{name}: noise floor of {engine.day}, {_count(len(engine.variants), 'run')} ({made})")
         console.print(f"  {engine.device}")
     for note in engine.notes:
         console.print(f"  note: {note}")

@@ -15,6 +15,10 @@ __all__ = ["noise_limits"]
 ALPHA = 0.01
 """How probable it is at most that noise takes any of a profile's cases over its limit of log-odds."""
 
+# A recording keeps nine digits of log Z, so a probability is known to 5e-8 on each side; and float32 has a step
+# of 6e-8 below 1.
+_RESOLUTION = 2e-7
+
 _ALLOWANCE = 2.0  # of what jittered runs showed; see `harness.verdicts.evidence.case_p`
 
 
@@ -37,6 +41,10 @@ def noise_limits(
     ``kl`` and ``js`` are quadratic in the difference, so 2² times the largest that jittered runs showed, of
     the case or in the middle of the suite, added up over the two sides as roots. They are left out where no
     full rows were seen.
+
+    Centred log-odds do not see what moves between the letters and all other tokens, which is most of what
+    moves where the letters' log-odds are wide. So the two limits of probabilities are no less than what the
+    limit of ``kl`` allows, √(kl/2) by Pinsker's inequality, nor than what a recording resolves.
     """
     h = case_limit(
         ALPHA / max(1, cases),
@@ -54,7 +62,11 @@ def noise_limits(
         known = [value for floor in floors if (value := _largest(floor.full, case, name)) is not None]
         if floors and len(known) == len(floors):
             limits[name] = (_ALLOWANCE * math.fsum(math.sqrt(value) for value in known)) ** 2
-    return limits
+    least = max(_RESOLUTION, math.sqrt(limits.get("kl", 0.0) / 2))
+    return {
+        name: max(limit, least) if name in ("probability", "total_variation") else limit
+        for name, limit in limits.items()
+    }
 
 
 def _reach(p: float, shift: float) -> float:

@@ -24,7 +24,10 @@ from harness.workers.rows import save_rows
 from tests.noise.folder import PROMPTS, write_folder
 
 LETTERS = LetterIds(("A", "B", "C"), (), (5, 6, 7), ((), (), ()))
-TORCH = "reference undisturbed batch-1 batch-4 reversed shuffled attention-eager path-generate threads-1 threads-3"
+TORCH = (
+    "reference undisturbed batch-1 batch-4 reversed shuffled attention-eager path-generate "
+    "threads-1 threads-3"
+)
 LMDEPLOY = "reference undisturbed repeat batch-1 batch-4 reversed shuffled threads-1 threads-3"
 
 
@@ -43,6 +46,8 @@ class StandInWorkers:
     def __call__(self, job: Job, requests: Sequence[tuple[str, Request]]) -> Generator[Event, None, None]:
         label, _, name = job.log.stem.partition("-noise-")
         self.runs.append((label, name, [request.prompt for _, request in requests]))
+        assert job.rows is not None
+        job.rows.mkdir(parents=True, exist_ok=True)
         yield Loaded({"device": "stand-in", "dtype": job.settings.dtype}, 1.0)
         for place, (key, request) in enumerate(requests):
             if name == self.interrupted_in and place == 2:
@@ -50,7 +55,6 @@ class StandInWorkers:
             if self.fails.get((label, name), "nothing") in request.prompt:
                 yield Failed(key, EngineError(ErrorKind.CRASH, "it died\nof something"))
                 continue
-            assert job.rows is not None
             row = self.row(job, request, name)
             for path in job.settings.paths or ("two-stage", "captured"):
                 save_rows(job.rows, key, {path: row})

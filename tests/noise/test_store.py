@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.engines.contract import Json
 from harness.errors import RecordingError
 from harness.journal import Journal
 from harness.noise.store import NoiseStore, Sample, changed, load_floor
@@ -42,7 +43,7 @@ def test_the_newest_counts_and_an_older_one_is_found_by_its_fingerprint(tmp_path
     store.put_floor(old)
     store.put_floor(new)
     assert load_floor(tmp_path, "p", "a") == new
-    loaded = {**old.fingerprint, "loaded": {"dtype": "bfloat16"}}
+    loaded: dict[str, Json] = {**old.fingerprint, "loaded": {"dtype": "bfloat16"}}
     assert load_floor(tmp_path, "p", "a", fingerprint=loaded) == old
     assert load_floor(tmp_path, "p", "a", fingerprint={}) is None
 

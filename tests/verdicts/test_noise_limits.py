@@ -85,3 +85,12 @@ def test_without_rows_the_divergences_are_left_to_the_table() -> None:
         "probability",
         "total_variation",
     }
+
+
+def test_probabilities_near_one_may_move_as_far_as_the_whole_row_does() -> None:
+    # The letters' log-odds are wide, so they alone would allow 1e-13.
+    sure = [Interval(1 - 1e-12, 1 - 1e-12), Interval(1e-13, 1e-13)]
+    quiet = noise_limits(NOISE, sure, case="s.c0", cases=1, floors=[])
+    assert quiet["probability"] == quiet["total_variation"] == 2e-7
+    moved = noise_limits(NOISE, sure, case="s.c0", cases=1, floors=[_floor(kl=2e-6)])
+    assert moved["probability"] == moved["total_variation"] == pytest.approx(math.sqrt(moved["kl"] / 2))
