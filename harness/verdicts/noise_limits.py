@@ -15,8 +15,8 @@ __all__ = ["noise_limits"]
 ALPHA = 0.01
 """How probable it is at most that noise takes any of a profile's cases over its limit of log-odds."""
 
-# A recording keeps nine digits of log Z, so a probability is known to 5e-8 on each side; and float32 has a step
-# of 6e-8 below 1.
+# A recording keeps nine digits of log Z, so a probability is known to 5e-8 on each side; and float32 has a
+# step of 6e-8 below 1.
 _RESOLUTION = 2e-7
 
 _ALLOWANCE = 2.0  # of what jittered runs showed; see `harness.verdicts.evidence.case_p`

@@ -95,7 +95,6 @@ class Noise:
         """Looks at nothing yet."""
         self._table = table
         self._floors = (_floor_for(dtypes[0], a, b), _floor_for(dtypes[1], b, a))
-        self._own = (a is not None, b is not None)
         scales: dict[int, _Scale] = {}
         for floor in self._floors:
             if floor is not None and id(floor) not in scales:
@@ -106,18 +105,15 @@ class Noise:
     def words(self) -> str:
         """Where the noise comes from."""
         told = []
-        sides = zip(self._floors, self._scales, self._own, ("baseline", "candidate"), strict=True)
-        for floor, scale, own, side in sides:
-            if floor is None:
-                told.append(
-                    f"{side}: the table's {self._table:.2g} on log-odds (no noise floor was measured)"
-                )
+        for floor, scale, side in zip(self._floors, self._scales, ("baseline", "candidate"), strict=True):
+            if floor is None or scale is None:
+                told.append(f"{side}: the table's {self._table:.2g} on log-odds, no noise floor being there")
                 continue
-            runs = 0 if scale is None else len(scale.runs)
-            whose = f"{floor.profile}/{floor.engine}"
-            lent = "" if own else ", taken for this side too"
-            told.append(f"{side}: noise floor of {whose}, {floor.dtype}, {floor.made}, {runs} runs{lent}")
-        return "; ".join(told)
+            every = len({run for case in floor.cases.values() for run in case.runs})
+            whose = f"{floor.profile}/{floor.engine}, {floor.dtype}, {floor.made}"
+            told.append(f"{side}: the noise floor of {whose}, {len(scale.runs)} telling runs of {every}")
+        texts = {text.partition(": ")[2] for text in told}
+        return texts.pop() if len(texts) == 1 else "; ".join(told)
 
     @property
     def measured(self) -> bool:

@@ -280,7 +280,7 @@ def test_the_report_as_data_and_as_a_page(gate_folder: Folder, capsys: pytest.Ca
     assert gate_folder.gate("p/torch", "p/lmdeploy", *files) in (0, 3)
     assert capsys.readouterr().out.splitlines()[0].partition(":")[0] in ("SAME", "INCONCLUSIVE")
     (comparison,) = json.loads(Path("out/g.json").read_text())["comparisons"]
-    assert comparison["name"] == "p/torch → p/lmdeploy"
+    assert comparison["name"] == "p/lmdeploy against p/torch"
     assert comparison["status"] in ("PASSED", "INCONCLUSIVE")
     assert [case["case"] for case in comparison["cases"]] == ["s.c0", "s.c1"]
     assert comparison["cases"][0]["command"].endswith("--case s.c0")

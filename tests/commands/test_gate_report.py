@@ -12,7 +12,7 @@ from tests.gate_folder import Folder
 def test_a_gate_writes_its_report(gate_folder: Folder) -> None:
     gate_folder.write_suite("say A", "torch: say A lmdeploy: say B", "lmdeploy: die")
     page, data = gate_folder.path / "r.html", gate_folder.path / "r.json"
-    assert gate_folder.gate("--report", str(page), "--json", str(data)) == 1
+    assert gate_folder.gate("p/torch", "p/lmdeploy", "--report", str(page), "--json", str(data)) == 1
     (comparison,) = json.loads(data.read_text(encoding="utf-8"))["comparisons"]
     assert comparison["status"] == "FAILED"
     assert {case["case"]: case["verdict"] for case in comparison["cases"]} == {
@@ -33,5 +33,5 @@ def test_a_report_that_cannot_be_written_is_an_error(
 ) -> None:
     gate_folder.write_suite("say A")
     (gate_folder.path / "taken").mkdir()
-    assert gate_folder.gate("--report", str(gate_folder.path / "taken")) == 2
+    assert gate_folder.gate("p/torch", "p/lmdeploy", "--report", str(gate_folder.path / "taken")) == 2
     assert "cannot write" in capsys.readouterr().err

@@ -85,7 +85,7 @@ def test_a_case_that_was_edited_falls_back_to_the_table() -> None:
 
 def test_without_floors_the_table_applies_and_says_so() -> None:
     pair = Noise(None, None, dtypes=("float32", "float32"), table=TABLE)
-    assert pair.words.count("no noise floor was measured") == 2
+    assert pair.words == "the table's 1 on log-odds, no noise floor being there"
     assert not pair.measured
     assert pair.shape({"s.c0": Place("s.c0", 0)}).runs == math.inf
 
@@ -94,9 +94,11 @@ def test_a_side_without_a_floor_is_as_noisy_as_the_other_in_the_same_dtype_only(
     floor = _floor(5)
     lent = Noise(floor, None, dtypes=("bfloat16", "bfloat16"), table=TABLE)
     assert lent.of("s.c0", "asked") == noise_of(floor).of("s.c0", "asked")
-    assert "taken for this side too" in lent.words
+    assert lent.words == "the noise floor of p/a, bfloat16, 2026-11-25, 9 telling runs of 9"
     other = Noise(floor, None, dtypes=("bfloat16", "float16"), table=TABLE)
     assert not other.of("s.c0", "asked").measured
+    assert other.words.startswith("baseline: the noise floor of p/a, ")
+    assert "; candidate: the table's" in other.words
 
 
 def test_exact_repeats_leave_room_for_the_last_bit() -> None:
