@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText
 
-SCALE = 2e-3
+SCALE = 4e-3
 
 _load = AutoModelForImageTextToText.from_pretrained
 

@@ -79,25 +79,39 @@ def floors(root: Path, profiles: Sequence[Profile]) -> Callable[[GateSide], Nois
     """What gives a side's noise floor, of those kept in the folder of recordings ``root``.
 
     A floor counts only for the engine that it was measured on, so an older run has that of its day, if any.
-    A side without one has the newest of its profile's reference, if that is of the same model and dtype: the
-    native engine's noise is what any engine's is held against. Those of a profile that says
-    ``tolerance: table`` have none.
+    A side without one has the newest of another engine of its profile, its reference first, if that is of the
+    same model and dtype: what moves one engine is the least that another may move by. Those of a profile that
+    says ``tolerance: table`` have none; where it says ``noise`` and there is none, that is a `GateError`.
     """
-    references = {profile.name: profile.reference for profile in profiles}
-    tables = {profile.name for profile in profiles if profile.tolerance == "table"}
+    known = {profile.name: profile for profile in profiles}
 
     def floor(side: GateSide) -> NoiseFloor | None:
-        if side.profile in tables:
+        profile = known.get(side.profile)
+        if profile is not None and profile.tolerance == "table":
             return None
         own = load_floor(root, side.profile, side.engine, fingerprint=side.fingerprint)
-        if own is not None or side.profile not in references:
+        if own is not None or profile is None:
             return own
-        native = load_floor(root, side.profile, references[side.profile])
-        if native is None or native.fingerprint.get("model") != side.fingerprint.get("model"):
-            return None
-        return native if native.dtype == "+".join(side.dtypes) else None
+        others = (load_floor(root, side.profile, engine) for engine in _reference_first(profile))
+        found = next((other for other in others if other is not None and _fits(other, side)), None)
+        if found is None and profile.tolerance == "noise":
+            raise GateError(
+                f"{profile.location}: profiles.{profile.name}.tolerance: found noise, and no noise floor of "
+                f"{side.label} as it is, nor one of its model and dtype in the profile\nMeasure:\n"
+                f"  harness noise {profile.name}"
+            )
+        return found
 
     return floor
+
+
+def _reference_first(profile: Profile) -> list[str]:
+    return [profile.reference, *(e.name for e in profile.engines if e.name != profile.reference)]
+
+
+def _fits(floor: NoiseFloor, side: GateSide) -> bool:
+    same_model = floor.fingerprint.get("model") == side.fingerprint.get("model")
+    return same_model and floor.dtype == "+".join(side.dtypes)
 
 
 def quiet_rows(comparison: Comparison, suite: str) -> dict[str, list[str]]:

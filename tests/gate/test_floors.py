@@ -9,13 +9,18 @@ from typing import Any
 import pytest
 
 from harness.cases import Location
+from harness.engines.contract import EngineSettings
+from harness.errors import GateError
 from harness.gate.gating import floors
 from harness.gate.side import GateSide
 from harness.noise.store import NoiseStore
-from harness.profiles import Profile
+from harness.profiles import EngineSpec, Profile
 from harness.verdicts.noise_floor import NoiseFloor
 
 ENGINE: dict[str, Any] = {"settings": {"kind": "torch"}, "model": {"hash": "m"}, "installed": {"torch": "2"}}
+SETTINGS = EngineSettings(
+    kind="torch", model="/m", dtype="bfloat16", device="cpu", paths=(), top_k=20, batch_size=1
+)
 PROFILE = Profile(name="p", reference="torch", engines=(), suites=(), location=Location(Path("p.yaml"), 1, 1))
 
 
@@ -65,6 +70,16 @@ def test_another_version_has_the_native_engines(tmp_path: Path, side: GateSide) 
     assert found.engine == "torch"
 
 
+def test_where_the_reference_does_not_fit_another_engine_may(tmp_path: Path, side: GateSide) -> None:
+    bfloat16 = EngineSpec(name="other", settings=SETTINGS, location=PROFILE.location)
+    profile = replace(PROFILE, engines=(bfloat16,))
+    NoiseStore(tmp_path, "p", "torch").put_floor(_floor("torch", ENGINE, dtype="float32"))
+    NoiseStore(tmp_path, "p", "other").put_floor(_floor("other", ENGINE))
+    found = floors(tmp_path, [profile])(side)
+    assert found is not None
+    assert found.engine == "other"
+
+
 @pytest.mark.parametrize("differs", ["dtype", "model", "profile"])
 def test_the_native_floor_is_for_the_same_model_and_dtype_only(
     tmp_path: Path, side: GateSide, differs: str
@@ -82,3 +97,11 @@ def test_a_profile_that_wants_the_table_has_no_floor(tmp_path: Path, side: GateS
     NoiseStore(tmp_path, "p", "lmdeploy").put_floor(_floor("lmdeploy", own))
     assert floors(tmp_path, [PROFILE])(side) is not None
     assert floors(tmp_path, [replace(PROFILE, tolerance="table")])(side) is None
+
+
+def test_a_profile_that_wants_noise_is_refused_without(tmp_path: Path, side: GateSide) -> None:
+    wanting = replace(PROFILE, tolerance="noise")
+    with pytest.raises(GateError, match="harness noise p"):
+        floors(tmp_path, [wanting])(side)
+    NoiseStore(tmp_path, "p", "torch").put_floor(_floor("torch", ENGINE))
+    assert floors(tmp_path, [wanting])(side) is not None
