@@ -16,13 +16,13 @@ from typing import Any
 
 from benchmarks.calibration.jitter import Jitter, clean_runs, floor_runs
 from benchmarks.machine import machine_line
-from benchmarks.workload import ROOT, Workload
-from harness.verdicts.log_odds import LogOdds, centred
+from benchmarks.workload import Workload
+from harness.checks.log_odds import LogOdds, centred
 from harness.engines.codec import settings_to_json
 from harness.errors import HarnessError
 from harness.fingerprint import image_fingerprint
 
-__all__ = ["ENGINES", "FILE", "RecordedCase", "RecordedEngine", "Recorded", "read", "record"]
+__all__ = ["ENGINES", "FILE", "Recorded", "RecordedCase", "RecordedEngine", "read", "record"]
 
 FILE = Path(__file__).with_name("clean_runs.json.gz")
 _VERSION = 1
@@ -72,9 +72,7 @@ class Recorded:
     engines: Mapping[str, RecordedEngine]
 
 
-def record(
-    folder: Path, *, names: Sequence[str], seed: int, given: Sequence[str], file: Path = FILE
-) -> None:
+def record(folder: Path, *, names: Sequence[str], seed: int, given: Sequence[str], file: Path = FILE) -> None:
     """Make all runs of the engines ``names`` on the suites in ``folder`` and write them into ``file``.
 
     Raises `HarnessError` where an engine does not answer, or ``file`` has other engines on other cases.
@@ -94,8 +92,8 @@ def record(
         kept = _load(file) if file.exists() else None
         if kept is not None and kept["cases"] != cases and set(kept["engines"]) - set(names):
             raise HarnessError(
-                f"{file}: found runs of other cases than those in {folder}; allowed: the same for all engines. "
-                "Make all again: python -m benchmarks.calibration record"
+                f"{file}: found runs of other cases than those in {folder}; allowed: the same for all "
+                "engines. Make all again: python -m benchmarks.calibration record"
             )
         engines = dict[str, Any]() if kept is None else dict(kept["engines"])
         for name in names:

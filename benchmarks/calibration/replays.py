@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.calibration.recording import Recorded, RecordedEngine
 from benchmarks.calibration.sample import Sample, SampledCase, floor
-from harness.verdicts.log_odds import LogOdds
+from harness.checks.log_odds import LogOdds
 from harness.verdicts.noise_floor import NoiseFloor
 from harness.verdicts.noise_model import Noise
 
@@ -75,7 +75,9 @@ class Replays:
         places = [each.place for each in drawn]
         a, b = self._sides
         before, after = self._runs(rng)
-        floors = [_floor(engine, name, names, places) for engine, name in zip((a, b), self._names, strict=True)]
+        floors = [
+            _floor(engine, name, names, places) for engine, name in zip((a, b), self._names, strict=True)
+        ]
         return Sample(
             cases=tuple(each.case for each in drawn),
             noise=Noise(
@@ -97,9 +99,7 @@ class Replays:
         return first[int(one)], second[int(other)]
 
 
-def _floor(
-    engine: RecordedEngine, name: str, names: Sequence[str], places: Sequence[int]
-) -> NoiseFloor:
+def _floor(engine: RecordedEngine, name: str, names: Sequence[str], places: Sequence[int]) -> NoiseFloor:
     return floor(
         names,
         [engine.reference[place] for place in places],

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harness.checks.agreement import Agreement, Side
+from harness.checks.log_odds import LogOdds
 from harness.engines.contract import Answer, Reading
 from harness.verdicts.judging import judge
-from harness.verdicts.log_odds import LogOdds
 from harness.verdicts.noise_floor import CaseNoise, NoiseFloor
 from harness.verdicts.noise_model import Noise
 from harness.verdicts.rules import ALPHA
@@ -122,9 +122,7 @@ def _side(engine: str, logits: LogOdds) -> Side:
     """A side that saw the letters and nothing else."""
     highest = max(logits)
     log_z = highest + math.log(math.fsum(math.exp(logit - highest) for logit in logits))
-    reading = Reading(
-        path="forward", argmax=(0,), logprobs=(0.0,), letter_logits=logits, log_z=log_z
-    )
+    reading = Reading(path="forward", argmax=(0,), logprobs=(0.0,), letter_logits=logits, log_z=log_z)
     return Side(
         engine=engine,
         probabilities=tuple(math.exp(logit - log_z) for logit in logits),

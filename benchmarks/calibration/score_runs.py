@@ -46,7 +46,10 @@ def main(order_file: str, result_file: str) -> None:
         for run in runs:
             started = time.monotonic()
             result[run["name"]] = one_run(engine, requests, run["order"], run["batch"])
-            print(f"{settings.kind} {settings.dtype} {run['name']}: {time.monotonic() - started:.1f} s", flush=True)
+            print(
+                f"{settings.kind} {settings.dtype} {run['name']}: {time.monotonic() - started:.1f} s",
+                flush=True,
+            )
         engine.close()
     Path(result_file).write_text(json.dumps(result), encoding="utf-8")
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.calibration.sample import Sample, SampledCase, floor
-from harness.verdicts.log_odds import LogOdds, centred
+from harness.checks.log_odds import LogOdds, centred
 from harness.verdicts.noise_model import Noise
 
 __all__ = ["World"]
