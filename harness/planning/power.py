@@ -1,8 +1,8 @@
 """How probable a test finds an effect, and how many cases that takes. Pure functions of numbers.
 
 Where a test counts, its power is exact and rises with the number of cases in steps: the smallest count that
-is an alarm jumps by one, and the power falls back a little. So `needed` gives a number of cases that suffices,
-one less than which does not; a few more may fall short again by a percent or two.
+is an alarm jumps by one, and the power falls back a little. So `needed` gives a number that suffices, one
+less than which does not; a few more may fall short again by a percent or two.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class SuitePlan:
 
     ``clusters`` are independent groups of cases: those that share an image count once. ``alpha`` is that of
     one test in one suite. ``alone`` counts cases of which a single flip is an alarm by itself, as their
-    margin is so much wider than noise, and ``limit`` is the median of how far a single case's log-odds may move.
+    margin is so much wider than noise, and ``limit`` is how far a single case may move (the median).
     ``expected_flips`` is how many cases noise alone flips. ``left_out`` are cases that cannot be judged.
     """
 
