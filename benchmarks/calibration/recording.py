@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import shlex
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -72,7 +71,7 @@ class Recorded:
     engines: Mapping[str, RecordedEngine]
 
 
-def record(folder: Path, *, names: Sequence[str], seed: int, given: Sequence[str], file: Path = FILE) -> None:
+def record(folder: Path, *, names: Sequence[str], seed: int, command: str, file: Path = FILE) -> None:
     """Make all runs of the engines ``names`` on the suites in ``folder`` and write them into ``file``.
 
     Raises `HarnessError` where an engine does not answer, or ``file`` has other engines on other cases.
@@ -104,7 +103,7 @@ def record(folder: Path, *, names: Sequence[str], seed: int, given: Sequence[str
             "version": _VERSION,
             "made": f"{datetime.now(UTC):%Y-%m-%d}",
             "machine": machine,
-            "command": shlex.join(["python", "-m", "benchmarks.calibration", *given]),
+            "command": command,
             "cases": cases,
             "engines": engines,
         },

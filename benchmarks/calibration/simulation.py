@@ -55,7 +55,8 @@ class World:
         shape = (size, len(LETTERS))
         if self.tail == np.inf:
             return rng.normal(0, 1, shape)
-        return rng.standard_t(self.tail, shape) / np.sqrt(self.tail / (self.tail - 2))
+        heavy: Floats = rng.standard_t(self.tail, shape) / np.sqrt(self.tail / (self.tail - 2))
+        return heavy
 
 
 def _rows(logits: Floats) -> tuple[LogOdds, ...]:
