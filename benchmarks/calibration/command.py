@@ -26,16 +26,18 @@ SIZES = (20, 60, 88)
 CLEAN_PAIRS = (
     ("torch-bfloat16", "torch-bfloat16"),
     ("torch-float32", "torch-float32"),
-    ("lmdeploy-bfloat16", "lmdeploy-bfloat16"),
     ("torch-bfloat16", "lmdeploy-bfloat16"),
 )
-"""Baseline and candidate, of the recorded engines."""
+"""Baseline and candidate, of the recorded engines.
+
+LMDeploy twice is left out: on a CPU its runs are bit-equal.
+"""
 
 _WORLDS = {
     "simulated normal noise": World(),
     "simulated noise, t with 4 degrees of freedom": World(tail=4.0),
 }
-_EFFECT_SIZES = (20, 60)
+_EFFECT_SIZES, _FEW = (20, 60), 30
 _SEED = 20261125
 _FAILED = 2
 
@@ -93,8 +95,10 @@ def _judge(recorded: Recorded, options: argparse.Namespace) -> list[Rate]:
             rates.append(clean_rate(source, size, options.clean, rng))
             _say(f"{source.name}, {size} cases: {rates[-1].found} false alarms of {options.clean}")
     for size in _EFFECT_SIZES:
+        # In few cases the spread is what counts.
+        effects = [e for e in EFFECTS if e.test == "spread"] if size < _FEW else EFFECTS
         for source in every:
-            rates += effect_rates(source, EFFECTS, size, options.planted, rng)
+            rates += effect_rates(source, effects, size, options.planted, rng)
             _say(f"{source.name}, {size} cases: effects planted into {options.planted}")
     # By effect, so that the sources stand side by side.
     order = {effect.words: place for place, effect in enumerate(EFFECTS)}

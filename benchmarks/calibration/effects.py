@@ -45,11 +45,11 @@ def spread(sample: Sample, times: float) -> Sample:
 def move(sample: Sample, sigmas: float) -> Sample:
     """The expected letter's centred log-odds moved by so many standard deviations of each case's noise."""
     moved: list[LogOdds] = []
-    for case, row, change in zip(sample.cases, sample.after, sample.changes(), strict=True):
+    for case, row, noise in zip(sample.cases, sample.after, sample.ground.pair_noise, strict=True):
         letters = len(case.letters)
         place, logits = case.letters.index(case.expect), list(row)
         # Centring takes a part of it.
-        logits[place] += sigmas * change.noise.sigma * letters / (letters - 1)
+        logits[place] += sigmas * noise.sigma * letters / (letters - 1)
         moved.append(centred(logits))
     return sample.becomes(moved)
 
@@ -117,8 +117,8 @@ def _losses(rate: float) -> Effect:
 
 EFFECTS = (
     *(_spread(times) for times in (1.25, 1.5, 2.0, 3.0)),
-    *(_shift(sigmas) for sigmas in (0.25, 0.5, 1.0)),
-    *(_flips(rate) for rate in (0.02, 0.05, 0.1)),
-    *(_losses(rate) for rate in (0.1, 0.2, 0.3)),
+    *(_shift(sigmas) for sigmas in (0.5, 1.0)),
+    *(_flips(rate) for rate in (0.05, 0.1)),
+    *(_losses(rate) for rate in (0.2, 0.3)),
 )
 """In graded sizes."""

@@ -101,13 +101,12 @@ def effect_rates(
     by_test = [dict.fromkeys(TESTS, 0) for _ in effects]
     for _ in range(replays):
         clean = source.draw(rng, cases)
-        shape = clean.shape()
-        numbers, _tests = clean.tested(shape)
+        numbers, _tests = clean.tested()
         for place, effect in enumerate(effects):
-            _, tests = effect.plant(clean, source.typical, rng).tested(shape)
+            _, tests = effect.plant(clean, source.typical, rng).tested()
             found[place] += any(test.name == effect.test and test.p <= alpha for test in tests)
             alarms[place] += any(test.found for test in tests)
-            promised[place] += effect.promise(numbers, shape, alpha)
+            promised[place] += effect.promise(numbers, clean.ground.shape, alpha)
             for test in tests:
                 by_test[place][test.name] += test.found
     return [

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.calibration.recording import Recorded, RecordedEngine
-from benchmarks.calibration.sample import Sample, SampledCase, floor
+from benchmarks.calibration.sample import Ground, Sample, SampledCase, floor
 from harness.checks.log_odds import LogOdds
 from harness.verdicts.noise_floor import NoiseFloor
 from harness.verdicts.noise_model import Noise
@@ -78,14 +78,14 @@ class Replays:
         floors = [
             _floor(engine, name, names, places) for engine, name in zip((a, b), self._names, strict=True)
         ]
+        noise = Noise(
+            floors[0],
+            floors[0] if a is b else floors[1],
+            dtypes=(floors[0].dtype, floors[1].dtype),
+            table=_TABLE,
+        )
         return Sample(
-            cases=tuple(each.case for each in drawn),
-            noise=Noise(
-                floors[0],
-                floors[0] if a is b else floors[1],
-                dtypes=(floors[0].dtype, floors[1].dtype),
-                table=_TABLE,
-            ),
+            ground=Ground(cases=tuple(each.case for each in drawn), noise=noise),
             before=tuple(before[place] for place in places),
             after=tuple(after[place] for place in places),
         )

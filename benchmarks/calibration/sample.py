@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from harness.checks.agreement import Agreement, Side
 from harness.checks.log_odds import LogOdds
 from harness.engines.contract import Answer, Reading
 from harness.verdicts.case_judging import look
 from harness.verdicts.judging import judge
-from harness.verdicts.noise_floor import CaseNoise, NoiseFloor
+from harness.verdicts.noise_floor import CaseNoise, NoiseFloor, PairNoise
 from harness.verdicts.noise_model import Noise, NoiseShape, Place
 from harness.verdicts.rules import ALPHA
 from harness.verdicts.suite_numbers import SuiteNumbers, suite_numbers, suite_tests
 from harness.verdicts.verdict import Change, Evidence, SuiteVerdict
 
-__all__ = ["MARGIN", "SUITE", "Sample", "SampledCase", "floor"]
+__all__ = ["MARGIN", "SUITE", "Ground", "Sample", "SampledCase", "floor"]
 
 SUITE = "replay"
 MARGIN = 1e-9  # so small that nothing is SAME: what is counted is found or not found
@@ -34,14 +35,38 @@ class SampledCase:
     cluster: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """What is the same for every candidate of a sample; each part is worked out once."""
+
+    cases: tuple[SampledCase, ...]
+    noise: Noise
+
+    @cached_property
+    def pair_noise(self) -> tuple[PairNoise, ...]:
+        """The noise of each case."""
+        return tuple(self.noise.of(case.name, _ASKED) for case in self.cases)
+
+    @cached_property
+    def shape(self) -> NoiseShape:
+        """How the noise is spread, as `judge` takes it."""
+        return self.noise.shape(
+            {case.name: Place(case.cluster, case.letters.index(case.expect)) for case in self.cases}
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """A baseline and a candidate on the same cases: centred log-odds [N][L] before and after."""
 
-    cases: tuple[SampledCase, ...]
-    noise: Noise
+    ground: Ground
     before: tuple[LogOdds, ...]
     after: tuple[LogOdds, ...]
+
+    @property
+    def cases(self) -> tuple[SampledCase, ...]:
+        """Of both sides."""
+        return self.ground.cases
 
     def becomes(self, after: Sequence[Sequence[float]]) -> Sample:
         """The same with another candidate."""
@@ -49,8 +74,8 @@ class Sample:
 
     def changes(self) -> list[Change]:
         """What the judge is given."""
-        rows = zip(self.cases, self.before, self.after, strict=True)
-        return [self._change(case, old, new) for case, old, new in rows]
+        rows = zip(self.cases, self.ground.pair_noise, self.before, self.after, strict=True)
+        return [_change(case, noise, old, new) for case, noise, old, new in rows]
 
     def judged(self, *, alpha: float = ALPHA) -> SuiteVerdict:
         """The judge's verdict on the sample as a suite of its own."""
@@ -60,51 +85,16 @@ class Sample:
             candidate="b",
             budgets={},
             margin=MARGIN,
-            noise=self.noise,
+            noise=self.ground.noise,
             alpha=alpha,
         )
         return verdict.suites[0]
 
-    def shape(self) -> NoiseShape:
-        """How its noise is spread, as `judge` takes it."""
-        return self.noise.shape(
-            {case.name: Place(case.cluster, case.letters.index(case.expect)) for case in self.cases}
-        )
-
-    def tested(self, shape: NoiseShape, *, alpha: float = ALPHA) -> tuple[SuiteNumbers, tuple[Evidence, ...]]:
-        """The judge's numbers and tests alone, which is faster: it alarms where one of them finds something.
-
-        ``shape`` is the sample's own, which is the same for every candidate.
-        """
+    def tested(self, *, alpha: float = ALPHA) -> tuple[SuiteNumbers, tuple[Evidence, ...]]:
+        """The judge's numbers and tests alone, which is faster; it alarms where one finds something."""
         looks = [look(change) for change in self.changes()]
         numbers = suite_numbers(looks)
-        return numbers, suite_tests(looks, numbers, shape, spread=1.0, alpha=alpha)
-
-    def _change(self, case: SampledCase, old: LogOdds, new: LogOdds) -> Change:
-        agreement = Agreement(
-            case=case.name,
-            letters=case.letters,
-            a=_side("a", old),
-            b=_side("b", new),
-            total_variation=None,
-            worst=None,
-            worst_letter=None,
-            least=None,
-            least_total_variation=None,
-            full=None,
-            generated=None,
-            question=(),
-        )
-        return Change(
-            case=case.name,
-            suite=SUITE,
-            place=case.name,
-            letters=case.letters,
-            expect=case.expect,
-            cluster=case.cluster,
-            agreement=agreement,
-            noise=self.noise.of(case.name, _ASKED),
-        )
+        return numbers, suite_tests(looks, numbers, self.ground.shape, spread=1.0, alpha=alpha)
 
 
 def floor(
@@ -132,6 +122,33 @@ def floor(
             for place, name in enumerate(names)
         },
         full={},
+    )
+
+
+def _change(case: SampledCase, noise: PairNoise, old: LogOdds, new: LogOdds) -> Change:
+    agreement = Agreement(
+        case=case.name,
+        letters=case.letters,
+        a=_side("a", old),
+        b=_side("b", new),
+        total_variation=None,
+        worst=None,
+        worst_letter=None,
+        least=None,
+        least_total_variation=None,
+        full=None,
+        generated=None,
+        question=(),
+    )
+    return Change(
+        case=case.name,
+        suite=SUITE,
+        place=case.name,
+        letters=case.letters,
+        expect=case.expect,
+        cluster=case.cluster,
+        agreement=agreement,
+        noise=noise,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.calibration.sample import Sample, SampledCase, floor
+from benchmarks.calibration.sample import Ground, Sample, SampledCase, floor
 from harness.checks.log_odds import LogOdds, centred
 from harness.verdicts.noise_model import Noise
 
@@ -45,8 +45,9 @@ class World:
             engine="simulated",
         )
         return Sample(
-            cases=cases,
-            noise=Noise(measured, measured, dtypes=("bfloat16", "bfloat16"), table=1.0),
+            ground=Ground(
+                cases=cases, noise=Noise(measured, measured, dtypes=("bfloat16", "bfloat16"), table=1.0)
+            ),
             before=_rows(truth + sigma * self._noise(rng, size)),
             after=_rows(truth + sigma * self._noise(rng, size)),
         )

@@ -60,8 +60,7 @@ def test_the_published_spreads_are_close_to_those_of_the_mean_root() -> None:
         runs=math.inf,
     )
     cases = [
-        needed(lambda n, times=times: spread_power(times, n, normal, alpha=0.01), power=0.95)
-        for times in (1.5, 2.0)
+        needed(partial(spread_power, times, shape=normal, alpha=0.01), power=0.95) for times in (1.5, 2.0)
     ]
     assert cases == [55, 19]
 
@@ -132,7 +131,7 @@ def test_more_cases_find_more_spread_and_shift(times: float, clusters: int, alph
 @given(st.floats(0.0, 0.05), st.integers(20, 150))
 def test_more_cases_find_smaller_rates(chance: float, clusters: int) -> None:
     found = [
-        smallest(lambda rate, n=n: flips_power([chance] * n, rate, alpha=0.002), power=0.8, low=0.0, high=1.0)
+        smallest(partial(flips_power, [chance] * n, alpha=0.002), power=0.8, low=0.0, high=1.0)
         for n in (clusters, 2 * clusters)
     ]
     assert found[0] is not None
