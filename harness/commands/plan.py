@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from harness.commands import Subparsers
     from harness.planning.suite_plan import SuitePlan
     from harness.profiles import EngineSpec, Profile
-    from harness.verdicts.noise_floor import NoiseFloor
 
 __all__ = ["register"]
 
@@ -85,9 +84,7 @@ def _plan(options: argparse.Namespace) -> SuitePlan:
     engine = _engine(profile, options.engine)
     root = options.recordings.absolute()
     others = [s for s in loaded.suites if s is not suite and (not profile.suites or s.name in profile.suites)]
-    margins = read_margins(
-        suite, others, profile, engine, root=root, floor=_floor(root, profile.name, engine.name)
-    )
+    margins = read_margins(suite, others, profile, engine, root=root)
     if margins.unrecorded:
         say(f"without a recording, and left out: {', '.join(margins.unrecorded)}")
     return plan_suite(
@@ -126,11 +123,6 @@ def _engine(profile: Profile, name: str | None) -> EngineSpec:
             return engine
     names = ", ".join(engine.name for engine in profile.engines)
     raise _UnknownName(f"--engine: found {wanted!r}; allowed: {names} (of the profile {profile.name})")
-
-
-def _floor(root: Path, profile: str, engine: str) -> NoiseFloor | None:
-    del root, profile, engine
-    return None
 
 
 def _goal(text: str) -> tuple[str, float]:

@@ -10,6 +10,7 @@ from harness.cases import Case, Suite
 from harness.checks.agreement import compare
 from harness.errors import HarnessError
 from harness.fingerprint import asked_of, digest, image_fingerprint
+from harness.noise.store import load_floor
 from harness.profiles import EngineSpec, Profile
 from harness.recordings import Recording, RecordingStore
 from harness.stored_runs import StoredRuns
@@ -49,11 +50,11 @@ def read_margins(
     engine: EngineSpec,
     *,
     root: Path,
-    floor: NoiseFloor | None,
 ) -> Margins:
     """The margins of ``suite`` by the recordings under ``root``; ``others`` are judged beside it.
 
-    Raises `NoRecordings`, which says what makes them.
+    The noise is that of a floor, measured on this engine or the native one, or else the table's. Raises
+    `NoRecordings`, which says what makes them.
     """
     recordings = _recordings(root, profile, engine)
     # What was edited since has another margin now.
@@ -71,7 +72,9 @@ def read_margins(
             f"pytest --pyargs harness.suite --cases {suite.path.parent} --recordings {root} "
             f"--profile {profile.name} -k {suite.name}"
         )
-    dtype = _dtype(next(iter(known.values())), engine)
+    first = next(iter(known.values()))
+    dtype = _dtype(first, engine)
+    floor = _floor(root, profile, engine, first, dtype)
     limits = resolve(dtype if dtype in DEFAULTS else _NOISIEST, overrides=[profile.tolerances])
     noise = Noise(floor, floor, dtypes=(dtype, dtype), table=limits.log_odds)
     looks = tuple(
@@ -90,6 +93,19 @@ def read_margins(
         noise=noise,
         shape=noise.shape(places),
     )
+
+
+def _floor(
+    root: Path, profile: Profile, engine: EngineSpec, recording: Recording, dtype: str
+) -> NoiseFloor | None:
+    """As `harness.gate.gating.floors` has it: the engine's own, or that of the native engine beside it."""
+    own = load_floor(root, profile.name, engine.name, fingerprint=recording.fingerprint)
+    if own is not None:
+        return own
+    native = load_floor(root, profile.name, profile.reference)
+    if native is None or native.fingerprint.get("model") != recording.fingerprint.get("model"):
+        return None
+    return native if native.dtype == dtype else None
 
 
 def _recordings(root: Path, profile: Profile, engine: EngineSpec) -> Mapping[str, Recording]:

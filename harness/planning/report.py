@@ -96,6 +96,10 @@ def _size(effect: str, size: float | None, plan: SuitePlan) -> str:
 def _goal(goal: Missing, plan: SuitePlan) -> str:
     head = f"\ngoal {goal.goal.effect}={goal.goal.size:g}: found now with power {goal.power:.2f}"
     lines = [head]
+    if goal.goal.effect == "accuracy":
+        lines.append(
+            "  (by their number; a single lost answer of a wide margin is an alarm by itself, see above)"
+        )
     for power in POWERS:
         cases, clusters, missing = goal.cases[power], goal.clusters[power], goal.missing[power]
         if missing == 0:

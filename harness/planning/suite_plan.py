@@ -29,9 +29,10 @@ EFFECTS: Mapping[str, str] = {
     "spread": "spread of the log-odds, in times the noise",
     "shift": "common move of the expected letters, in log-odds",
     "flips": "answers that flip besides those by noise, a share of all",
-    "accuracy": "right answers lost besides those by noise, a share of all",
+    "accuracy": "right answers lost besides those by noise, a share of all, by their number",
+    "single": "the same, by any single one whose margin is wide",
 }
-"""What is planned for, by the name of the judge's test and of ``--goal``."""
+"""What is planned for, by the name of the judge's test; ``single`` is found by the test of `cases`."""
 
 _MOST_SPREAD, _MOST_SHIFT = 100.0, 100.0
 
@@ -115,7 +116,8 @@ def plan_suite(
     if not judged:
         raise ValueError(f"{suite}: found no case that can be judged; allowed: one at least")
     share = alpha / len(TESTS) / suites
-    powers = _Powers(suite_numbers(judged), judged, shape, share)
+    wide = sum(bool(look.right[0]) and _alone(look, share / len(judged)) for look in judged)
+    powers = _Powers(suite_numbers(judged), judged, shape, share, wide=wide)
     gaps = sorted(look.gap for look in judged if look.gap is not None)
     return SuitePlan(
         suite=suite,
@@ -143,10 +145,15 @@ def plan_suite(
 class _Powers:
     """The power of each test by size of the effect and number of clusters of the suite's kind."""
 
-    def __init__(self, numbers: SuiteNumbers, looks: Sequence[Look], shape: NoiseShape, alpha: float) -> None:
+    def __init__(
+        self, numbers: SuiteNumbers, looks: Sequence[Look], shape: NoiseShape, alpha: float, *, wide: int
+    ) -> None:
+        """``wide`` is how many right cases have a margin so wide that losing one is an alarm by itself."""
         self.clusters = len(numbers.chances)
         self.sigma = numbers.sigma
         self._numbers, self._shape, self._alpha = numbers, shape, alpha
+        self._wide, self._cases = wide, len(looks)
+        self._right = sum(bool(look.right[0]) for look in looks)
         wrong: dict[str, float] = {}
         for look in looks:
             if not look.right[0]:
@@ -162,7 +169,15 @@ class _Powers:
             "shift": lambda size, n: shift_power(size / self.sigma, n, self._shape, alpha=self._alpha),
             "flips": lambda size, n: flips_power(alike(self._numbers.chances, n), size, alpha=self._alpha),
             "accuracy": self._accuracy,
+            "single": self._single,
         }
+
+    def _single(self, size: float, clusters: int) -> float:
+        """``size`` is a share of all cases, of which only right ones are lost, wide or not."""
+        if not self._right:
+            return 0.0
+        each = min(1.0, size * self._cases / self._right)
+        return float(1.0 - (1.0 - each) ** round(self._wide * clusters / self.clusters))
 
     def _accuracy(self, size: float, clusters: int) -> float:
         """``size`` is a share of all clusters, of which only those with a right answer can lose one."""
