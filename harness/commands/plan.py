@@ -94,7 +94,7 @@ def _plan(options: argparse.Namespace) -> SuitePlan:
         noise=margins.noise.words,
         measured=margins.noise.measured,
         suites=1 + len(others),
-        goals=[Goal(effect=effect, size=size) for effect, size in options.goal],
+        goals=[Goal(*goal) for goal in options.goal],
     )
 
 

@@ -12,6 +12,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from harness.planning.power import accuracy_power, alike, flips_power, needed, shift_power, smallest
 from harness.verdicts.case_judging import Look
@@ -37,8 +38,7 @@ EFFECTS: Mapping[str, str] = {
 _MOST_SPREAD, _MOST_SHIFT = 100.0, 100.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
+class Goal(NamedTuple):
     """An effect that is to be found: ``effect`` is one of `EFFECTS`, ``size`` in its unit."""
 
     effect: str

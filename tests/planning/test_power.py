@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -78,7 +78,9 @@ def test_the_power_of_the_flips_test_is_how_often_the_judge_finds_it(
     chances: list[float], rate: float, alpha: float
 ) -> None:
     more = [chance + rate * (1 - chance) for chance in chances]
-    found = [flips_test(count, chances).p <= alpha for count in range(len(chances) + 1)]
+    ps = [flips_test(count, chances).p for count in range(len(chances) + 1)]
+    assume(all(abs(p - alpha) > 1e-9 for p in ps))  # where two sums of the same may differ in the last bit
+    found = [p <= alpha for p in ps]
     expected = float(counts(more)[found].sum())
     assert flips_power(chances, rate, alpha=alpha) == pytest.approx(expected, abs=1e-9)
 
