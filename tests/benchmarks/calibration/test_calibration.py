@@ -18,7 +18,8 @@ from benchmarks.calibration.sample import Sample
 from benchmarks.calibration.simulation import World
 from harness.checks.log_odds import difference
 from harness.errors import HarnessError
-from harness.verdicts import noise_model
+from harness.verdicts.noise_floor import PairNoise
+from harness.verdicts.noise_model import Noise
 from harness.verdicts.rules import TESTS
 
 NOW = Circumstances(
@@ -131,17 +132,17 @@ class TestJudge:
         assert rate.promised > 0.9
 
     def test_a_judge_that_takes_half_of_sigma_is_caught(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        whole = noise_model._Scale._moderated
+        whole = Noise.of
 
-        def quarter(self: noise_model._Scale, case: str, *, without: str | None = None) -> float:
-            return whole(self, case, without=without) / 4
+        def halved(self: Noise, case: str, asked: str) -> PairNoise:
+            noise = whole(self, case, asked)
+            return replace(noise, sigma=noise.sigma / 2)
 
         source = Source(name="simulated", draw=World().drawn)
-        sound = clean_rate(source, 40, 40, np.random.default_rng(4))
-        monkeypatch.setattr(noise_model._Scale, "_moderated", quarter)
-        broken = clean_rate(source, 40, 40, np.random.default_rng(4))
-        assert not missed([replace(sound, source="simulated", found=0)])
-        assert sound.found <= 2
+        sound = clean_rate(source, 40, 30, np.random.default_rng(4))
+        monkeypatch.setattr(Noise, "of", halved)
+        broken = clean_rate(source, 40, 30, np.random.default_rng(4))
+        assert not missed([sound])
         assert broken.found > 10
         assert missed([broken])
 
