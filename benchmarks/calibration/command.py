@@ -74,22 +74,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if missed(rates) else 0
 
 
-def sources(recorded: Recorded, rng: np.random.Generator, *, pairs: int = 60) -> list[Source]:
-    """All sources of samples: recorded pairs of engines, then simulations; see `Replays.typical_spread`."""
+def sources(recorded: Recorded) -> list[Source]:
+    """All sources of samples: recorded pairs of engines, then simulations."""
     found = []
     for a, b in CLEAN_PAIRS:
         replays = Replays(recorded, a, b)
-        typical = replays.typical_spread(rng, pairs=pairs)
         name = f"{a} twice" if a == b else f"{a} and {b}"
-        found.append(Source(name=name, draw=replays.drawn, typical=typical))
-    found += [Source(name=name, draw=world.drawn) for name, world in _WORLDS.items()]
-    return found
+        found.append(Source(name=name, draw=replays.drawn, loud=replays.loud))
+    return [*found, *(Source(name=name, draw=world.drawn) for name, world in _WORLDS.items())]
 
 
 def _judge(recorded: Recorded, options: argparse.Namespace) -> list[Rate]:
     rng = np.random.default_rng(options.seed)
     rates: list[Rate] = []
-    every = sources(recorded, rng)
+    every = sources(recorded)
     for source in every:
         for size in SIZES:
             rates.append(clean_rate(source, size, options.clean, rng))
@@ -119,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     recording.add_argument("--only", action="append", choices=ENGINES, help="this engine; the others stay")
     recording.add_argument("--cases", type=Path, default=ROOT / "cases", metavar="DIR")
     judging = actions.add_parser("judge", help="judge replays and simulations")
-    judging.add_argument("--clean", type=_positive, default=400, metavar="N", help="replays for each row")
+    judging.add_argument("--clean", type=_positive, default=300, metavar="N", help="replays for each row")
     judging.add_argument("--planted", type=_positive, default=200, metavar="N", help="samples for effects")
     judging.add_argument("--runs", type=Path, default=FILE, metavar="FILE", help="other clean runs")
     judging.add_argument("--write", action="store_true", help="write the tables into docs/calibration.md")

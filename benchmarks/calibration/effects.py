@@ -11,9 +11,8 @@ import numpy as np
 from benchmarks.calibration.sample import Sample
 from harness.checks.log_odds import LogOdds, centred
 from harness.planning.power import accuracy_power, flips_power, shift_power
+from harness.planning.suite_plan import gaining
 from harness.verdicts.evidence import spread_power
-from harness.verdicts.noise_model import NoiseShape
-from harness.verdicts.suite_numbers import SuiteNumbers
 
 __all__ = ["EFFECTS", "Effect", "lose", "move", "spread"]
 
@@ -22,14 +21,14 @@ __all__ = ["EFFECTS", "Effect", "lose", "move", "spread"]
 class Effect:
     """A planted effect: ``test`` is the judge's that is to find it, ``words`` says what it is.
 
-    ``plant`` takes a clean sample, its spread in units of noise, and random numbers. ``promise`` is the
-    power that the formulas of planning give for a sample's numbers, the noise's shape and alpha.
+    ``plant`` takes a clean sample and random numbers. ``promise`` is the power that the formulas of planning
+    give for the clean sample and alpha.
     """
 
     test: str
     words: str
-    plant: Callable[[Sample, float, np.random.Generator], Sample]
-    promise: Callable[[SuiteNumbers, NoiseShape, float], float]
+    plant: Callable[[Sample, np.random.Generator], Sample]
+    promise: Callable[[Sample, float], float]
 
 
 def spread(sample: Sample, times: float) -> Sample:
@@ -82,8 +81,10 @@ def _spread(times: float) -> Effect:
     return Effect(
         test="spread",
         words=f"spread {times:g} times the noise",
-        plant=lambda sample, typical, _: spread(sample, times / typical),
-        promise=lambda numbers, shape, alpha: spread_power(times, len(numbers.roots), shape, alpha=alpha),
+        plant=lambda sample, _: spread(sample, times / sample.typical),
+        promise=lambda sample, alpha: spread_power(
+            times, len(sample.numbers.roots), sample.ground.shape, alpha=alpha
+        ),
     )
 
 
@@ -91,8 +92,10 @@ def _shift(sigmas: float) -> Effect:
     return Effect(
         test="shift",
         words=f"expected letters moved by {sigmas:g} σ",
-        plant=lambda sample, _, __: move(sample, sigmas),
-        promise=lambda numbers, shape, alpha: shift_power(sigmas, len(numbers.shifts), shape, alpha=alpha),
+        plant=lambda sample, _: move(sample, sigmas),
+        promise=lambda sample, alpha: shift_power(
+            sigmas, len(sample.numbers.shifts), sample.ground.shape, alpha=alpha
+        ),
     )
 
 
@@ -100,8 +103,8 @@ def _flips(rate: float) -> Effect:
     return Effect(
         test="flips",
         words=f"{rate:.0%} of the groups flip besides noise",
-        plant=lambda sample, _, rng: lose(sample, rate, rng, right_only=False),
-        promise=lambda numbers, _, alpha: flips_power(numbers.chances, rate, alpha=alpha),
+        plant=lambda sample, rng: lose(sample, rate, rng, right_only=False),
+        promise=lambda sample, alpha: flips_power(sample.numbers.chances, rate, alpha=alpha),
     )
 
 
@@ -109,9 +112,10 @@ def _losses(rate: float) -> Effect:
     return Effect(
         test="accuracy",
         words=f"{rate:.0%} of the groups with a right answer lose one",
-        plant=lambda sample, _, rng: lose(sample, rate, rng, right_only=True),
-        # Noise gains so little beside what is planted that McNemar is taken without.
-        promise=lambda numbers, _, alpha: accuracy_power(numbers.losing, [], rate, alpha=alpha),
+        plant=lambda sample, rng: lose(sample, rate, rng, right_only=True),
+        promise=lambda sample, alpha: accuracy_power(
+            sample.numbers.losing, gaining(sample.looks), rate, alpha=alpha
+        ),
     )
 
 

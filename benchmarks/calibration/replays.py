@@ -5,7 +5,8 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from harness.verdicts.noise_model import Noise
 
 __all__ = ["Replays"]
 
+_LOUD = 0.2  # of the noise
 _TABLE = 1.0  # never used, since both sides have a floor
 
 
@@ -24,6 +26,11 @@ _TABLE = 1.0  # never used, since both sides have a floor
 class _Drawn:
     place: int
     case: SampledCase
+
+
+class _Runs(NamedTuple):
+    before: tuple[LogOdds, ...]
+    after: tuple[LogOdds, ...]
 
 
 class Replays:
@@ -37,16 +44,16 @@ class Replays:
         for place, case in enumerate(recorded.cases):
             by_cluster[case.cluster].append(place)
         self._clusters = list(by_cluster.values())
-
-    def whole(self, rng: np.random.Generator) -> Sample:
-        """A pair of runs on all cases as they are."""
         everyone = [_Drawn(place, self._sampled(place, 0)) for place in range(len(self._cases))]
-        return self._sample(rng, everyone)
+        a_run = _Runs(self._sides[0].reference, self._sides[0].reference)
+        self._spreads: dict[_Runs, float] = {a_run: 0.0}
+        self._everything = self._sample(a_run, everyone)
 
-    def drawn(self, rng: np.random.Generator, size: int) -> Sample:
+    def drawn(self, rng: np.random.Generator, size: int, *, least: float = 0.0) -> Sample:
         """A pair of runs on ``size`` cases: clusters are drawn with replacement until there are enough.
 
-        A cluster that is drawn twice counts as two, and the last may be cut.
+        A cluster that is drawn twice counts as two, and the last may be cut. Pairs whose spread on all cases
+        is below ``least`` times the noise are drawn again.
         """
         drawn: list[_Drawn] = []
         for turn in range(size):
@@ -54,12 +61,21 @@ class Replays:
             drawn += [_Drawn(place, self._sampled(place, turn)) for place in cluster]
             if len(drawn) >= size:
                 break
-        return self._sample(rng, drawn[:size])
+        runs = self._runs(rng)
+        while self._typical(runs) < least:
+            runs = self._runs(rng)
+        return self._sample(runs, drawn[:size])
 
-    def typical_spread(self, rng: np.random.Generator, *, pairs: int = 60) -> float:
-        """The mean spread of clean pairs on all cases, in units of the floor's noise."""
-        spreads = [self.whole(rng).judged().spread for _ in range(pairs)]
-        return statistics.fmean(spread.value for spread in spreads if spread is not None)
+    def loud(self, rng: np.random.Generator, size: int) -> Sample:
+        """As `drawn`, of pairs that are a fifth of the noise apart at least."""
+        return self.drawn(rng, size, least=_LOUD)
+
+    def _typical(self, runs: _Runs) -> float:
+        """The spread of a pair of runs on all cases, in units of noise."""
+        if runs not in self._spreads:
+            sample = replace(self._everything, before=runs.before, after=runs.after)
+            self._spreads[runs] = statistics.fmean(sample.numbers.roots) / sample.ground.shape.root
+        return self._spreads[runs]
 
     def _sampled(self, place: int, turn: int) -> SampledCase:
         case = self._cases[place]
@@ -70,11 +86,10 @@ class Replays:
             cluster=f"{case.cluster}#{turn}",
         )
 
-    def _sample(self, rng: np.random.Generator, drawn: Sequence[_Drawn]) -> Sample:
+    def _sample(self, runs: _Runs, drawn: Sequence[_Drawn]) -> Sample:
         names = [each.case.name for each in drawn]
         places = [each.place for each in drawn]
         a, b = self._sides
-        before, after = self._runs(rng)
         floors = [
             _floor(engine, name, names, places) for engine, name in zip((a, b), self._names, strict=True)
         ]
@@ -86,17 +101,18 @@ class Replays:
         )
         return Sample(
             ground=Ground(cases=tuple(each.case for each in drawn), noise=noise),
-            before=tuple(before[place] for place in places),
-            after=tuple(after[place] for place in places),
+            before=tuple(runs.before[place] for place in places),
+            after=tuple(runs.after[place] for place in places),
+            typical=self._typical(runs),
         )
 
-    def _runs(self, rng: np.random.Generator) -> tuple[tuple[LogOdds, ...], tuple[LogOdds, ...]]:
+    def _runs(self, rng: np.random.Generator) -> _Runs:
         """Two different clean runs."""
         first, second = (list(side.clean.values()) for side in self._sides)
         if self._sides[0] is not self._sides[1]:
-            return first[int(rng.integers(len(first)))], second[int(rng.integers(len(second)))]
+            return _Runs(first[int(rng.integers(len(first)))], second[int(rng.integers(len(second)))])
         one, other = rng.choice(len(first), 2, replace=False)
-        return first[int(one)], second[int(other)]
+        return _Runs(first[int(one)], second[int(other)])
 
 
 def _floor(engine: RecordedEngine, name: str, names: Sequence[str], places: Sequence[int]) -> NoiseFloor:

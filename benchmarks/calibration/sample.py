@@ -10,7 +10,7 @@ from functools import cached_property
 from harness.checks.agreement import Agreement, Side
 from harness.checks.log_odds import LogOdds
 from harness.engines.contract import Answer, Reading
-from harness.verdicts.case_judging import look
+from harness.verdicts.case_judging import Look, look
 from harness.verdicts.judging import judge
 from harness.verdicts.noise_floor import CaseNoise, NoiseFloor, PairNoise
 from harness.verdicts.noise_model import Noise, NoiseShape, Place
@@ -55,13 +55,17 @@ class Ground:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A baseline and a candidate on the same cases: centred log-odds [N][L] before and after."""
+    """A baseline and a candidate on the same cases: centred log-odds [N][L] before and after.
+
+    ``typical`` is the spread, in units of noise, of all that the sample was drawn from.
+    """
 
     ground: Ground
     before: tuple[LogOdds, ...]
     after: tuple[LogOdds, ...]
+    typical: float = 1.0
 
     @property
     def cases(self) -> tuple[SampledCase, ...]:
@@ -90,11 +94,19 @@ class Sample:
         )
         return verdict.suites[0]
 
-    def tested(self, *, alpha: float = ALPHA) -> tuple[SuiteNumbers, tuple[Evidence, ...]]:
-        """The judge's numbers and tests alone, which is faster; it alarms where one finds something."""
-        looks = [look(change) for change in self.changes()]
-        numbers = suite_numbers(looks)
-        return numbers, suite_tests(looks, numbers, self.ground.shape, spread=1.0, alpha=alpha)
+    @cached_property
+    def looks(self) -> list[Look]:
+        """What the judge takes of each case."""
+        return [look(change) for change in self.changes()]
+
+    @cached_property
+    def numbers(self) -> SuiteNumbers:
+        """What the cases come to."""
+        return suite_numbers(self.looks)
+
+    def tested(self, *, alpha: float = ALPHA) -> tuple[Evidence, ...]:
+        """The judge's tests alone, which is faster; it alarms where one finds something."""
+        return suite_tests(self.looks, self.numbers, self.ground.shape, spread=1.0, alpha=alpha)
 
 
 def floor(

@@ -105,14 +105,19 @@ def accuracy_power(losing: Sequence[float], gaining: Sequence[float], loss: floa
 
 
 def shift_power(shift: float, clusters: int, shape: NoiseShape, *, alpha: float) -> float:
-    """How probable the test of shift finds that expected letters moved by ``shift`` σ on average."""
+    """How probable the test of shift finds that expected letters moved by ``shift`` σ on average.
+
+    With the variance and freedom of `harness.verdicts.evidence.shift_test`.
+    """
     from scipy import special
 
-    deviation = math.sqrt(shape.shift_variance / clusters + shape.shift_between)
-    many = math.isinf(shape.runs)
-    quantile = -float(special.ndtri(alpha / 2) if many else special.stdtrit(shape.runs, alpha / 2))
-    value = quantile - abs(shift) / deviation
-    return float(special.ndtr(-value) if many else special.stdtr(shape.runs, -value))
+    own, between = shape.shift_variance / clusters, shape.shift_between
+    deviation = math.sqrt((own + between) * (1 + 1 / shape.runs))
+    spent = own**2 / max(1, clusters - 1) + between**2 / max(1.0, shape.runs - 1)
+    freedom = (own + between) ** 2 / spent
+    # Of the two sides the other one adds next to nothing.
+    quantile = float(special.stdtrit(freedom, alpha / 2))
+    return float(special.stdtr(freedom, quantile + abs(shift) / deviation))
 
 
 def smallest(power_of: Callable[[float], float], *, power: float, low: float, high: float) -> float | None:

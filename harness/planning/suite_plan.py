@@ -21,7 +21,7 @@ from harness.verdicts.noise_model import NoiseShape
 from harness.verdicts.rules import ALPHA, TESTS
 from harness.verdicts.suite_numbers import SuiteNumbers, suite_numbers
 
-__all__ = ["EFFECTS", "POWERS", "Detectable", "Goal", "Missing", "SuitePlan", "plan_suite"]
+__all__ = ["EFFECTS", "POWERS", "Detectable", "Goal", "Missing", "SuitePlan", "gaining", "plan_suite"]
 
 POWERS = (0.8, 0.95)
 """With which effects are planned for: the usual one, and one that seldom misses."""
@@ -142,6 +142,19 @@ def plan_suite(
     )
 
 
+def gaining(looks: Sequence[Look]) -> list[float]:
+    """The probabilities with which noise gains an answer in each cluster with a wrong one, at most.
+
+    Noise makes a wrong answer right no more often than it flips it.
+    """
+    none: dict[str, float] = {}
+    for look in looks:
+        if look.right[0] is False:
+            cluster = look.change.cluster
+            none[cluster] = none.get(cluster, 1.0) * (1.0 - (look.chance or 0.0))
+    return [1.0 - chance for chance in none.values()]
+
+
 class _Powers:
     """The power of each test by size of the effect and number of clusters of the suite's kind."""
 
@@ -154,13 +167,7 @@ class _Powers:
         self._numbers, self._shape, self._alpha = numbers, shape, alpha
         self._wide, self._cases = wide, len(looks)
         self._right = sum(bool(look.right[0]) for look in looks)
-        wrong: dict[str, float] = {}
-        for look in looks:
-            if not look.right[0]:
-                none = wrong.get(look.change.cluster, 1.0)
-                wrong[look.change.cluster] = none * (1.0 - (look.chance or 0.0))
-        # Noise gains a wrong answer no more often than it flips it.
-        self._gaining = [1.0 - none for none in wrong.values()]
+        self._gaining = gaining(looks)
 
     @cached_property
     def _by_effect(self) -> Mapping[str, Callable[[float, int], float]]:
