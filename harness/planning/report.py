@@ -47,8 +47,8 @@ def report(plan: SuitePlan) -> str:
         f"σ = {plan.sigma:.3g}"
     )
     console.print(
-        f"flips that noise alone makes: {plan.expected_flips:.2g} expected; in {plan.alone} of {plan.cases} "
-        f"cases one flip is an alarm by itself"
+        f"flips that noise alone makes: {_few(plan.expected_flips)} expected; in {plan.alone} of "
+        f"{plan.cases} cases one flip is an alarm by itself"
     )
     console.print(f"a single case is beyond its noise when it moves by {plan.limit:.3g} (median)")
     if plan.left_out:
@@ -112,6 +112,10 @@ def _goal(goal: Missing, plan: SuitePlan) -> str:
                 f"{clusters:,} groups, and there are {plan.cases} in {plan.clusters}"
             )
     return "\n".join(lines)
+
+
+def _few(number: float) -> str:
+    return f"{number:.2g}" if number >= 1e-3 else "fewer than 0.001"
 
 
 def _with_text_keys(value: Any) -> Any:  # noqa: ANN401 - plain data of any depth
