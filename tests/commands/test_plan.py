@@ -6,10 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
+from harness.checks.log_odds import of_reading
 from harness.cli import main
+from harness.fingerprint import digest
+from harness.noise.store import NoiseStore
+from harness.recordings import RecordingStore
+from harness.stored_runs import StoredRuns
+from harness.verdicts.noise_floor import CaseNoise, NoiseFloor
 
 PATCH = Path(__file__).parents[1] / "suite" / "stand_in_engine.py"
 CASES = 12
@@ -107,3 +114,43 @@ def test_a_goal_that_is_none_is_refused(goal: str, capsys: pytest.CaptureFixture
         _plan("s", "--goal", goal)
     assert ended.value.code == 2
     assert f"found '{goal}'; allowed: accuracy=SHARE" in capsys.readouterr().err
+
+
+def _floor(root: Path, *, engine: str) -> NoiseFloor:
+    """A floor of the engine's recordings, with noise of 0.01."""
+    run = StoredRuns(root).of("p", engine)[-1]
+    found = [
+        recording for key in run.keys.values() if (recording := RecordingStore(root).get(key)) is not None
+    ]
+    rng = np.random.default_rng(0)
+    cases = {}
+    for recording in found:
+        reference = of_reading(recording.answer.readings[0])
+        cases[recording.case] = CaseNoise(
+            asked=digest(dict(recording.asked or {})),
+            reference=reference,
+            runs={f"run-{n}": tuple(x + 0.01 * float(rng.normal()) for x in reference) for n in range(5)},
+        )
+    return NoiseFloor(
+        profile="p",
+        engine=engine,
+        dtype="float32",
+        device="stand-in",
+        made="2026-11-25",
+        fingerprint=found[0].fingerprint,
+        cases=cases,
+        full={},
+    )
+
+
+def test_a_measured_floor_takes_the_tables_place(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _record()
+    root = folder / ".harness"
+    NoiseStore(root, "p", "torch").put_floor(_floor(root, engine="torch"))
+    capsys.readouterr()
+    for engine in ("torch", "lmdeploy"):  # which has none of its own, and the native one's dtype
+        assert _plan("s", "--engine", engine, "--json", "-") == 0
+        data = json.loads(capsys.readouterr().out)
+        assert data["measured"]
+        assert data["noise"].startswith("noise floor of p/torch, float32, 2026-11-25")
+        assert data["sigma"] == pytest.approx(0.014, rel=0.3)
