@@ -53,7 +53,7 @@ def read_margins(
 ) -> Margins:
     """The margins of ``suite`` by the recordings under ``root``; ``others`` are judged beside it.
 
-    The noise is that of a floor, measured on this engine or the native one, or else the table's. Raises
+    The noise is that of a floor, measured on this engine or one like it, or else the table's. Raises
     `NoRecordings`, which says what makes them.
     """
     recordings = _recordings(root, profile, engine)
@@ -98,14 +98,16 @@ def read_margins(
 def _floor(
     root: Path, profile: Profile, engine: EngineSpec, recording: Recording, dtype: str
 ) -> NoiseFloor | None:
-    """As `harness.gate.gating.floors` has it: the engine's own, or that of the native engine beside it."""
+    """As `harness.gate.gating.floors` has it: the engine's own, or that of another of its model and dtype."""
+    if profile.tolerance == "table":
+        return None
     own = load_floor(root, profile.name, engine.name, fingerprint=recording.fingerprint)
     if own is not None:
         return own
-    native = load_floor(root, profile.name, profile.reference)
-    if native is None or native.fingerprint.get("model") != recording.fingerprint.get("model"):
-        return None
-    return native if native.dtype == dtype else None
+    model = recording.fingerprint.get("model")
+    names = [profile.reference, *(e.name for e in profile.engines if e.name != profile.reference)]
+    others = (load_floor(root, profile.name, name) for name in names)
+    return next((f for f in others if f and f.dtype == dtype and f.fingerprint.get("model") == model), None)
 
 
 def _recordings(root: Path, profile: Profile, engine: EngineSpec) -> Mapping[str, Recording]:
