@@ -91,17 +91,11 @@ def _plan(options: argparse.Namespace) -> SuitePlan:
         suite.name,
         margins.looks,
         margins.shape,
-        noise=_of_one(margins.noise.words),
+        noise=margins.noise.words,
         measured=margins.noise.measured,
         suites=1 + len(others),
         goals=[Goal(*goal) for goal in options.goal],
     )
-
-
-def _of_one(words: str) -> str:
-    """Without the names of sides, where both have the same noise."""
-    sides = {side.partition(": ")[2] for side in words.split("; ")}
-    return sides.pop() if len(sides) == 1 else words
 
 
 def _profile(loaded: Loaded, name: str | None, suite: str) -> Profile:

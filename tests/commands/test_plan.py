@@ -63,7 +63,7 @@ def test_a_plan_of_stored_recordings(folder: Path, capsys: pytest.CaptureFixture
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
     assert lines[0].startswith(f"s: {CASES} cases, {CASES} independent groups")
-    assert "no noise floor was measured" in lines[1]
+    assert "no noise floor being there" in lines[1]
     assert "`harness noise PROFILE` measures" in lines[2]
     assert "(0.01 / 5 tests / 2 suites)" in printed.out
     assert "goal accuracy=0.05: found now with power 0.00" in printed.out
@@ -152,5 +152,5 @@ def test_a_measured_floor_takes_the_tables_place(folder: Path, capsys: pytest.Ca
         assert _plan("s", "--engine", engine, "--json", "-") == 0
         data = json.loads(capsys.readouterr().out)
         assert data["measured"]
-        assert data["noise"].startswith("noise floor of p/torch, float32, 2026-11-25")
+        assert data["noise"].startswith("the noise floor of p/torch, float32, 2026-11-25")
         assert data["sigma"] == pytest.approx(0.014, rel=0.3)
