@@ -1,0 +1,140 @@
+"""`harness plan`: the smallest differences that a suite can find, and how many cases a goal takes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.commands.measuring import add_cases, add_recordings, say
+from harness.errors import HarnessError, UnknownProfile
+
+if TYPE_CHECKING:
+    from harness.case_folder import Loaded
+    from harness.commands import Subparsers
+    from harness.planning.suite_plan import SuitePlan
+    from harness.profiles import EngineSpec, Profile
+
+__all__ = ["register"]
+
+_EPILOG = (
+    "No engine is started: the margins are those of stored recordings, the noise that of `harness noise` "
+    "or, without one, the table of the dtype. Exit status: 0 planned, 1 the case files are wrong or there "
+    "are no recordings, 2 the command line is wrong."
+)
+_GOALS = ("accuracy", "flips", "shift", "spread")
+
+
+class _UnknownName(HarnessError):  # noqa: N818 - it says what is wrong with a name
+    """A name on the command line that nothing has."""
+
+
+def register(commands: Subparsers) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "plan",
+        help="say the smallest differences that a suite can find, and how many cases are missing",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("suite", metavar="SUITE", help="a suite's name: that of its file without .yaml")
+    parser.add_argument("--profile", metavar="NAME", help="default: the first that plain pytest runs")
+    parser.add_argument("--engine", metavar="NAME", help="whose margins and noise; default: the reference")
+    add_cases(parser)
+    add_recordings(parser)
+    parser.add_argument(
+        "--goal",
+        type=_goal,
+        action="append",
+        default=[],
+        metavar="EFFECT=SIZE",
+        help="what is to be found, such as accuracy=0.01, flips=0.02, spread=1.5 or shift=0.05; repeatable",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write it here, too; - instead of text")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from harness.planning.report import report, to_json
+
+    try:
+        plan = _plan(options)
+        text = json.dumps(to_json(plan), indent=2, ensure_ascii=False) + "\n"
+        if options.json is not None and str(options.json) != "-":
+            options.json.write_text(text, encoding="utf-8")
+    except (HarnessError, OSError) as error:
+        say(str(error))
+        return 2 if isinstance(error, UnknownProfile | _UnknownName) else 1
+    sys.stdout.write(text if str(options.json) == "-" else report(plan))
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> SuitePlan:
+    from harness.case_folder import load
+    from harness.planning.recorded import read_margins
+    from harness.planning.suite_plan import Goal, plan_suite
+
+    loaded = load(options.cases)
+    known = {suite.name: suite for suite in loaded.suites}
+    if (suite := known.get(options.suite)) is None:
+        raise _UnknownName(f"suite: found {options.suite!r}; allowed: {', '.join(known)}")
+    profile = _profile(loaded, options.profile, suite.name)
+    engine = _engine(profile, options.engine)
+    root = options.recordings.absolute()
+    others = [s for s in loaded.suites if s is not suite and (not profile.suites or s.name in profile.suites)]
+    margins = read_margins(suite, others, profile, engine, root=root)
+    if margins.unrecorded:
+        say(f"without a recording, and left out: {', '.join(margins.unrecorded)}")
+    return plan_suite(
+        suite.name,
+        margins.looks,
+        margins.shape,
+        noise=margins.noise.words,
+        measured=margins.noise.measured,
+        suites=1 + len(others),
+        goals=[Goal(*goal) for goal in options.goal],
+    )
+
+
+def _profile(loaded: Loaded, name: str | None, suite: str) -> Profile:
+    if name is not None:
+        profile = loaded.profile(name)
+        if profile.suites and suite not in profile.suites:
+            raise _UnknownName(
+                f"profile {name} runs {', '.join(profile.suites)}, not {suite}; allowed: one of "
+                "these, or another --profile"
+            )
+        return profile
+    for profile in loaded.profiles:
+        if not (profile.marks or profile.by_name_only) and (not profile.suites or suite in profile.suites):
+            return profile
+    names = ", ".join(profile.name for profile in loaded.profiles)
+    raise _UnknownName(
+        f"found no profile that a plain pytest runs on {suite}; allowed: --profile with one of {names}"
+    )
+
+
+def _engine(profile: Profile, name: str | None) -> EngineSpec:
+    wanted = profile.reference if name is None else name
+    for engine in profile.engines:
+        if engine.name == wanted:
+            return engine
+    names = ", ".join(engine.name for engine in profile.engines)
+    raise _UnknownName(f"--engine: found {wanted!r}; allowed: {names} (of the profile {profile.name})")
+
+
+def _goal(text: str) -> tuple[str, float]:
+    effect, _, number = text.partition("=")
+    try:
+        size = float(number)
+    except ValueError:
+        size = math.nan
+    low, high = {"spread": (1.0, math.inf), "shift": (0.0, math.inf)}.get(effect, (0.0, 1.0))
+    if effect not in _GOALS or not low < size < high:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}; allowed: accuracy=SHARE or flips=SHARE (above 0, below 1), spread=TIMES (above "
+            "1), shift=LOG-ODDS (above 0)"
+        )
+    return effect, size

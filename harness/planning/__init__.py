@@ -1,0 +1,1 @@
+"""What a suite can find: the smallest differences, and how many cases are missing for a stated goal."""

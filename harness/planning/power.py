@@ -1,0 +1,160 @@
+"""How probable a test finds an effect, and how many cases that takes. Pure functions of numbers.
+
+Where a test counts, its power is exact and rises with the number of cases in steps: the smallest count that
+is an alarm jumps by one, and the power falls back a little. So `needed` gives a number that suffices, one
+less than which does not; a few more may fall short again by a percent or two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.verdicts.noise_model import NoiseShape
+
+__all__ = [
+    "accuracy_power",
+    "alike",
+    "at_least_one",
+    "counts",
+    "flips_power",
+    "mcnemar_cases",
+    "needed",
+    "rate_power",
+    "shift_power",
+    "smallest",
+]
+
+Floats = npt.NDArray[np.float64]
+MOST_CASES = 20_000
+"""More are no advice."""
+_STEPS = 40  # halvings of a range, to a part in 10^12
+
+
+def at_least_one(rate: float, power: float) -> int:
+    """How many cases show at least one event of probability ``rate`` with probability ``power``."""
+    return math.ceil(math.log1p(-power) / math.log1p(-rate))
+
+
+def rate_power(cases: int, usual: float, rate: float, *, alpha: float) -> float:
+    """How probable the exact binomial test against the rate ``usual`` finds the rate ``rate``."""
+    from scipy import special
+
+    least = _least_count(counts([usual] * cases), alpha)
+    return 0.0 if least > cases else float(special.bdtrc(least - 1, cases, rate))
+
+
+def mcnemar_cases(loss: float, discordance: float, *, alpha: float, power: float) -> int:
+    """How many cases McNemar's test takes for a net loss, by the normal approximation.
+
+    ``loss`` and ``discordance`` (the share of cases of which one side only is right) are shares of all cases:
+    n = (z_α √d + z_β √(d - δ²))² / δ². Connor, 1987, doi:10.2307/2531961.
+    """
+    from scipy import special
+
+    z_alpha, z_beta = -float(special.ndtri(alpha)), float(special.ndtri(power))
+    root = z_alpha * math.sqrt(discordance) + z_beta * math.sqrt(discordance - loss**2)
+    return math.ceil((root / loss) ** 2)
+
+
+def counts(chances: Sequence[float]) -> Floats:
+    """The Poisson-binomial distribution [n + 1]: how probable it is that 0, 1, ... n of them happen."""
+    pmf: Floats = np.zeros(len(chances) + 1)
+    pmf[0] = 1.0
+    for done, chance in enumerate(chances):
+        head = pmf[: done + 1] * chance
+        pmf[: done + 1] *= 1.0 - chance
+        pmf[1 : done + 2] += head
+    return pmf
+
+
+def flips_power(chances: Sequence[float], rate: float, *, alpha: float) -> float:
+    """How probable the test of flips finds a share ``rate`` of clusters flipping besides those by noise.
+
+    ``chances`` are the probabilities with which noise flips each cluster.
+    """
+    least = _least_count(counts(chances), alpha)
+    with_more = counts([chance + rate * (1.0 - chance) for chance in chances])
+    return float(with_more[least:].sum())
+
+
+def accuracy_power(losing: Sequence[float], gaining: Sequence[float], loss: float, *, alpha: float) -> float:
+    """How probable the test of accuracy finds a share ``loss`` of the right clusters lost besides noise.
+
+    ``losing`` are the probabilities with which noise loses each right cluster, ``gaining`` those with which
+    it gains each wrong one. The test is that of `harness.verdicts.evidence.accuracy_test`: exact McNemar,
+    and more lost than noise loses.
+    """
+    from scipy import special
+
+    noise, lost = counts(losing), counts([chance + loss * (1.0 - chance) for chance in losing])
+    above = np.cumsum(lost[::-1])[::-1]
+    least = _least_count(noise, alpha)
+    power = 0.0
+    for gained, chance in enumerate(counts(gaining)):
+        if chance < 1e-9:
+            continue
+        enough = np.arange(max(least, 1), len(lost))
+        # One-sided exact McNemar: half to half among the discordant.
+        fits = enough[special.bdtrc(enough - 1, enough + gained, 0.5) <= alpha]
+        power += float(chance * above[fits[0]]) if fits.size else 0.0
+    return power
+
+
+def shift_power(shift: float, clusters: int, shape: NoiseShape, *, alpha: float) -> float:
+    """How probable the test of shift finds that expected letters moved by ``shift`` σ on average.
+
+    With the variance and freedom of `harness.verdicts.evidence.shift_test`.
+    """
+    from scipy import special
+
+    own, between = shape.shift_variance / clusters, shape.shift_between
+    deviation = math.sqrt((own + between) * (1 + 1 / shape.runs))
+    spent = own**2 / max(1, clusters - 1) + between**2 / max(1.0, shape.runs - 1)
+    freedom = (own + between) ** 2 / spent
+    # Of the two sides the other one adds next to nothing.
+    quantile = float(special.stdtrit(freedom, alpha / 2))
+    return float(special.stdtr(freedom, quantile + abs(shift) / deviation))
+
+
+def smallest(power_of: Callable[[float], float], *, power: float, low: float, high: float) -> float | None:
+    """The smallest effect from ``low`` to ``high`` that is found with ``power``; None where none is.
+
+    ``power_of`` rises with the effect.
+    """
+    if power_of(high) < power:
+        return None
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if power_of(middle) >= power else (middle, high)
+    return high
+
+
+def needed(power_of: Callable[[int], float], *, power: float, most: int = MOST_CASES) -> int | None:
+    """A number of cases that gives ``power``, where one less does not; None above ``most``."""
+    high = 1
+    while power_of(high) < power:
+        if high >= most:
+            return None
+        high = min(2 * high, most)
+    low = high // 2  # too few
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power_of(middle) >= power else (middle, high)
+    return high
+
+
+def alike(values: Sequence[float], count: int) -> list[float]:
+    """``count`` values spread as ``values`` are: those of a suite of the same kind and another size."""
+    ordered = sorted(values)
+    return [ordered[int((place + 0.5) * len(ordered) / count)] for place in range(count)]
+
+
+def _least_count(pmf: Floats, alpha: float) -> int:
+    """The smallest count that is an alarm: as many or more have a probability of at most ``alpha``."""
+    above = np.cumsum(pmf[::-1])[::-1]
+    fits = np.nonzero(above <= alpha)[0]
+    return int(fits[0]) if fits.size else len(pmf)

@@ -1,0 +1,150 @@
+"""A suite's margins, from the recordings that the last runs of an engine used. No engine is started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.cases import Case, Suite
+from harness.checks.agreement import compare
+from harness.errors import HarnessError
+from harness.fingerprint import asked_of, digest, image_fingerprint
+from harness.noise.store import load_floor
+from harness.profiles import EngineSpec, Profile
+from harness.recordings import Recording, RecordingStore
+from harness.stored_runs import StoredRuns
+from harness.subjects import request_for
+from harness.tolerances import DEFAULTS, resolve
+from harness.verdicts.case_judging import Look, look
+from harness.verdicts.noise_floor import NoiseFloor
+from harness.verdicts.noise_model import Noise, NoiseShape, Place
+from harness.verdicts.verdict import Change
+
+__all__ = ["Margins", "NoRecordings", "read_margins"]
+
+_NOISIEST = "bfloat16"  # what an engine counts as that does not say its dtype
+
+
+class NoRecordings(HarnessError):  # noqa: N818 - it says what is missing
+    """There are no recordings of a suite to plan with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Margins:
+    """What a plan is made of: each case of the suite beside itself, and the noise of the profile's cases.
+
+    ``unrecorded`` names the cases without a recording of what they ask now.
+    """
+
+    looks: tuple[Look, ...]
+    unrecorded: tuple[str, ...]
+    noise: Noise
+    shape: NoiseShape
+
+
+def read_margins(
+    suite: Suite,
+    others: Sequence[Suite],
+    profile: Profile,
+    engine: EngineSpec,
+    *,
+    root: Path,
+) -> Margins:
+    """The margins of ``suite`` by the recordings under ``root``; ``others`` are judged beside it.
+
+    The noise is that of a floor, measured on this engine or one like it, or else the table's. Raises
+    `NoRecordings`, which says what makes them.
+    """
+    recordings = _recordings(root, profile, engine)
+    # What was edited since has another margin now.
+    asked = {case.name: asked_of(request_for(case, profile), _image(case)) for case in suite.cases}
+    known = {
+        case.name: recording
+        for case in suite.cases
+        if (recording := recordings.get(case.name)) is not None and recording.asked == asked[case.name]
+    }
+    if not known:
+        why = "they ask something else by now" if recordings else "none were made"
+        raise NoRecordings(
+            f"found no recordings of {suite.name} by {profile.name}/{engine.name} in {root} ({why}); "
+            f"allowed: those of one run at least, whose margins are planned with. To make them: "
+            f"pytest --pyargs harness.suite --cases {suite.path.parent} --recordings {root} "
+            f"--profile {profile.name} -k {suite.name}"
+        )
+    first = next(iter(known.values()))
+    dtype = _dtype(first, engine)
+    floor = _floor(root, profile, engine, first, dtype)
+    limits = resolve(dtype if dtype in DEFAULTS else _NOISIEST, overrides=[profile.tolerances])
+    noise = Noise(floor, floor, dtypes=(dtype, dtype), table=limits.log_odds)
+    looks = tuple(
+        look(_beside_itself(case, known[case.name], noise, digest(dict(asked[case.name]))))
+        for case in suite.cases
+        if case.name in known
+    )
+    places = {
+        case.name: Place(_cluster(case), case.letters.index(case.expect))
+        for each in (suite, *others)
+        for case in each.cases
+    }
+    return Margins(
+        looks=looks,
+        unrecorded=tuple(case.name for case in suite.cases if case.name not in known),
+        noise=noise,
+        shape=noise.shape(places),
+    )
+
+
+def _floor(
+    root: Path, profile: Profile, engine: EngineSpec, recording: Recording, dtype: str
+) -> NoiseFloor | None:
+    """As `harness.gate.gating.floors` has it: the engine's own, or that of another of its model and dtype."""
+    if profile.tolerance == "table":
+        return None
+    own = load_floor(root, profile.name, engine.name, fingerprint=recording.fingerprint)
+    if own is not None:
+        return own
+    model = recording.fingerprint.get("model")
+    names = [profile.reference, *(e.name for e in profile.engines if e.name != profile.reference)]
+    others = (load_floor(root, profile.name, name) for name in names)
+    return next((f for f in others if f and f.dtype == dtype and f.fingerprint.get("model") == model), None)
+
+
+def _recordings(root: Path, profile: Profile, engine: EngineSpec) -> Mapping[str, Recording]:
+    """By case name, those that the newest fingerprint's runs used; a later run's win."""
+    runs = StoredRuns(root).of(profile.name, engine.name)
+    keys: dict[str, str] = {}
+    for run in runs:
+        if run.fingerprint == runs[-1].fingerprint:
+            keys.update(run.keys)
+    store = RecordingStore(root)
+    found = {case: store.get(key) for case, key in keys.items()}
+    return {case: recording for case, recording in found.items() if recording is not None}
+
+
+def _beside_itself(case: Case, recording: Recording, noise: Noise, asked: str) -> Change:
+    return Change(
+        case=case.name,
+        suite=case.suite,
+        place=str(case.location),
+        letters=case.letters,
+        expect=case.expect,
+        cluster=_cluster(case),
+        agreement=compare(recording, recording, case.letters),
+        noise=noise.of(case.name, asked),
+    )
+
+
+def _cluster(case: Case) -> str:
+    return _image(case) or case.name
+
+
+def _image(case: Case) -> str | None:
+    return None if case.image is None else image_fingerprint(case.image)
+
+
+def _dtype(recording: Recording, engine: EngineSpec) -> str:
+    """The one that the engine computed in, as far as it says so."""
+    loaded = recording.fingerprint.get("loaded")
+    dtype = loaded.get("dtype") if isinstance(loaded, dict) else None
+    return dtype if isinstance(dtype, str) and dtype else engine.settings.dtype
