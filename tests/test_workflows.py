@@ -235,6 +235,7 @@ class TestGate:
             "--candidate": "upgrade-gpu/candidate",
             "--environments": f"{tmp_path}/.cache/vlm-harness/environments",
             "--recordings": f"{tmp_path}/.cache/vlm-harness/recordings/me/mine",
+            "--report": "report/gate.html",
             "--json": "report/gate.json",
             "--junit-xml": "report/gate.xml",
             "--fresh": "",
