@@ -49,7 +49,7 @@ def test_schema_is_one_of_draft_2020_12(name: str) -> None:
 
 def properties(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for definition in (schema, *schema["$defs"].values()):
-        yield from definition["properties"].items()
+        yield from definition.get("properties", {}).items()  # an enumeration has none
 
 
 @pytest.mark.parametrize("name", json_schema.SCHEMAS)
