@@ -94,11 +94,15 @@ def _sentence(
     said = {
         Verdict.SAME: "the answers are shown to be the same within the margin",
         Verdict.NOISE: "they differ no more than noise makes them",
-        Verdict.DRIFT: f"the probabilities moved beyond noise in {names} ({moved} single cases)",
-        Verdict.REGRESSION: f"right answers were lost beyond noise in {names} ({lost} single cases)",
+        Verdict.DRIFT: f"the probabilities moved beyond noise in {names} ({_single(moved)})",
+        Verdict.REGRESSION: f"right answers were lost beyond noise in {names} ({_single(lost)})",
         Verdict.INCONCLUSIVE: f"too little is known in {names}",
     }[verdict]
     if verdict in (Verdict.DRIFT, Verdict.REGRESSION):
         said += "; within budget" if status is not ExitStatus.FAILED else "; beyond budget"
     errors = sum(suite.counts[Verdict.ERROR] for suite in suites)
     return f"{head}: {said}" + (f"; {errors} without an answer (ERROR)" if errors else "")
+
+
+def _single(count: int) -> str:
+    return f"{count} single case{'s' * (count != 1)}" if count else "all cases together, none by itself"

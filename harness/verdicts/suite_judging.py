@@ -141,13 +141,15 @@ def _decide(suite: _Suite) -> _Decision:
     if found or lost or moved:
         net = max(0, suite.numbers.lost - suite.numbers.gained) if "accuracy" in names else 0
         regression = bool(lost) or "accuracy" in names
-        told += [_budget("right answers lost beyond noise", max(lost, net), suite.budgets.lost)]
-        told += [_budget("other cases beyond noise", moved, suite.budgets.moved)]
+        if most := max(lost, net):
+            told.append(_budget("right answers lost beyond noise", most, suite.budgets.lost))
+        if moved:
+            told.append(_budget("other cases beyond noise", moved, suite.budgets.moved))
         return _Decision(
             verdict=Verdict.REGRESSION if regression else Verdict.DRIFT,
             reasons=(*told, *unanswered),
             within_budget=(
-                max(lost, net) <= suite.budgets.lost
+                most <= suite.budgets.lost
                 and moved <= suite.budgets.moved
                 and not (_found_in_rest(suite) - {"accuracy"})
             ),
