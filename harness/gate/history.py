@@ -37,12 +37,14 @@ def _points(
 ) -> list[HistoryPoint]:
     points: list[HistoryPoint] = []
     now = side.recordings.get(case.name)
-    last = "" if now is None else now.key
+    last = ""
     for run in runs:
         key = run.keys.get(case.name)
         if key is None or key == last:
             continue
         last = key
+        if now is not None and key == now.key:
+            continue
         recording = store.get(key)
         if recording is not None and _asks_the_same(recording, side.asked.get(case.name)):
             points.append(_point(case, run, recording))

@@ -299,11 +299,13 @@ def test_the_report_has_what_earlier_runs_answered(
     gate_folder.patch("+= 0.05", "+= 0.5")
     gate_folder.gate()
     gate_folder.gate()
+    gate_folder.patch("+= 0.5", "+= 0.7")
+    gate_folder.gate()
     capsys.readouterr()
     gate_folder.gate("p/torch", "p/lmdeploy", "--json", "-")
     (comparison,) = json.loads(capsys.readouterr().out)["comparisons"]
     history = comparison["cases"][0]["history"]
-    assert len(history) == 2  # a point where the recording is another
+    assert len(history) == 2  # a point where the recording is another, and none for today's
     assert history[0]["log_odds"] + 0.3 == pytest.approx(history[1]["log_odds"], abs=1e-4)
     assert [point["right"] for point in history] == [True, True]
     assert history[0]["fingerprint"] != history[1]["fingerprint"]
