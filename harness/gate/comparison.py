@@ -21,6 +21,7 @@ from harness.tolerances import DEFAULTS, Tolerances, resolve
 from harness.verdicts.budgets import Budgets, default_margin
 from harness.verdicts.judging import judge
 from harness.verdicts.noise_floor import NoiseFloor, PairNoise
+from harness.verdicts.noise_limits import noise_limits
 from harness.verdicts.noise_model import Noise
 from harness.verdicts.verdict import Change, ComparisonVerdict
 
@@ -35,8 +36,8 @@ class Comparison:
 
     ``changes`` and ``cases`` are what the judge was given and the cases as the suites have them, in one
     order. ``common`` says which cases one side only has, ``changed`` what differs between the fingerprints.
-    ``commands`` has, by case name, the command that shows just this case, and ``limits`` those that the table
-    has for the metrics. ``allowed`` is what was let pass that would else be refused.
+    ``commands`` has, by case name, the command that shows just this case, and ``limits`` those of the
+    metrics, by the noise floors or the table. ``allowed`` is what was let pass that would else be refused.
     """
 
     baseline: GateSide
@@ -123,7 +124,10 @@ def compare_sides(
         common=common,
         changed=what_changed(baseline.fingerprint, candidate.fingerprint),
         commands={case.name: shlex.join([*again, "--case", case.name]) for case in common.both},
-        limits={case.name: limits.table(case.tolerances) for case in common.both},
+        limits={
+            case.name: limits.metrics(change, case.tolerances, cases=len(changes))
+            for case, change in zip(common.both, changes, strict=True)
+        },
         allowed=tuple(terms.allow),
     )
 
@@ -140,9 +144,12 @@ class _Limits:
         self.dtypes = tuple(dict.fromkeys([*known, *([_UNKNOWN_DTYPE] if unknown else [])]))
         names = {baseline.profile, candidate.profile}
         self._overrides = [profile.tolerances for profile in profiles if profile.name in names]
+        floors = (terms.floor(baseline), terms.floor(candidate))
+        self._floors = [
+            floor for floor in (floors[0] or floors[1], floors[1] or floors[0]) if floor is not None
+        ]
         self.noise = Noise(
-            terms.floor(baseline),
-            terms.floor(candidate),
+            *floors,
             dtypes=("+".join(baseline.dtypes), "+".join(candidate.dtypes)),
             table=self.table({}).log_odds,
         )
@@ -151,6 +158,14 @@ class _Limits:
     def table(self, own: Mapping[str, float]) -> Tolerances:
         """The limits of the dtypes and profiles; those that a case has of its ``own`` win."""
         return resolve(*self.dtypes, overrides=[*self._overrides, own])
+
+    def metrics(self, change: Change, own: Mapping[str, float], *, cases: int) -> Tolerances:
+        """The limits of one case's metrics; by noise where it was measured, and else `table`."""
+        if change.agreement is None or not change.noise.measured:
+            return self.table(own)
+        intervals = change.agreement.a.intervals
+        measured = noise_limits(change.noise, intervals, case=change.case, cases=cases, floors=self._floors)
+        return resolve(*self.dtypes, overrides=[*self._overrides, own], measured=measured)
 
     def of(self, case: Case, asked: Mapping[str, Json]) -> PairNoise:
         """The noise of one case, with what rounding in an accepted baseline adds."""
