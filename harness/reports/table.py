@@ -156,9 +156,23 @@ def _closing(profile: str, summaries: Row, cases: int, engines: Sequence[str]) -
         ending = f"; {', '.join(farthest)}" if farthest and len(engines) > _PAIR else ""
         devices = dict.fromkeys(s.device for s in own if s.device)
         lines += [Text(f"{engine}: {device}{ending}") for device in devices]
-        limits = Counter(s.figures.limits for s in own if s.figures.limits)
-        for source, count in limits.most_common():
-            some = "" if len(limits) == 1 else f" ({_count(count, 'case', 'cases')})"
+    return [*lines, *_limits(summaries, engines)]
+
+
+def _limits(summaries: Row, engines: Sequence[str]) -> list[Text]:
+    """Where the limits come from: a line for each engine, or one where several have the same."""
+    found = {
+        engine: counts
+        for engine in engines
+        if (counts := Counter(s.figures.limits for s in summaries if s.engine == engine and s.figures.limits))
+    }
+    every = {source for counts in found.values() for source in counts}
+    if len(found) > 1 and len(every) == 1:
+        return [Text(f"limits: {every.pop()}")]
+    lines = []
+    for engine, counts in found.items():
+        for source, count in counts.most_common():
+            some = "" if len(counts) == 1 else f" ({_count(count, 'case', 'cases')})"
             lines.append(Text(f"{engine}: limits: {source}{some}"))
     return lines
 

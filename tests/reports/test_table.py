@@ -153,3 +153,16 @@ def test_nan_travels_too() -> None:
 def test_damaged_json_is_refused(change: dict[str, object]) -> None:
     with pytest.raises((KeyError, TypeError, ValueError)):
         CheckSummary.from_json({**summary().to_json(), **change})  # type: ignore[dict-item]
+
+
+def test_where_limits_come_from_is_said_once_where_engines_share_it() -> None:
+    def agree(engine: str, limits: str) -> CheckSummary:
+        return summary(engine=engine, check="agree", figures=Figures(worst=0.0, limits=limits))
+
+    alike = render_table([agree("a", "the table"), agree("b", "the table")]).splitlines()
+    assert [line for line in alike if "limits" in line] == ["limits: the table"]
+    unlike = render_table([agree("a", "the table"), agree("b", "a noise floor")]).splitlines()
+    assert [line for line in unlike if "limits" in line] == [
+        "a: limits: the table",
+        "b: limits: a noise floor",
+    ]

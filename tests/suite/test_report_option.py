@@ -50,6 +50,12 @@ def test_the_gate_of_the_run_comes_first(project: Project) -> None:
     assert [case["case"] for case in comparison["cases"]] == ["s.one", "s.two"]
 
 
+def test_a_gate_against_the_reference_is_told_once(project: Project) -> None:
+    project.write_suite(one="say A")
+    project.run("--report-json=r.json", "--gate=p/torch..p/lmdeploy")
+    assert len(document(project)["comparisons"]) == 1
+
+
 def test_only_cases_that_were_tested_are_in_it(project: Project) -> None:
     project.write_suite(one="Is it A?", two="Is it A again?")
     project.run("--report-json=r.json", "-k", "one")
