@@ -19,6 +19,7 @@ from benchmarks.machine import machine_line
 from benchmarks.results import Circumstances, Row, as_json, missed, print_table, with_results
 from benchmarks.whole_run import measure_run
 from benchmarks.workload import ROOT, Workload
+from benchmarks.written_parts import positive
 from harness.errors import HarnessError
 
 __all__ = ["MEASUREMENTS", "README", "main"]
@@ -113,16 +114,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help=f"one of {', '.join(MEASUREMENTS)}",
     )
-    parser.add_argument("--repeats", type=_positive, metavar="N", help="rounds of every measurement")
+    parser.add_argument("--repeats", type=positive, metavar="N", help="rounds of every measurement")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's value there")
     parser.add_argument("--write", action="store_true", help="write the table into benchmarks/README.md")
     parser.add_argument("--cases", type=Path, default=ROOT / "cases", metavar="DIR", help="other suites")
     parser.add_argument("--profile", metavar="NAME", help="default: the first one without marks")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"found {text}; allowed: 1 or more")
-    return number

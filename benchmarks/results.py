@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.ratios import Figure
-from harness.errors import HarnessError
+from benchmarks.written_parts import with_part
 
 __all__ = ["Circumstances", "Row", "as_json", "missed", "print_table", "with_results"]
 
@@ -103,13 +103,6 @@ def with_results(
     ``questions`` are all measurements by name; one without rows is shown as not measured yet. Raises
     `HarnessError` if the text has no place for the table.
     """
-    before, begin, rest = readme.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise HarnessError(
-            f"benchmarks/README.md: found no place for the results; allowed: a line {_BEGIN!r} and, below "
-            f"it, a line {_END!r}. Put both back: git checkout benchmarks/README.md"
-        )
     lines = ["| " + " | ".join(_HEADINGS) + " |", "| --- | --- | ---: | ---: | ---: | --- |"]
     for name, question in questions.items():
         cells = [row.cells() for row in rows if row.measurement == name]
@@ -120,7 +113,8 @@ def with_results(
         if circumstances is None
         else f"{circumstances.date}, `{circumstances.command}`, {circumstances.machine}."
     )
-    return f"{before}{begin}\n\n{head}\n\n" + "\n".join(lines) + f"\n\n{end}{after}"
+    part = f"{head}\n\n" + "\n".join(lines)
+    return with_part(readme, part, begin=_BEGIN, end=_END, file="benchmarks/README.md")
 
 
 def _number(value: float) -> str:

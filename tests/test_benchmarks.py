@@ -186,7 +186,7 @@ class TestTable:
         assert with_results(new, questions, [row((2.0,))], NOW) == new
 
     def test_a_page_without_a_place_is_refused(self) -> None:
-        with pytest.raises(HarnessError, match="no place for the results"):
+        with pytest.raises(HarnessError, match="found no place for what is written"):
             with_results("text", {})
 
     def test_the_page_describes_every_measurement_and_has_a_place(self) -> None:

@@ -18,6 +18,7 @@ from benchmarks.calibration.recording import ENGINES, FILE, Recorded, read, reco
 from benchmarks.calibration.replays import Replays
 from benchmarks.calibration.simulation import World
 from benchmarks.workload import ROOT
+from benchmarks.written_parts import positive
 from harness.errors import HarnessError
 
 __all__ = ["CLEAN_PAIRS", "SIZES", "main", "sources"]
@@ -117,17 +118,10 @@ def _parser() -> argparse.ArgumentParser:
     recording.add_argument("--only", action="append", choices=ENGINES, help="this engine; the others stay")
     recording.add_argument("--cases", type=Path, default=ROOT / "cases", metavar="DIR")
     judging = actions.add_parser("judge", help="judge replays and simulations")
-    judging.add_argument("--clean", type=_positive, default=300, metavar="N", help="replays for each row")
-    judging.add_argument("--planted", type=_positive, default=200, metavar="N", help="samples for effects")
+    judging.add_argument("--clean", type=positive, default=300, metavar="N", help="replays for each row")
+    judging.add_argument("--planted", type=positive, default=200, metavar="N", help="samples for effects")
     judging.add_argument("--runs", type=Path, default=FILE, metavar="FILE", help="other clean runs")
     judging.add_argument("--write", action="store_true", help="write the tables into docs/calibration.md")
     for each in (recording, judging):
         each.add_argument("--seed", type=int, default=_SEED, metavar="N")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"found {text}; allowed: 1 or more")
-    return number

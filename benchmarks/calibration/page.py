@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.calibration.rates import Interval, Rate
-from harness.errors import HarnessError
+from benchmarks.written_parts import with_part
 from harness.verdicts.rules import ALPHA, TESTS
 
 __all__ = ["PAGE", "Circumstances", "clean_table", "effect_table", "missed", "with_tables"]
@@ -79,13 +79,6 @@ def missed(rates: Sequence[Rate]) -> list[str]:
 
 def with_tables(page: str, rates: Sequence[Rate], circumstances: Circumstances) -> str:
     """The page's text with its tables replaced; raises `HarnessError` where it has no place for them."""
-    before, begin, rest = page.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise HarnessError(
-            f"docs/calibration.md: found no place for the tables; allowed: a line {_BEGIN!r} and, below it, "
-            f"a line {_END!r}. Put both back: git checkout docs/calibration.md"
-        )
     clean = [rate for rate in rates if rate.promised is None]
     effects = [rate for rate in rates if rate.promised is not None]
     sentences = missed(rates)
@@ -106,7 +99,7 @@ def with_tables(page: str, rates: Sequence[Rate], circumstances: Circumstances) 
         "",
         *told,
     ]
-    return f"{before}{begin}\n\n" + "\n".join(body) + f"\n\n{end}{after}"
+    return with_part(page, "\n".join(body), begin=_BEGIN, end=_END, file="docs/calibration.md")
 
 
 def _clean_row(source: str, cases: str, rates: Sequence[Rate]) -> str:

@@ -181,7 +181,7 @@ class TestTables:
         assert "2000-01-01, `a command`, seed 1" in text
         assert "- spread 2 times the noise, torch twice, 20 cases: found 0.80, promised 0.93" in text
         assert with_tables(text, [_rate(0), _rate(80, promised=0.93)], NOW) == text
-        with pytest.raises(HarnessError, match="found no place for the tables"):
+        with pytest.raises(HarnessError, match="found no place for what is written"):
             with_tables("# Nothing", [], NOW)
 
     def test_the_command(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
