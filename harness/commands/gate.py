@@ -133,7 +133,8 @@ def _write_report(options: argparse.Namespace, comparison: Comparison) -> str:
 def _compare(options: argparse.Namespace) -> Comparison:
     from harness.gate.candidates import engine_setting, with_settings
     from harness.gate.comparison import Terms
-    from harness.gate.gating import Sides, chosen_suites, floors, gate
+    from harness.gate.gating import Sides, chosen_suites, gate
+    from harness.gate.side_floors import SideFloors
     from harness.gate.sides import parse_side
 
     settings = [engine_setting(text) for text in options.set]
@@ -147,7 +148,7 @@ def _compare(options: argparse.Namespace) -> Comparison:
         terms = Terms(
             margin=options.margin,
             allow=tuple(dict.fromkeys(options.allow)),
-            floor=floors(found.scoring.store.root, loaded.profiles),
+            floors=SideFloors(found.scoring.store.root, loaded.profiles),
             again=_again(options),
         )
         suites = chosen_suites(loaded, options.case)

@@ -21,8 +21,8 @@ from harness.gate.accepted import (
 )
 from harness.gate.comparable import WEIGHTS, differing_question
 from harness.gate.comparison import Comparison, Terms, compare_sides
-from harness.gate.gating import floors
 from harness.gate.side import GateSide, Kept, load_side
+from harness.gate.side_floors import SideFloors
 from harness.gate.sides import SideName, accepted_file
 from harness.profiles import Profile
 from harness.stored_runs import store_run
@@ -126,7 +126,7 @@ def _compare(
         replace(suite, cases=tuple(case for case in suite.cases if case.name in same))
         for suite in kept.suites
     ]
-    terms = Terms(allow=(WEIGHTS,), floor=floors(kept.scoring.store.root, profiles))
+    terms = Terms(allow=(WEIGHTS,), floors=SideFloors(kept.scoring.store.root, profiles))
     return compare_sides(before, side, [s for s in wanted if s.cases], profiles, kept.scoring, terms)
 
 

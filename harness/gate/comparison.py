@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.cases import Case, Suite
@@ -15,12 +15,13 @@ from harness.gate.accepted import ROUNDING
 from harness.gate.changed import WhatChanged, what_changed
 from harness.gate.comparable import Common, find_common, require_comparable
 from harness.gate.side import GateSide
+from harness.gate.side_floors import SideFloors
 from harness.profiles import Profile
 from harness.scoring import Scoring
 from harness.tolerances import DEFAULTS, Tolerances, resolve
 from harness.verdicts.budgets import Budgets, default_margin
 from harness.verdicts.judging import judge
-from harness.verdicts.noise_floor import NoiseFloor, PairNoise
+from harness.verdicts.noise_floor import PairNoise
 from harness.verdicts.noise_limits import noise_limits
 from harness.verdicts.noise_model import Noise
 from harness.verdicts.verdict import Change, ComparisonVerdict
@@ -37,7 +38,8 @@ class Comparison:
     ``changes`` and ``cases`` are what the judge was given and the cases as the suites have them, in one
     order. ``common`` says which cases one side only has, ``changed`` what differs between the fingerprints.
     ``commands`` has, by case name, the command that shows just this case, and ``limits`` those of the
-    metrics, by the noise floors or the table. ``allowed`` is what was let pass that would else be refused.
+    metrics, by the noise floors or the table. ``allowed`` is what was let pass that would else be refused,
+    ``stale`` says which noise floors no longer hold.
     """
 
     baseline: GateSide
@@ -50,6 +52,7 @@ class Comparison:
     commands: Mapping[str, str] = field(repr=False)
     limits: Mapping[str, Tolerances] = field(repr=False)
     allowed: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -61,11 +64,12 @@ class Comparison:
             ("new, and so not judged: {b} was not asked", self.common.only_candidate),
             ("in {b} and in no suite any more", self.common.gone),
         )
-        return tuple(
+        cases = [
             f"{_count(names)} {text.format(b=baseline, c=candidate)}: {_few(names)}"
             for text, names in told
             if names
-        ) + tuple(f"allowed by --allow: other {name}" for name in self.allowed)
+        ]
+        return (*cases, *(f"allowed by --allow: other {name}" for name in self.allowed), *self.stale)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +77,14 @@ class Terms:
     """On what terms two sides are compared.
 
     ``margin`` wins over those of suites, None leaves them. ``allow`` names what is let pass (see
-    `harness.gate.comparable.ALLOWED`). ``floor`` gives the noise floor of a side, None without one. ``again``
+    `harness.gate.comparable.ALLOWED`). ``floors`` has the noise floors of sides; without, the table is
+    taken. ``again``
     are the words of the command that compares the two again.
     """
 
     margin: float | None = None
     allow: Collection[str] = ()
-    floor: Callable[[GateSide], NoiseFloor | None] = lambda _: None
+    floors: SideFloors | None = None
     again: Sequence[str] = ()
 
 
@@ -129,6 +134,7 @@ def compare_sides(
             for case, change in zip(common.both, changes, strict=True)
         },
         allowed=tuple(terms.allow),
+        stale=limits.stale,
     )
 
 
@@ -144,12 +150,19 @@ class _Limits:
         self.dtypes = tuple(dict.fromkeys([*known, *([_UNKNOWN_DTYPE] if unknown else [])]))
         names = {baseline.profile, candidate.profile}
         self._overrides = [profile.tolerances for profile in profiles if profile.name in names]
-        floors = (terms.floor(baseline), terms.floor(candidate))
+        known_floors = terms.floors
+        floors = [None if known_floors is None else known_floors.of(side) for side in (baseline, candidate)]
+        self.stale = tuple(
+            told
+            for side in (baseline, candidate)
+            if known_floors is not None and (told := known_floors.stale(side))
+        )
         self._floors = [
             floor for floor in (floors[0] or floors[1], floors[1] or floors[0]) if floor is not None
         ]
         self.noise = Noise(
-            *floors,
+            floors[0],
+            floors[1],
             dtypes=("+".join(baseline.dtypes), "+".join(candidate.dtypes)),
             table=self.table({}).log_odds,
         )

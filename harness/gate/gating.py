@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from harness.case_folder import Loaded
 from harness.cases import Suite
 from harness.errors import GateError
 from harness.gate.comparison import Comparison, Terms, compare_sides
-from harness.gate.side import GateSide, Kept, load_side
+from harness.gate.side import Kept, load_side
 from harness.gate.sides import SideName
-from harness.noise.store import load_floor
-from harness.profiles import Profile
 from harness.scoring import Scoring, paths_with_rows
 from harness.stored_runs import store_run
-from harness.verdicts.noise_floor import NoiseFloor
 from harness.verdicts.verdict import Verdict
 
-__all__ = ["Sides", "chosen_suites", "floors", "gate", "known_cases", "quiet_rows"]
+__all__ = ["Sides", "chosen_suites", "gate", "known_cases", "quiet_rows"]
 
 
 class Sides(NamedTuple):
@@ -73,45 +69,6 @@ def known_cases(name: SideName, kept: Kept) -> set[str]:
         return set()
     runs = kept.runs.of(name.profile.name, name.engine.name)
     return {case for run in runs for case in (*run.keys, *run.errors)}
-
-
-def floors(root: Path, profiles: Sequence[Profile]) -> Callable[[GateSide], NoiseFloor | None]:
-    """What gives a side's noise floor, of those kept in the folder of recordings ``root``.
-
-    A floor counts only for the engine that it was measured on, so an older run has that of its day, if any.
-    A side without one has the newest of another engine of its profile, its reference first, if that is of the
-    same model and dtype: what moves one engine is the least that another may move by. Those of a profile that
-    says ``tolerance: table`` have none; where it says ``noise`` and there is none, that is a `GateError`.
-    """
-    known = {profile.name: profile for profile in profiles}
-
-    def floor(side: GateSide) -> NoiseFloor | None:
-        profile = known.get(side.profile)
-        if profile is not None and profile.tolerance == "table":
-            return None
-        own = load_floor(root, side.profile, side.engine, fingerprint=side.fingerprint)
-        if own is not None or profile is None:
-            return own
-        others = (load_floor(root, side.profile, engine) for engine in _reference_first(profile))
-        found = next((other for other in others if other is not None and _fits(other, side)), None)
-        if found is None and profile.tolerance == "noise":
-            raise GateError(
-                f"{profile.location}: profiles.{profile.name}.tolerance: found noise, and no noise floor of "
-                f"{side.label} as it is, nor one of its model and dtype in the profile\nMeasure:\n"
-                f"  harness noise {profile.name}"
-            )
-        return found
-
-    return floor
-
-
-def _reference_first(profile: Profile) -> list[str]:
-    return [profile.reference, *(e.name for e in profile.engines if e.name != profile.reference)]
-
-
-def _fits(floor: NoiseFloor, side: GateSide) -> bool:
-    same_model = floor.fingerprint.get("model") == side.fingerprint.get("model")
-    return same_model and floor.dtype == "+".join(side.dtypes)
 
 
 def quiet_rows(comparison: Comparison, suite: str) -> dict[str, list[str]]:

@@ -12,9 +12,10 @@ import pytest
 
 from harness.errors import CheckFailed, EngineError, ErrorKind, GateError, HarnessError
 from harness.gate.comparison import Comparison, Terms, compare_sides
-from harness.gate.gating import Sides, floors, known_cases, quiet_rows
+from harness.gate.gating import Sides, known_cases, quiet_rows
 from harness.gate.outputs import suite_text
 from harness.gate.side import Kept, load_side
+from harness.gate.side_floors import SideFloors
 from harness.gate.sides import parse_pair
 from harness.subjects import Subject
 from harness.verdicts.verdict import ExitStatus, SuiteVerdict, Verdict
@@ -134,7 +135,7 @@ class GateRun:
         baseline, candidate = (load_side(side, kept) for side in self.sides)
         again = words_again(self._config, self._run, self.sides.baseline.text, self.sides.candidate.text)
         profiles = self._run.loaded.profiles
-        terms = Terms(floor=floors(kept.scoring.store.root, profiles), again=again)
+        terms = Terms(floors=SideFloors(kept.scoring.store.root, profiles), again=again)
         return compare_sides(baseline, candidate, kept.suites, profiles, kept.scoring, terms)
 
 

@@ -13,10 +13,10 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.gate.comparison import Comparison, Terms, compare_sides
-from harness.gate.gating import floors
 from harness.gate.pytest_gate import GATE, words_again
 from harness.gate.reporting import report_input
 from harness.gate.side import Kept, load_side
+from harness.gate.side_floors import SideFloors
 from harness.gate.sides import SideName
 from harness.reports.summary import CheckSummary
 
@@ -101,5 +101,5 @@ def _compared(
         suites,
         run.loaded.profiles,
         run.scoring,
-        Terms(floor=floors(run.scoring.store.root, run.loaded.profiles), again=again),
+        Terms(floors=SideFloors(run.scoring.store.root, run.loaded.profiles), again=again),
     )

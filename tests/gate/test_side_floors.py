@@ -11,8 +11,8 @@ import pytest
 from harness.cases import Location
 from harness.engines.contract import EngineSettings
 from harness.errors import GateError
-from harness.gate.gating import floors
 from harness.gate.side import GateSide
+from harness.gate.side_floors import SideFloors
 from harness.noise.store import NoiseStore
 from harness.profiles import EngineSpec, Profile
 from harness.verdicts.noise_floor import NoiseFloor
@@ -57,7 +57,7 @@ def test_a_side_has_the_floor_of_its_own_engine(tmp_path: Path, side: GateSide) 
     NoiseStore(tmp_path, "p", "torch").put_floor(_floor("torch", ENGINE))
     own = {name: value for name, value in side.fingerprint.items() if name != "loaded"}
     NoiseStore(tmp_path, "p", "lmdeploy").put_floor(_floor("lmdeploy", own))
-    found = floors(tmp_path, [PROFILE])(side)
+    found = SideFloors(tmp_path, [PROFILE]).of(side)
     assert found is not None
     assert found.engine == "lmdeploy"
 
@@ -65,7 +65,7 @@ def test_a_side_has_the_floor_of_its_own_engine(tmp_path: Path, side: GateSide) 
 def test_another_version_has_the_native_engines(tmp_path: Path, side: GateSide) -> None:
     NoiseStore(tmp_path, "p", "torch").put_floor(_floor("torch", ENGINE))
     NoiseStore(tmp_path, "p", "lmdeploy").put_floor(_floor("lmdeploy", {**ENGINE, "installed": {}}))
-    found = floors(tmp_path, [PROFILE])(side)
+    found = SideFloors(tmp_path, [PROFILE]).of(side)
     assert found is not None
     assert found.engine == "torch"
 
@@ -75,7 +75,7 @@ def test_where_the_reference_does_not_fit_another_engine_may(tmp_path: Path, sid
     profile = replace(PROFILE, engines=(bfloat16,))
     NoiseStore(tmp_path, "p", "torch").put_floor(_floor("torch", ENGINE, dtype="float32"))
     NoiseStore(tmp_path, "p", "other").put_floor(_floor("other", ENGINE))
-    found = floors(tmp_path, [profile])(side)
+    found = SideFloors(tmp_path, [profile]).of(side)
     assert found is not None
     assert found.engine == "other"
 
@@ -88,20 +88,31 @@ def test_the_native_floor_is_for_the_same_model_and_dtype_only(
     dtype = "float32" if differs == "dtype" else "bfloat16"
     NoiseStore(tmp_path, "p", "torch").put_floor(_floor("torch", fingerprint, dtype=dtype))
     profiles = [] if differs == "profile" else [PROFILE]
-    assert floors(tmp_path, profiles)(side) is None
-    assert floors(tmp_path, [PROFILE])(replace(side, profile="gone")) is None
+    assert SideFloors(tmp_path, profiles).of(side) is None
+    assert SideFloors(tmp_path, [PROFILE]).of(replace(side, profile="gone")) is None
 
 
 def test_a_profile_that_wants_the_table_has_no_floor(tmp_path: Path, side: GateSide) -> None:
     own = {name: value for name, value in side.fingerprint.items() if name != "loaded"}
     NoiseStore(tmp_path, "p", "lmdeploy").put_floor(_floor("lmdeploy", own))
-    assert floors(tmp_path, [PROFILE])(side) is not None
-    assert floors(tmp_path, [replace(PROFILE, tolerance="table")])(side) is None
+    assert SideFloors(tmp_path, [PROFILE]).of(side) is not None
+    assert SideFloors(tmp_path, [replace(PROFILE, tolerance="table")]).of(side) is None
 
 
 def test_a_profile_that_wants_noise_is_refused_without(tmp_path: Path, side: GateSide) -> None:
     wanting = replace(PROFILE, tolerance="noise")
     with pytest.raises(GateError, match="harness noise p"):
-        floors(tmp_path, [wanting])(side)
+        SideFloors(tmp_path, [wanting]).of(side)
     NoiseStore(tmp_path, "p", "torch").put_floor(_floor("torch", ENGINE))
-    assert floors(tmp_path, [wanting])(side) is not None
+    assert SideFloors(tmp_path, [wanting]).of(side) is not None
+
+
+def test_a_floor_of_another_version_is_told_as_stale(tmp_path: Path, side: GateSide) -> None:
+    assert SideFloors(tmp_path, [PROFILE]).stale(side) == ""
+    own = {name: value for name, value in side.fingerprint.items() if name != "loaded"}
+    NoiseStore(tmp_path, "p", "lmdeploy").put_floor(_floor("lmdeploy", {**own, "installed": {"torch": "1"}}))
+    told = SideFloors(tmp_path, [PROFILE]).stale(side)
+    assert "the noise floor of p/lmdeploy of 2026-11-25 is stale: installed.torch: '1' became '2'" in told
+    assert told.endswith("harness noise p --engine lmdeploy")
+    NoiseStore(tmp_path, "p", "lmdeploy").put_floor(_floor("lmdeploy", own))
+    assert SideFloors(tmp_path, [PROFILE]).stale(side) == ""
