@@ -29,6 +29,8 @@ __all__ = [
     "spread_test",
 ]
 
+_LEAST = 1e-9  # a variance of nothing, as of a floor whose few values are all alike, is no certainty
+
 
 def case_p(largest: float, *, letters: int, sigma: float, freedom: float, seen: float) -> float:
     """How probable noise moves one of ``letters`` log-odds by ``largest`` or more; 1 within twice ``seen``.
@@ -111,7 +113,7 @@ def _welch(within: float, between: float, clusters: int, runs: float) -> tuple[f
     The sum of what clusters and whole runs vary by, of which the first is known from ``clusters`` values and
     the second from ``runs`` (Welch and Satterthwaite).
     """
-    own = within / clusters
+    own = max(within, _LEAST) / clusters
     total = own + between
     spent = own**2 / max(1, clusters - 1) + between**2 / max(1.0, runs - 1)
     return total * (1 + 1 / runs), total**2 / spent if spent else math.inf

@@ -159,6 +159,13 @@ def test_the_loss_that_cannot_be_excluded() -> None:
     assert lost_share(9, 0, 300) > 0.03
 
 
+def test_a_floor_whose_values_are_all_alike_is_no_certainty() -> None:
+    alike = replace(NORMAL, root_variance=0.0, shift_variance=0.0)
+    assert spread_test([CHI] * 3, alike, budget=1.0).p == pytest.approx(0.5)
+    assert shift_test([0.0] * 3, alike).p == 1.0
+    assert spread_of([CHI], alike).low <= 1.0
+
+
 def test_holm_corrects_step_by_step() -> None:
     tests = [cases_test([p], ["x"]) for p in (0.01, 0.04, 0.03)]
     named = [replace(test, name=name) for test, name in zip(tests, "abc", strict=True)]
