@@ -17,11 +17,11 @@ from harness.errors import CheckFailed, EngineError, ErrorKind
 from harness.gate.pytest_gate import GATE, SuiteGate, tell
 from harness.recordings import Recording
 from harness.reports.failure import render_failure
-from harness.reports.snapshots import Action
+from harness.reports.snapshots import PROPERTY, Action
 from harness.reports.token_texts import token_texts
 from harness.run import RUN, Run, run_again
 from harness.snapshot_extension import extension
-from harness.snapshot_update import PROPERTY, forbid_writing, refusal, update_of
+from harness.snapshot_update import forbid_writing, refusal, update_of
 from harness.subjects import Subject
 from harness.tolerances import DEFAULTS, Tolerances, resolve
 from harness.verdicts.verdict import Verdict

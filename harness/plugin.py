@@ -129,9 +129,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if (gate := config.getoption("harness_gate")) is not None:
         config.stash[GATE] = GateRun(gate, config, config.stash[RUN])
     if not hasattr(config, "workerinput"):
-        if is_updating(config):
-            config.pluginmanager.register(SnapshotSection(), "vlm-harness-snapshots")
         config.pluginmanager.register(_MainProcess(config), "vlm-harness-main-process")
+        if is_updating(config):
+            # Behind the main process, so that of hooks that come first its own come before it.
+            config.pluginmanager.register(SnapshotSection(), "vlm-harness-snapshots")
 
 
 def _names_tests(config: pytest.Config) -> bool:

@@ -18,7 +18,7 @@ from harness.checks.snapshot_change import SnapshotChange, snapshot_change
 from harness.engines.contract import Json
 from harness.errors import EngineError
 from harness.reports.outcomes import PROPERTY as TEST_FACTS
-from harness.reports.snapshots import Action, SnapshotUpdate, distributions, update_lines
+from harness.reports.snapshots import PROPERTY, Action, SnapshotUpdate, distributions, update_lines
 from harness.snapshot_extension import location, stored_text
 from harness.subjects import Subject
 from harness.tolerances import Tolerances
@@ -26,7 +26,6 @@ from harness.verdicts.verdict import Verdict
 
 __all__ = [
     "OPTION",
-    "PROPERTY",
     "SnapshotSection",
     "add_options",
     "forbid_writing",
@@ -36,8 +35,6 @@ __all__ = [
 ]
 
 OPTION: Final = "--accept-regressions"
-PROPERTY: Final = "vlm-harness-snapshot"
-"""The user property in which a `SnapshotUpdate` travels, from pytest-xdist's workers too."""
 
 _REASON_CHARACTERS = 200
 
@@ -135,8 +132,9 @@ class SnapshotSection:
         """With nothing to tell yet."""
         self._updates: dict[str, SnapshotUpdate] = {}  # by test
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note what a test did with its snapshot."""
+        """Note what a test did with its snapshot, before its facts are made flat for JUnit."""
         if (update := _reported(report)) is not None:
             self._updates[report.nodeid] = update
 

@@ -154,7 +154,7 @@ RULES = {
         "§zzz: 1\ncases:\n" + GOOD,
         "zzz",
         "the unknown key",
-        "description, defaults, cases",
+        "description, defaults, budgets, cases",
     ),
     "unknown tolerance": (
         defaults("tolerances: {§klx: 1}"),

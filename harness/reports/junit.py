@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from harness.reports.outcomes import PROPERTY
+from harness.reports.snapshots import PROPERTY as SNAPSHOT
 from harness.reports.summary import CheckSummary
 from harness.reports.verdict_figures import headline, suite_words, verdict_words
 from harness.verdicts.verdict import CaseVerdict, ComparisonVerdict, SuiteVerdict, Verdict
@@ -33,7 +34,7 @@ PROPERTIES: Mapping[str, str] = {
     "vlm.worst_change": "the largest change of a letter's probability against the reference",
     "vlm.kl": "KL divergence from the reference over the whole vocabulary, in nats",
     "vlm.device": "where and with what the engine ran",
-    "vlm.verdict": "a gate's verdict on the suite, or on the case: SAME, NOISE, DRIFT, REGRESSION, ...",
+    "vlm.verdict": "a gate's verdict on the suite or the case, or that on an update of a snapshot",
     "vlm.sentence": "the same in a sentence",
 }
 """Properties by name, with what they mean; a property is left out where a test does not tell it."""
@@ -69,6 +70,8 @@ def flatten(report: pytest.TestReport, *, gate: str) -> None:
     for name, value in report.user_properties:
         if name == PROPERTY and isinstance(value, Mapping):
             flat += flat_properties(CheckSummary.from_json(value["summary"]))
+        elif name == SNAPSHOT and isinstance(value, Mapping):
+            flat += [("vlm.verdict", str(value["verdict"]))] if value.get("verdict") else []
         elif name == gate and isinstance(value, Mapping):
             flat += [(f"vlm.{key}", str(value[key])) for key in ("verdict", "sentence") if key in value]
         else:

@@ -13,7 +13,10 @@ from harness.checks.snapshots import DECIMALS, share_interval
 from harness.engines.contract import Json
 from harness.reports.bars import Column, side_by_side
 
-__all__ = ["MOST_LISTED", "Action", "SnapshotUpdate", "distributions", "update_lines"]
+__all__ = ["MOST_LISTED", "PROPERTY", "Action", "SnapshotUpdate", "distributions", "update_lines"]
+
+PROPERTY = "vlm-harness-snapshot"
+"""The user property in which a `SnapshotUpdate` travels, from pytest-xdist's workers too."""
 
 MOST_LISTED = 200
 """Up to this many cases of each action are listed; the rest is counted."""

@@ -234,6 +234,8 @@ class TestInterruption:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # A shell that starts tests in the background has them ignore it, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def wait_for_recordings(self, project: Project, count: int) -> None:
