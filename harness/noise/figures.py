@@ -101,11 +101,12 @@ def figures_for(measured: Measured, cases: Sequence[Case]) -> EngineFigures:
     suites: dict[str, list[Case]] = {}
     for case in known:
         suites.setdefault(case.suite, []).append(case)
+    both = Noise(floor, floor, dtypes=(floor.dtype, floor.dtype), table=math.inf)
     moved = [_moved(case, floor.cases[case.name]) for case in known]
     worst = sorted((one for one in moved if one is not None), key=lambda one: -one.largest)
     return EngineFigures(
         **{name: getattr(figures, name) for name in _PLAIN},
-        suites=tuple(_suite(name, own, floor) for name, own in suites.items()),
+        suites=tuple(_suite(name, own, floor, both) for name, own in suites.items()),
         variants=_variants([floor.cases[case.name] for case in known]),
         worst=tuple(worst[:_WORST]),
     )
@@ -114,9 +115,9 @@ def figures_for(measured: Measured, cases: Sequence[Case]) -> EngineFigures:
 _PLAIN = ("profile", "engine", "made", "day", "device", "dtype", "problem", "notes")
 
 
-def _suite(name: str, cases: Sequence[Case], floor: NoiseFloor) -> SuiteFigures:
+def _suite(name: str, cases: Sequence[Case], floor: NoiseFloor, both: Noise) -> SuiteFigures:
+    """``both`` is the noise between two sides that have ``floor``."""
     noises = [floor.cases[case.name] for case in cases]
-    both = Noise(floor, floor, dtypes=(floor.dtype, floor.dtype), table=math.inf)
     # Two sides of equal noise are √2 as far apart as one strays.
     sigmas = [both.of(case.name, floor.cases[case.name].asked).sigma / math.sqrt(2) for case in cases]
     variants = _variants(noises)

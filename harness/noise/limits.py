@@ -14,6 +14,8 @@ from harness.scoring import Scoring
 from harness.subjects import Subject
 from harness.tolerances import Tolerances, resolve
 from harness.verdicts.noise_floor import NoiseFloor
+from harness.verdicts.noise_limits import noise_limits
+from harness.verdicts.noise_model import Noise
 
 __all__ = ["FloorState", "NoiseLimits"]
 
@@ -45,6 +47,7 @@ class NoiseLimits:
         """Touches nothing yet."""
         self._scoring = scoring
         self._states: dict[str, FloorState] = {}  # by engine label
+        self._noises: dict[tuple[str, str, str], Noise] = {}  # by engine label and the dtypes of both sides
 
     def state(self, subject: Subject) -> FloorState:
         """The floor of the subject's engine, and whether it still holds.
@@ -90,14 +93,9 @@ class NoiseLimits:
         cases: int,
         source: str,
     ) -> Tolerances:
-        from harness.verdicts.noise_limits import noise_limits
-        from harness.verdicts.noise_model import Noise
-
         overrides = [subject.profile.tolerances, subject.case.tolerances]
         a, b = sides.reference.fresh, sides.other.fresh
-        computed = tuple(self._dtype(one) for one in (subject.reference(), subject))
-        noise = Noise(a, b, dtypes=(computed[0], computed[1]), table=resolve(*dtypes).log_odds)
-        pair = noise.of(subject.case.name, digest(self._scoring.asked(subject)))
+        pair = self._noise(subject, a, b, dtypes).of(subject.case.name, digest(self._scoring.asked(subject)))
         if not pair.measured:
             if stale := _stale(subject, sides):
                 source = f"{source}; {stale}"
@@ -113,6 +111,16 @@ class NoiseLimits:
         if stale := _stale(subject, sides):
             told = f"{told}; {stale}"
         return replace(resolve(*dtypes, overrides=overrides, measured=measured), source=told)
+
+    def _noise(
+        self, subject: Subject, a: NoiseFloor | None, b: NoiseFloor | None, dtypes: Sequence[str]
+    ) -> Noise:
+        """The noise between the two engines, which is worked out from all cases: once, and not for each."""
+        reference, own = self._dtype(subject.reference()), self._dtype(subject)
+        key = (subject.engine_label, reference, own)
+        if key not in self._noises:
+            self._noises[key] = Noise(a, b, dtypes=(reference, own), table=resolve(*dtypes).log_odds)
+        return self._noises[key]
 
     def _dtype(self, subject: Subject) -> str:
         loaded = self._scoring.recording(subject).fingerprint.get("loaded")

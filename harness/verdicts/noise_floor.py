@@ -6,8 +6,11 @@ which leaves out what shifts a whole row.
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from harness.engines.contract import Json
 
@@ -29,7 +32,7 @@ class CaseNoise:
     runs: Mapping[str, tuple[float, ...]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class NoiseFloor:
     """The noise of one engine of one profile, by case name (``suite.id``).
 
@@ -47,6 +50,16 @@ class NoiseFloor:
     fingerprint: Mapping[str, Json]
     cases: Mapping[str, CaseNoise]
     full: Mapping[str, Mapping[str, float]]
+
+    @cached_property
+    def middle(self) -> Mapping[str, float]:
+        """The median over the cases of each divergence in ``full`` that is finite."""
+        values: dict[str, list[float]] = {}
+        for own in self.full.values():
+            for name, value in own.items():
+                if math.isfinite(value):
+                    values.setdefault(name, []).append(value)
+        return {name: statistics.median(known) for name, known in values.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from harness.checks.intervals import Interval
 from harness.verdicts.evidence import case_limit
@@ -59,7 +58,7 @@ def noise_limits(
         limits["probability"] = max(changes)
         limits["total_variation"] = max(max(changes), math.fsum(changes) / 2)
     for name in ("kl", "js"):
-        known = [value for floor in floors if (value := _largest(floor.full, case, name)) is not None]
+        known = [value for floor in floors if (value := _largest(floor, case, name)) is not None]
         if floors and len(known) == len(floors):
             limits[name] = (_ALLOWANCE * math.fsum(math.sqrt(value) for value in known)) ** 2
     least = max(_RESOLUTION, math.sqrt(limits.get("kl", 0.0) / 2))
@@ -78,8 +77,7 @@ def _reach(p: float, shift: float) -> float:
     return max(abs(end - p) for end in ends)
 
 
-def _largest(full: Mapping[str, Mapping[str, float]], case: str, name: str) -> float | None:
-    values = [own[name] for own in full.values() if name in own and math.isfinite(own[name])]
-    if not values:
+def _largest(floor: NoiseFloor, case: str, name: str) -> float | None:
+    if name not in floor.middle:
         return None
-    return max(statistics.median(values), full.get(case, {}).get(name, 0.0))
+    return max(floor.middle[name], floor.full.get(case, {}).get(name, 0.0))
