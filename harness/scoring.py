@@ -16,10 +16,10 @@ from harness.checks.full_vocabulary import FullVocabulary
 from harness.engines.contract import EngineSettings, Json, Reading, Row
 from harness.environments.store import Environments
 from harness.errors import EngineError, ErrorKind
-from harness.fingerprint import asked_of, engine_fingerprint, image_fingerprint, recording_key
+from harness.fingerprint import asked_of, engine_fingerprint, recording_key
 from harness.recordings import Recording, RecordingStore
 from harness.server_profiles import is_running_server
-from harness.subjects import Subject, request_for
+from harness.subjects import Subject, image_of, request_for
 from harness.workers import Failed, Job, Loaded, Progress, Scored, find_model, probe, run
 
 __all__ = ["EngineProgress", "Scoring", "paths_with_rows"]
@@ -32,10 +32,6 @@ def paths_with_rows(recording: Recording) -> list[str]:
 
 def _has_row(reading: Reading) -> bool:
     return reading.log_z is not None and not reading.partial
-
-
-def _image(subject: Subject) -> str | None:
-    return None if subject.case.image is None else image_fingerprint(subject.case.image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +95,7 @@ class Scoring:
         self._stored = lru_cache(maxsize=256)(self.store.get)  # a test asks several times for its recording
         self._installed: dict[str, dict[str, Json]] = {}  # by interpreter
         self._engines: dict[str, _Engine | EngineError] = {}  # by engine label
+        self._image = lru_cache(maxsize=None)(image_of)  # engines and reports ask again for a case's
         self._keys: dict[str, str] = {}  # by subject id
         self._errors: dict[str, EngineError] = {}  # by recording key
 
@@ -135,7 +132,7 @@ class Scoring:
         """The key of the subject's recording; raises `EngineError` when the engine or image is not there."""
         if (key := self._keys.get(subject.id)) is None:
             request = request_for(subject.case, subject.profile)
-            key = recording_key(self._engine(subject).fingerprint, request, _image(subject))
+            key = recording_key(self._engine(subject).fingerprint, request, self._image(subject.case))
             self._keys[subject.id] = key
         return key
 
@@ -145,7 +142,7 @@ class Scoring:
 
     def asked(self, subject: Subject) -> dict[str, Json]:
         """What the subject's case asks today; raises `EngineError` when its image cannot be read."""
-        return asked_of(request_for(subject.case, subject.profile), _image(subject))
+        return asked_of(request_for(subject.case, subject.profile), self._image(subject.case))
 
     def recording(self, subject: Subject) -> Recording:
         """Return the subject's recording, under today's names.

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from harness.cases import Case
 from harness.engines.contract import Request
+from harness.fingerprint import image_fingerprint
 from harness.profiles import EngineSpec, Profile
 
-__all__ = ["SELECTIONS", "Subject", "request_for", "subjects"]
+__all__ = ["SELECTIONS", "Subject", "image_of", "request_for", "subjects"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +93,8 @@ def request_for(case: Case, profile: Profile) -> Request:
         answer_prefix=case.answer_prefix,
         max_new_tokens=case.max_new_tokens,
     )
+
+
+def image_of(case: Case) -> str | None:
+    """The hash of the case's image, None for text only; raises `EngineError` when it cannot be read."""
+    return None if case.image is None else image_fingerprint(case.image)

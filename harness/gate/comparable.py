@@ -9,17 +9,16 @@ from pathlib import PurePath
 from harness.cases import Case
 from harness.engines.contract import Json
 from harness.errors import GateError
-from harness.fingerprint import asked_of, image_fingerprint, recording_key
+from harness.fingerprint import asked_of, recording_key
 from harness.gate.side import GateSide
 from harness.profiles import Profile
 from harness.recordings import Recording
-from harness.subjects import request_for
+from harness.subjects import image_of, request_for
 
 __all__ = [
     "ALLOWED",
     "WEIGHTS",
     "Common",
-    "asked_today",
     "differing_question",
     "find_common",
     "require_comparable",
@@ -138,12 +137,6 @@ def differing_question(
     return None
 
 
-def asked_today(case: Case, profile: Profile) -> dict[str, Json]:
-    """What a case of a profile asks; raises `EngineError` when its image cannot be read."""
-    image = None if case.image is None else image_fingerprint(case.image)
-    return asked_of(request_for(case, profile), image)
-
-
 def _same_as_today(
     case: Case, side: GateSide, recording: Recording, profiles: Sequence[Profile]
 ) -> Mapping[str, Json] | None:
@@ -152,8 +145,7 @@ def _same_as_today(
     if profile is None:
         return None
     before_loading = {name: value for name, value in recording.fingerprint.items() if name != "loaded"}
-    image = None if case.image is None else image_fingerprint(case.image)
-    request = request_for(case, profile)
+    image, request = image_of(case), request_for(case, profile)
     same = recording_key(before_loading, request, image) == recording.key
     return asked_of(request, image) if same else None
 

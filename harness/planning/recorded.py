@@ -9,12 +9,12 @@ from pathlib import Path
 from harness.cases import Case, Suite
 from harness.checks.agreement import compare
 from harness.errors import HarnessError
-from harness.fingerprint import asked_of, digest, image_fingerprint
+from harness.fingerprint import asked_of, digest
 from harness.noise.store import load_floor
 from harness.profiles import EngineSpec, Profile
 from harness.recordings import Recording, RecordingStore
 from harness.stored_runs import StoredRuns
-from harness.subjects import request_for
+from harness.subjects import image_of, request_for
 from harness.tolerances import DEFAULTS, resolve
 from harness.verdicts.case_judging import Look, look
 from harness.verdicts.noise_floor import NoiseFloor
@@ -58,7 +58,7 @@ def read_margins(
     """
     recordings = _recordings(root, profile, engine)
     # What was edited since has another margin now.
-    asked = {case.name: asked_of(request_for(case, profile), _image(case)) for case in suite.cases}
+    asked = {case.name: asked_of(request_for(case, profile), image_of(case)) for case in suite.cases}
     known = {
         case.name: recording
         for case in suite.cases
@@ -136,11 +136,7 @@ def _beside_itself(case: Case, recording: Recording, noise: Noise, asked: str) -
 
 
 def _cluster(case: Case) -> str:
-    return _image(case) or case.name
-
-
-def _image(case: Case) -> str | None:
-    return None if case.image is None else image_fingerprint(case.image)
+    return image_of(case) or case.name
 
 
 def _dtype(recording: Recording, engine: EngineSpec) -> str:
