@@ -43,6 +43,7 @@ __all__ = [
     "engine_id_of",
     "harness_fingerprint",
     "image_fingerprint",
+    "loaded_dtype",
     "model_fingerprint",
     "recording_key",
 ]
@@ -229,6 +230,13 @@ def engine_id_of(key: str) -> str:
             "allowed: KIND-HASH-HASH, as harness.fingerprint.recording_key makes it"
         )
     return engine
+
+
+def loaded_dtype(fingerprint: Mapping[str, Json]) -> str:
+    """The dtype that a loaded engine says it computes in, such as ``bfloat16+float32``; '' if it does not."""
+    loaded = fingerprint.get("loaded")
+    dtype = loaded.get("dtype") if isinstance(loaded, dict) else None
+    return dtype if isinstance(dtype, str) else ""
 
 
 def describe_differences(before: Mapping[str, Json], after: Mapping[str, Json]) -> tuple[Difference, ...]:

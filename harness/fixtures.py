@@ -73,7 +73,7 @@ def tolerances(subject: Subject, request: pytest.FixtureRequest) -> Tolerances:
     """
     compares = "agreement" in request.fixturenames
     about = [subject, subject.reference()] if compares else [subject]
-    dtypes = _answered(request, lambda run: "+".join(run.dtype(one) for one in about)).split("+")
+    dtypes = _answered(request, lambda run: "+".join(run.scoring.dtype(one) for one in about)).split("+")
     # Of a model with weights in several types, quantised ones among them, the floating types set the noise.
     dtypes = [dtype for dtype in dtypes if dtype in DEFAULTS] or dtypes
     if compares:
@@ -139,7 +139,7 @@ def accepted(
     """
     __tracebackhide__ = True
     run = request.config.stash[RUN]
-    answer = snapshot_data(recording.answer, subject.case.letters, run.dtype(subject))
+    answer = snapshot_data(recording.answer, subject.case.letters, run.scoring.dtype(subject))
     kind = extension(run.snapshots_folder, tolerances.snapshot)
     compared = snapshot.use_extension(kind)
     because: str | None = request.config.getoption("harness_accept_regressions")

@@ -135,14 +135,6 @@ class Run:
         about = [subject.reference(), subject] if isinstance(result, Agreed | SameQuestion) else [subject]
         return [self.scoring.recording(one) for one in about]
 
-    def dtype(self, subject: Subject) -> str:
-        """The dtype in which the subject's engine computed, such as ``bfloat16`` or ``bfloat16+float32``.
-
-        Raises `EngineError` if it could not answer.
-        """
-        loaded = self.scoring.recording(subject).fingerprint["loaded"]
-        return str(loaded["dtype"]) if isinstance(loaded, dict) else subject.engine.settings.dtype
-
     def limits(self, subject: Subject, agreement: Agreement, dtypes: Sequence[str]) -> Tolerances:
         """The limits for a comparison; see `harness.noise.limits.NoiseLimits.tolerances`."""
         suites = subject.profile.suites

@@ -16,7 +16,7 @@ from harness.checks.full_vocabulary import FullVocabulary
 from harness.engines.contract import EngineSettings, Json, Reading, Row
 from harness.environments.store import Environments
 from harness.errors import EngineError, ErrorKind
-from harness.fingerprint import asked_of, engine_fingerprint, recording_key
+from harness.fingerprint import asked_of, engine_fingerprint, loaded_dtype, recording_key
 from harness.recordings import Recording, RecordingStore
 from harness.server_profiles import is_running_server
 from harness.subjects import Subject, image_of, request_for
@@ -156,6 +156,13 @@ class Scoring:
         if recording is None:
             raise EngineError(ErrorKind.FAILED, f"{subject.id} was not scored in this run")
         return replace(recording, case=subject.case.name, engine=subject.engine_label)
+
+    def dtype(self, subject: Subject) -> str:
+        """The dtype in which the subject's engine computed, such as ``bfloat16`` or ``bfloat16+float32``.
+
+        Raises `EngineError` if it could not answer.
+        """
+        return loaded_dtype(self.recording(subject).fingerprint) or subject.engine.settings.dtype
 
     def rows(self, subject: Subject) -> dict[str, Row]:
         """The full rows [V] that are still kept for the subject's recording, by path."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 
-__all__ = ["DEFAULTS", "NAMES", "Tolerances", "resolve"]
+__all__ = ["DEFAULTS", "NAMES", "NOISIEST", "Tolerances", "known_dtypes", "resolve"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +94,15 @@ DEFAULTS: Mapping[str, Tolerances] = MappingProxyType(
         ),
     }
 )
+
+
+NOISIEST = "bfloat16"
+"""What an engine is taken for that does not say its dtype, or computes in none of the table."""
+
+
+def known_dtypes(dtype: str) -> tuple[str, ...]:
+    """Those of a dtype such as ``bfloat16+float32`` that the table has; the noisiest where it has none."""
+    return tuple(each for each in dtype.split("+") if each in DEFAULTS) or (NOISIEST,)
 
 
 def resolve(

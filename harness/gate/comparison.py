@@ -14,11 +14,11 @@ from harness.fingerprint import digest
 from harness.gate.accepted import ROUNDING
 from harness.gate.changed import WhatChanged, what_changed
 from harness.gate.comparable import Common, find_common, require_comparable
-from harness.gate.side import GateSide
+from harness.gate.side import GateSide, few
 from harness.gate.side_floors import SideFloors
 from harness.profiles import Profile
 from harness.scoring import Scoring
-from harness.tolerances import DEFAULTS, Tolerances, resolve
+from harness.tolerances import Tolerances, known_dtypes, resolve
 from harness.verdicts.budgets import Budgets, default_margin
 from harness.verdicts.judging import judge
 from harness.verdicts.noise_floor import PairNoise
@@ -27,8 +27,6 @@ from harness.verdicts.noise_model import Noise
 from harness.verdicts.verdict import Change, ComparisonVerdict
 
 __all__ = ["Comparison", "Terms", "compare_sides"]
-
-_UNKNOWN_DTYPE = "bfloat16"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +63,7 @@ class Comparison:
             ("in {b} and in no suite any more", self.common.gone),
         )
         cases = [
-            f"{_count(names)} {text.format(b=baseline, c=candidate)}: {_few(names)}"
+            f"{_count(names)} {text.format(b=baseline, c=candidate)}: {few(names)}"
             for text, names in told
             if names
         ]
@@ -104,8 +102,8 @@ def compare_sides(
     common = find_common(baseline, candidate, cases)
     if not common.both:
         raise GateError(
-            f"found no case that {baseline.label} ({_few(baseline.cases) or 'none'}) and {candidate.label} "
-            f"({_few(candidate.cases) or 'none'}) were both asked; allowed: sides with cases in common"
+            f"found no case that {baseline.label} ({few(baseline.cases) or 'none'}) and {candidate.label} "
+            f"({few(candidate.cases) or 'none'}) were both asked; allowed: sides with cases in common"
         )
     require_comparable(baseline, candidate, common, profiles, allow=terms.allow)
     limits = _Limits(baseline, candidate, profiles, terms)
@@ -144,18 +142,14 @@ class _Limits:
     def __init__(
         self, baseline: GateSide, candidate: GateSide, profiles: Sequence[Profile], terms: Terms
     ) -> None:
-        known = [dtype for side in (baseline, candidate) for dtype in side.dtypes if dtype in DEFAULTS]
-        # What does not say its dtype, a server or a side that never loaded, is taken for the noisiest one.
-        unknown = [side for side in (baseline, candidate) if not any(d in DEFAULTS for d in side.dtypes)]
-        self.dtypes = tuple(dict.fromkeys([*known, *([_UNKNOWN_DTYPE] if unknown else [])]))
+        both = (baseline, candidate)
+        self.dtypes = tuple(dict.fromkeys(dtype for side in both for dtype in known_dtypes(side.dtype)))
         names = {baseline.profile, candidate.profile}
         self._overrides = [profile.tolerances for profile in profiles if profile.name in names]
         known_floors = terms.floors
-        floors = [None if known_floors is None else known_floors.of(side) for side in (baseline, candidate)]
+        floors = [None if known_floors is None else known_floors.of(side) for side in both]
         self.stale = tuple(
-            told
-            for side in (baseline, candidate)
-            if known_floors is not None and (told := known_floors.stale(side))
+            told for side in both if known_floors is not None and (told := known_floors.stale(side))
         )
         self._floors = [
             floor for floor in (floors[0] or floors[1], floors[1] or floors[0]) if floor is not None
@@ -163,10 +157,10 @@ class _Limits:
         self.noise = Noise(
             floors[0],
             floors[1],
-            dtypes=("+".join(baseline.dtypes), "+".join(candidate.dtypes)),
+            dtypes=(baseline.dtype, candidate.dtype),
             table=self.table({}).log_odds,
         )
-        self._rounded = sum(1 for side in (baseline, candidate) if side.rounded)
+        self._rounded = sum(1 for side in both if side.rounded)
 
     def table(self, own: Mapping[str, float]) -> Tolerances:
         """The limits of the dtypes and profiles; those that a case has of its ``own`` win."""
@@ -221,7 +215,3 @@ def _budgets(suite: Suite, terms: Terms) -> Budgets:
 
 def _count(names: Sequence[str]) -> str:
     return "1 case" if len(names) == 1 else f"{len(names)} cases"
-
-
-def _few(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -42,7 +42,7 @@ def _side(side: GateSide) -> ReportSide:
     return ReportSide(
         label=side.label,
         device=side.device,
-        dtype="+".join(side.dtypes),
+        dtype=side.dtype,
         made="" if side.live else side.made,
         model=side.model,
         fingerprint=side.fingerprint,

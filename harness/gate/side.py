@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.cases import Case, Suite
 from harness.engines.contract import Json
 from harness.errors import EngineError, GateError
-from harness.fingerprint import engine_id_of
+from harness.fingerprint import engine_id_of, loaded_dtype
 from harness.gate.accepted import read_accepted
 from harness.gate.sides import PREVIOUS, SideName
 from harness.recordings import Recording
@@ -19,7 +19,7 @@ from harness.scoring import Scoring
 from harness.stored_runs import StoredRun, StoredRuns, model_name
 from harness.subjects import Subject
 
-__all__ = ["GateSide", "Kept", "load_side"]
+__all__ = ["GateSide", "Kept", "few", "load_side"]
 
 _MOST_RUNS = 12
 
@@ -53,11 +53,9 @@ class GateSide:
         return device_line(self.fingerprint)
 
     @property
-    def dtypes(self) -> tuple[str, ...]:
-        """The dtypes that the engine computed in, as far as it says so."""
-        loaded = self.fingerprint.get("loaded")
-        dtype = loaded.get("dtype") if isinstance(loaded, dict) else None
-        return tuple(dtype.split("+")) if isinstance(dtype, str) and dtype else ()
+    def dtype(self) -> str:
+        """The dtype that the engine computed in, such as ``bfloat16+float32``, '' if it does not say so."""
+        return loaded_dtype(self.fingerprint)
 
     @property
     def cases(self) -> tuple[str, ...]:
@@ -212,12 +210,12 @@ def _stored(name: SideName, kept: Kept, runs: Sequence[StoredRun]) -> GateSide:
             lost.append(case)
             continue
         label = f"{last.profile}-{last.engine}@{last.day}"
-        recordings[case] = _renamed(recording, case, label)
+        recordings[case] = replace(recording, case=case, engine=label)
         errors.pop(case, None)
     if lost:
         raise GateError(
             f"found {name.text!r}, the run of {last.when}, whose recordings are gone for {len(lost)} cases: "
-            f"{_few(lost)}; allowed: a run whose recordings are still in {kept.scoring.store.root}\n"
+            f"{few(lost)}; allowed: a run whose recordings are still in {kept.scoring.store.root}\n"
             f"{_told(name, kept.runs.of(last.profile, last.engine))}"
         )
     asked = {case: recording.asked for case, recording in recordings.items()}
@@ -246,17 +244,7 @@ def _accepted(name: SideName) -> GateSide:
     )
 
 
-def _renamed(recording: Recording, case: str, engine: str) -> Recording:
-    return Recording(
-        key=recording.key,
-        case=case,
-        engine=engine,
-        answer=recording.answer,
-        fingerprint=recording.fingerprint,
-        asked=recording.asked,
-    )
-
-
-def _few(names: Collection[str], most: int = 5) -> str:
+def few(names: Collection[str], *, most: int = 5) -> str:
+    """The first of ``names``, and how many more there are."""
     shown = list(names)[:most]
     return ", ".join(shown) + (f" and {len(names) - most} more" if len(names) > most else "")

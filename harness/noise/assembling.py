@@ -9,15 +9,13 @@ from typing import NamedTuple
 from harness.checks.log_odds import difference, largest
 from harness.noise.runs import UNDISTURBED, Runs
 from harness.noise.store import Sample
-from harness.tolerances import DEFAULTS, resolve
+from harness.tolerances import known_dtypes, resolve
 from harness.verdicts.evidence import case_limit
 from harness.verdicts.noise_floor import CaseNoise, NoiseFloor
 from harness.verdicts.noise_limits import ALPHA
 from harness.verdicts.noise_model import Noise
 
 __all__ = ["Assembled", "License", "assemble"]
-
-_UNKNOWN_DTYPE = "bfloat16"
 
 
 class Assembled(NamedTuple):
@@ -37,8 +35,8 @@ class License:
 
     def __init__(self, native: NoiseFloor | None, *, dtype: str, cases: int) -> None:
         """``cases`` is the number that the limit is corrected for."""
-        dtypes = [each for each in dtype.split("+") if each in DEFAULTS] or [_UNKNOWN_DTYPE]
-        self._noise = Noise(native, native, dtypes=(dtype, dtype), table=resolve(*dtypes).log_odds)
+        table = resolve(*known_dtypes(dtype)).log_odds
+        self._noise = Noise(native, native, dtypes=(dtype, dtype), table=table)
         self._cases = cases
 
     def covers(self, case: str, asked: str, reference: Sequence[float], own: Sequence[float]) -> bool:

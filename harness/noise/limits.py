@@ -9,6 +9,7 @@ from typing import NamedTuple
 from harness.checks.agreement import Agreement
 from harness.errors import RecordingError
 from harness.fingerprint import Difference, digest
+from harness.noise.choosing import stale_words
 from harness.noise.store import changed, load_floor
 from harness.scoring import Scoring
 from harness.subjects import Subject
@@ -116,15 +117,11 @@ class NoiseLimits:
         self, subject: Subject, a: NoiseFloor | None, b: NoiseFloor | None, dtypes: Sequence[str]
     ) -> Noise:
         """The noise between the two engines, which is worked out from all cases: once, and not for each."""
-        reference, own = self._dtype(subject.reference()), self._dtype(subject)
+        reference, own = self._scoring.dtype(subject.reference()), self._scoring.dtype(subject)
         key = (subject.engine_label, reference, own)
         if key not in self._noises:
             self._noises[key] = Noise(a, b, dtypes=(reference, own), table=resolve(*dtypes).log_odds)
         return self._noises[key]
-
-    def _dtype(self, subject: Subject) -> str:
-        loaded = self._scoring.recording(subject).fingerprint.get("loaded")
-        return str(loaded["dtype"]) if isinstance(loaded, dict) else subject.engine.settings.dtype
 
     def _refuse_where_wanted(self, subject: Subject, why: str) -> None:
         if subject.profile.tolerance != _NOISE:
@@ -140,11 +137,8 @@ def _stale(subject: Subject, sides: _Sides) -> str:
     reference = subject.reference().engine.name
     for name, state in ((reference, sides.reference), (subject.engine.name, sides.other)):
         if state.floor is not None and state.changed:
-            more = f" and {len(state.changed) - 1} more" if len(state.changed) > 1 else ""
-            return (
-                f"the noise floor of {name} of {state.floor.made} is stale: {state.changed[0]}{more}; "
-                f"measure again: harness noise {subject.profile.name}"
-            )
+            command = f"harness noise {subject.profile.name}"
+            return stale_words(name, state.floor, state.changed, command=command)
     return ""
 
 

@@ -9,21 +9,18 @@ from pathlib import Path
 from harness.cases import Case, Suite
 from harness.checks.agreement import compare
 from harness.errors import HarnessError
-from harness.fingerprint import asked_of, digest
-from harness.noise.store import load_floor
+from harness.fingerprint import asked_of, digest, loaded_dtype
+from harness.noise.choosing import fitting_floor
 from harness.profiles import EngineSpec, Profile
 from harness.recordings import Recording, RecordingStore
 from harness.stored_runs import StoredRuns
 from harness.subjects import image_of, request_for
-from harness.tolerances import DEFAULTS, resolve
+from harness.tolerances import known_dtypes, resolve
 from harness.verdicts.case_judging import Look, look
-from harness.verdicts.noise_floor import NoiseFloor
 from harness.verdicts.noise_model import Noise, NoiseShape, Place
 from harness.verdicts.verdict import Change
 
 __all__ = ["Margins", "NoRecordings", "read_margins"]
-
-_NOISIEST = "bfloat16"  # what an engine counts as that does not say its dtype
 
 
 class NoRecordings(HarnessError):  # noqa: N818 - it says what is missing
@@ -73,9 +70,9 @@ def read_margins(
             f"--profile {profile.name} -k {suite.name}"
         )
     first = next(iter(known.values()))
-    dtype = _dtype(first, engine)
-    floor = _floor(root, profile, engine, first, dtype)
-    limits = resolve(dtype if dtype in DEFAULTS else _NOISIEST, overrides=[profile.tolerances])
+    dtype = loaded_dtype(first.fingerprint) or engine.settings.dtype
+    floor = fitting_floor(root, profile, engine.name, fingerprint=first.fingerprint, dtype=dtype)
+    limits = resolve(*known_dtypes(dtype), overrides=[profile.tolerances])
     noise = Noise(floor, floor, dtypes=(dtype, dtype), table=limits.log_odds)
     looks = tuple(
         look(_beside_itself(case, known[case.name], noise, digest(dict(asked[case.name]))))
@@ -93,21 +90,6 @@ def read_margins(
         noise=noise,
         shape=noise.shape(places),
     )
-
-
-def _floor(
-    root: Path, profile: Profile, engine: EngineSpec, recording: Recording, dtype: str
-) -> NoiseFloor | None:
-    """As `harness.gate.gating.floors` has it: the engine's own, or that of another of its model and dtype."""
-    if profile.tolerance == "table":
-        return None
-    own = load_floor(root, profile.name, engine.name, fingerprint=recording.fingerprint)
-    if own is not None:
-        return own
-    model = recording.fingerprint.get("model")
-    names = [profile.reference, *(e.name for e in profile.engines if e.name != profile.reference)]
-    others = (load_floor(root, profile.name, name) for name in names)
-    return next((f for f in others if f and f.dtype == dtype and f.fingerprint.get("model") == model), None)
 
 
 def _recordings(root: Path, profile: Profile, engine: EngineSpec) -> Mapping[str, Recording]:
@@ -137,10 +119,3 @@ def _beside_itself(case: Case, recording: Recording, noise: Noise, asked: str) -
 
 def _cluster(case: Case) -> str:
     return image_of(case) or case.name
-
-
-def _dtype(recording: Recording, engine: EngineSpec) -> str:
-    """The one that the engine computed in, as far as it says so."""
-    loaded = recording.fingerprint.get("loaded")
-    dtype = loaded.get("dtype") if isinstance(loaded, dict) else None
-    return dtype if isinstance(dtype, str) and dtype else engine.settings.dtype

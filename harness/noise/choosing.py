@@ -1,0 +1,41 @@
+"""Which noise floor an engine has, and what is said of one that is stale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness.engines.contract import Json
+from harness.fingerprint import Difference
+from harness.noise.store import load_floor
+from harness.profiles import Profile
+from harness.verdicts.noise_floor import NoiseFloor
+
+__all__ = ["fitting_floor", "stale_words"]
+
+
+def fitting_floor(
+    root: Path, profile: Profile, engine: str, *, fingerprint: Mapping[str, Json], dtype: str
+) -> NoiseFloor | None:
+    """The noise floor for an engine as ``fingerprint`` has it, which computed in ``dtype``; None without one.
+
+    Its own, should it have been measured at any time; else the newest of another engine of its profile, the
+    reference first, if that is of the same model and dtype: what moves one engine is the least that another
+    may move by. A profile that says ``tolerance: table`` has none. ``root`` is the folder of recordings.
+    Raises `RecordingError` where a floor cannot be read.
+    """
+    if profile.tolerance == "table":
+        return None
+    own = load_floor(root, profile.name, engine, fingerprint=fingerprint)
+    if own is not None:
+        return own
+    names = [profile.reference, *(e.name for e in profile.engines if e.name != profile.reference)]
+    others = (load_floor(root, profile.name, name) for name in names)
+    model = fingerprint.get("model")
+    return next((f for f in others if f and f.dtype == dtype and f.fingerprint.get("model") == model), None)
+
+
+def stale_words(name: str, floor: NoiseFloor, since: Sequence[Difference], *, command: str) -> str:
+    """That ``floor``, of the engine ``name``, no longer holds: what changed ``since``, and what to type."""
+    more = f" and {len(since) - 1} more" if len(since) > 1 else ""
+    return f"the noise floor of {name} of {floor.made} is stale: {since[0]}{more}; measure again: {command}"
