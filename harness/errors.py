@@ -4,7 +4,8 @@ The tree::
 
     HarnessError
     ├── CaseFileError     a suite or profiles file is wrong; carries every problem found, each with its place
-    ├── UnknownProfile    a profile was asked for that the folder of cases does not have
+    ├── UnknownName       a name on the command line that nothing has
+    │   └── UnknownProfile    a profile was asked for that the folder of cases does not have
     ├── LettersError      a letter has no token id of its own in the context in which it is generated
     ├── RecordingError    a journal or a stored row cannot be used
     ├── GateError         two sides cannot be named or cannot be compared; nothing was judged
@@ -30,6 +31,7 @@ __all__ = [
     "LettersError",
     "Problem",
     "RecordingError",
+    "UnknownName",
     "UnknownProfile",
 ]
 
@@ -68,7 +70,11 @@ class CaseFileError(HarnessError):
         super().__init__(f"{head} in the case files:\n" + "\n".join(f"  {p}" for p in self.problems))
 
 
-class UnknownProfile(HarnessError):  # noqa: N818 - it says what is wrong with a name, not with a file
+class UnknownName(HarnessError):  # noqa: N818 - it says what is wrong with a name, not with a file
+    """A name was asked for that nothing has; the message says which there are."""
+
+
+class UnknownProfile(UnknownName):
     """A profile was asked for by a name that no profile of the folder of cases has."""
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +15,19 @@ if TYPE_CHECKING:
     import argparse
 
     from harness.case_folder import Loaded
+    from harness.engines.contract import Json
     from harness.scoring import EngineProgress, Scoring
 
 __all__ = [
     "Measuring",
+    "Outcome",
     "add_cases",
     "add_environments",
     "add_folders",
+    "add_json",
     "add_recordings",
     "add_snapshots",
+    "conclude",
     "measuring",
     "say",
     "snapshots_folder",
@@ -35,6 +40,15 @@ class Measuring:
 
     loaded: Loaded
     scoring: Scoring
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a command measured: ``text`` for people, ``data`` for machines, and whether nothing is missing."""
+
+    text: str
+    data: Json
+    complete: bool = True
 
 
 def add_folders(parser: argparse.ArgumentParser) -> None:
@@ -105,6 +119,33 @@ def measuring(options: argparse.Namespace, *, fresh: bool = False) -> Iterator[M
         )
     finally:
         environments.close()
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json``, which `conclude` reads."""
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write all figures here, too; - instead of text"
+    )
+
+
+def conclude(options: argparse.Namespace, measure: Callable[[], Outcome]) -> int:
+    """Run ``measure`` and tell what came of it; returns the exit status.
+
+    Its text goes to standard output and its data where ``--json`` says. An error is said, and the status is 2
+    for a name that nothing has and 1 for any other.
+    """
+    from harness.errors import HarnessError, UnknownName
+
+    try:
+        outcome = measure()
+        data = json.dumps(outcome.data, indent=2, ensure_ascii=False) + "\n"
+        if options.json is not None and str(options.json) != "-":
+            options.json.write_text(data, encoding="utf-8")
+    except (HarnessError, OSError) as error:
+        say(str(error))
+        return 2 if isinstance(error, UnknownName) else 1
+    sys.stdout.write(data if str(options.json) == "-" else outcome.text)
+    return 0 if outcome.complete else 1
 
 
 def say(text: str) -> None:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.measuring import add_folders, measuring, say
-from harness.errors import HarnessError, UnknownProfile
+from harness.commands.measuring import Outcome, add_folders, add_json, conclude, measuring, say
 
 if TYPE_CHECKING:
     from harness.commands import Subparsers
@@ -56,9 +52,7 @@ def register(commands: Subparsers) -> None:
         help="rounds of timing; each loads the engine once per path; default: 3",
     )
     parser.add_argument("--no-timing", action="store_true", help="leave out what each path costs")
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write all figures here, too; - instead of text"
-    )
+    add_json(parser)
     parser.set_defaults(run=_run)
 
 
@@ -72,18 +66,14 @@ def _run(options: argparse.Namespace) -> int:
         rounds=0 if options.no_timing else options.rounds,
         cases_per_path=options.cases_per_path,
     )
-    try:
-        with measuring(options) as measure:
-            profile = measure.loaded.profile(options.profile)
-            account = account_for(profile, measure.loaded.cases, measure.scoring, plan, show=say)
-        text = json.dumps(account.to_json(), indent=2, ensure_ascii=False) + "\n"
-        if options.json is not None and str(options.json) != "-":
-            options.json.write_text(text, encoding="utf-8")
-    except (HarnessError, OSError) as error:
-        say(str(error))
-        return 2 if isinstance(error, UnknownProfile) else 1
-    sys.stdout.write(text if str(options.json) == "-" else report(account))
-    return 0 if account.complete else 1
+
+    def measure() -> Outcome:
+        with measuring(options) as found:
+            profile = found.loaded.profile(options.profile)
+            account = account_for(profile, found.loaded.cases, found.scoring, plan, show=say)
+        return Outcome(text=report(account), data=account.to_json(), complete=account.complete)
+
+    return conclude(options, measure)
 
 
 def _count(text: str) -> int:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.measuring import add_folders, measuring, say
-from harness.errors import HarnessError, UnknownProfile
+from harness.commands.measuring import Outcome, add_folders, add_json, conclude, measuring, say
 
 if TYPE_CHECKING:
     from harness.commands import Subparsers
@@ -41,9 +37,7 @@ def register(commands: Subparsers) -> None:
         help="measure these only, such as batch-1,reversed; a floor needs three; default: all",
     )
     parser.add_argument("--again", action="store_true", help="measure what was measured already")
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write all figures here, too; - instead of text"
-    )
+    add_json(parser)
     parser.set_defaults(run=_run)
 
 
@@ -51,33 +45,31 @@ def _run(options: argparse.Namespace) -> int:
     from harness.noise.figures import figures_for
     from harness.noise.measuring import measure_noise
     from harness.noise.report import report
-    from harness.noise.variants import UnknownName, require_known, variants_for
+    from harness.noise.variants import require_known, variants_for
     from harness.subjects import subjects
 
     names = None if options.variants is None else [name for name in options.variants.split(",") if name]
-    try:
-        with measuring(options) as measure:
-            profile = measure.loaded.profile(options.profile)
+
+    def measure() -> Outcome:
+        with measuring(options) as found:
+            profile = found.loaded.profile(options.profile)
             require_known("--engine", options.engine, [engine.name for engine in profile.engines])
             known = [v.name for engine in profile.engines for v in variants_for(engine.settings)]
             require_known("--variants", names or (), known)
-            cases = measure.loaded.cases
+            cases = found.loaded.cases
             measured = measure_noise(
                 list(subjects(cases, [profile], selection="every")),
-                measure.scoring,
+                found.scoring,
                 show=say,
                 engines=options.engine,
                 variants=names,
                 again=options.again,
             )
         figures = [figures_for(one, cases) for one in measured]
-        text = json.dumps(
-            {"version": 1, "engines": [one.to_json() for one in figures]}, indent=2, ensure_ascii=False
+        return Outcome(
+            text=report(figures),
+            data={"version": 1, "engines": [one.to_json() for one in figures]},
+            complete=all(one.floor is not None for one in measured),
         )
-        if options.json is not None and str(options.json) != "-":
-            options.json.write_text(f"{text}\n", encoding="utf-8")
-    except (HarnessError, OSError) as error:
-        say(str(error))
-        return 2 if isinstance(error, UnknownProfile | UnknownName) else 1
-    sys.stdout.write(f"{text}\n" if str(options.json) == "-" else report(figures))
-    return 0 if all(one.floor is not None for one in measured) else 1
+
+    return conclude(options, measure)

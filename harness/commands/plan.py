@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.measuring import add_cases, add_recordings, say
-from harness.errors import HarnessError, UnknownProfile
+from harness.commands.measuring import Outcome, add_cases, add_json, add_recordings, conclude, say
+from harness.errors import UnknownName
 
 if TYPE_CHECKING:
     from harness.case_folder import Loaded
@@ -26,10 +23,6 @@ _EPILOG = (
     "are no recordings, 2 the command line is wrong."
 )
 _GOALS = ("accuracy", "flips", "shift", "spread")
-
-
-class _UnknownName(HarnessError):  # noqa: N818 - it says what is wrong with a name
-    """A name on the command line that nothing has."""
 
 
 def register(commands: Subparsers) -> None:
@@ -52,23 +45,18 @@ def register(commands: Subparsers) -> None:
         metavar="EFFECT=SIZE",
         help="what is to be found, such as accuracy=0.01, flips=0.02, spread=1.5 or shift=0.05; repeatable",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write it here, too; - instead of text")
+    add_json(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
     from harness.planning.report import report, to_json
 
-    try:
+    def measure() -> Outcome:
         plan = _plan(options)
-        text = json.dumps(to_json(plan), indent=2, ensure_ascii=False) + "\n"
-        if options.json is not None and str(options.json) != "-":
-            options.json.write_text(text, encoding="utf-8")
-    except (HarnessError, OSError) as error:
-        say(str(error))
-        return 2 if isinstance(error, UnknownProfile | _UnknownName) else 1
-    sys.stdout.write(text if str(options.json) == "-" else report(plan))
-    return 0
+        return Outcome(text=report(plan), data=to_json(plan))
+
+    return conclude(options, measure)
 
 
 def _plan(options: argparse.Namespace) -> SuitePlan:
@@ -79,7 +67,7 @@ def _plan(options: argparse.Namespace) -> SuitePlan:
     loaded = load(options.cases)
     known = {suite.name: suite for suite in loaded.suites}
     if (suite := known.get(options.suite)) is None:
-        raise _UnknownName(f"suite: found {options.suite!r}; allowed: {', '.join(known)}")
+        raise UnknownName(f"suite: found {options.suite!r}; allowed: {', '.join(known)}")
     profile = _profile(loaded, options.profile, suite.name)
     engine = _engine(profile, options.engine)
     root = options.recordings.absolute()
@@ -102,7 +90,7 @@ def _profile(loaded: Loaded, name: str | None, suite: str) -> Profile:
     if name is not None:
         profile = loaded.profile(name)
         if profile.suites and suite not in profile.suites:
-            raise _UnknownName(
+            raise UnknownName(
                 f"profile {name} runs {', '.join(profile.suites)}, not {suite}; allowed: one of "
                 "these, or another --profile"
             )
@@ -111,7 +99,7 @@ def _profile(loaded: Loaded, name: str | None, suite: str) -> Profile:
         if not (profile.marks or profile.by_name_only) and (not profile.suites or suite in profile.suites):
             return profile
     names = ", ".join(profile.name for profile in loaded.profiles)
-    raise _UnknownName(
+    raise UnknownName(
         f"found no profile that a plain pytest runs on {suite}; allowed: --profile with one of {names}"
     )
 
@@ -122,7 +110,7 @@ def _engine(profile: Profile, name: str | None) -> EngineSpec:
         if engine.name == wanted:
             return engine
     names = ", ".join(engine.name for engine in profile.engines)
-    raise _UnknownName(f"--engine: found {wanted!r}; allowed: {names} (of the profile {profile.name})")
+    raise UnknownName(f"--engine: found {wanted!r}; allowed: {names} (of the profile {profile.name})")
 
 
 def _goal(text: str) -> tuple[str, float]:

@@ -8,9 +8,9 @@ from random import Random
 from typing import Literal, TypeVar
 
 from harness.engines.contract import EngineSettings, Json
-from harness.errors import HarnessError
+from harness.errors import UnknownName
 
-__all__ = ["LEAST", "UnknownName", "Variant", "chosen", "ordered", "require_known", "variants_for"]
+__all__ = ["LEAST", "Variant", "chosen", "ordered", "require_known", "variants_for"]
 
 LEAST = 3
 """Variants that must have answered for a floor: fewer say too little of a spread."""
@@ -89,14 +89,10 @@ def ordered(items: Sequence[_T], order: Order) -> list[_T]:
 
 
 def require_known(option: str, names: Collection[str], allowed: Collection[str]) -> None:
-    """Raise an UnknownName for a name given with ``option`` that is not ``allowed``."""
+    """Raise `UnknownName` for a name given with ``option`` that is not ``allowed``."""
     if unknown := [name for name in names if name not in allowed]:
         known = ", ".join(dict.fromkeys(allowed))
         raise UnknownName(f"{option}: found {', '.join(unknown)}; allowed: {known}")
-
-
-class UnknownName(HarnessError):  # noqa: N818 - it says what is wrong with a name
-    """An engine or a variant was asked for that there is not."""
 
 
 def _torch(settings: EngineSettings) -> list[Variant]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from harness.engines.contract import EngineSettings, Json
-from harness.noise.variants import UnknownName, chosen, ordered, require_known, variants_for
+from harness.errors import UnknownName
+from harness.noise.variants import chosen, ordered, require_known, variants_for
 
 
 def settings(
