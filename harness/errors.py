@@ -123,6 +123,11 @@ class EngineError(HarnessError):
             text += "\nlast lines:\n" + "\n".join(f"  | {line}" for line in log_tail.splitlines())
         super().__init__(text)
 
+    @property
+    def first_line(self) -> str:
+        """What happened, in the first line of the message; the kind where there is none."""
+        return self.message.splitlines()[0] if self.message else self.kind.value
+
 
 class CheckFailed(HarnessError, AssertionError):  # noqa: N818 - it is an outcome, like pytest's own Failed
     """A check found a difference over its limit."""

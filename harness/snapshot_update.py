@@ -14,7 +14,7 @@ from _pytest.terminal import TerminalReporter
 from syrupy.assertion import SnapshotAssertion
 
 from harness.case_problems import shown
-from harness.checks.snapshot_change import SnapshotChange, snapshot_change
+from harness.checks.snapshot_change import SnapshotChange, letters_in, snapshot_change
 from harness.engines.contract import Json
 from harness.errors import EngineError
 from harness.reports.outcomes import PROPERTY as TEST_FACTS
@@ -92,8 +92,8 @@ def update_of(
         verdict="" if change.verdict is None else change.verdict.value,
         action=_action(change, because),
         reason=change.reason,
-        old=_letters(change.old),
-        new=_letters(change.new),
+        old=letters_in(change.old),
+        new=letters_in(change.new),
         details=_details(change, tolerances),
         because=because if because is not None and change.lowers else "",
     )
@@ -204,8 +204,3 @@ def _details(change: SnapshotChange, tolerances: Tolerances) -> tuple[str, ...]:
     odds = "" if change.odds is None else str(change.odds)
     others = (line for line in change.differences if not line.startswith(("letters.", "top:")))
     return tuple(filter(None, (moved, odds, *others)))
-
-
-def _letters(snapshot: Mapping[str, Json] | None) -> Mapping[str, Json]:
-    letters = None if snapshot is None else snapshot.get("letters")
-    return letters if isinstance(letters, dict) else {}

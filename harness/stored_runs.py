@@ -151,7 +151,7 @@ def _run_of(scoring: Scoring, group: Sequence[Subject], now: str, folder: Path) 
             fingerprint = engine_id_of(key)
             scoring.recording(subject)
         except EngineError as error:
-            errors[subject.case.name] = error.message.splitlines()[0] if error.message else error.kind.value
+            errors[subject.case.name] = error.first_line
         else:
             keys[subject.case.name] = key
     if not fingerprint:

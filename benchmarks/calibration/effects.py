@@ -10,9 +10,9 @@ import numpy as np
 
 from benchmarks.calibration.sample import Sample
 from harness.checks.log_odds import LogOdds, centred
-from harness.planning.power import accuracy_power, flips_power, shift_power
+from harness.planning.power import accuracy_power, flips_power
 from harness.planning.suite_plan import gaining
-from harness.verdicts.evidence import spread_power
+from harness.verdicts.evidence import shift_power, spread_power
 
 __all__ = ["EFFECTS", "Effect", "lose", "move", "spread"]
 

@@ -36,7 +36,8 @@ class _Runs(NamedTuple):
 class Replays:
     """Draws pairs of clean runs of the engines ``a`` and ``b`` (which may be one) of a recording."""
 
-    def __init__(self, recorded: Recorded, a: str, b: str) -> None:  # noqa: D107
+    def __init__(self, recorded: Recorded, a: str, b: str) -> None:
+        """Draws nothing yet."""
         self._names = (a, b)
         self._sides = (recorded.engines[a], recorded.engines[b])
         self._cases = recorded.cases

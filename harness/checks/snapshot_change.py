@@ -17,7 +17,7 @@ from harness.checks.snapshots import DECIMALS, differences, share_interval
 from harness.engines.contract import Json
 from harness.verdicts.verdict import Verdict
 
-__all__ = ["OddsMove", "ShareMove", "SnapshotChange", "snapshot_change"]
+__all__ = ["OddsMove", "ShareMove", "SnapshotChange", "letters_in", "snapshot_change"]
 
 _ROUNDING = 0.5 * 10**-DECIMALS
 
@@ -94,8 +94,8 @@ def snapshot_change(
         verdict=verdict,
         reason=reason,
         differences=found,
-        share=_largest(_letters(old), _letters(answer)),
-        odds=_farthest(_letters(old), _letters(answer)),
+        share=_largest(letters_in(old), letters_in(answer)),
+        odds=_farthest(letters_in(old), letters_in(answer)),
         old=old,
         new=answer,
     )
@@ -135,7 +135,7 @@ def _judged(
 
 def _no_answer(new: Mapping[str, Json]) -> str | None:
     """Why the present answer is none; None if it is one."""
-    letters = _letters(new)
+    letters = letters_in(new)
     if not letters:
         return f"the model never reached the letter: it wrote {quoted(str(new['text']))}"
     if lost := [letter for letter, share in letters.items() if not _finite(share)]:
@@ -162,7 +162,8 @@ def _read(stored: str | None) -> Mapping[str, Json] | None:
     return found if isinstance(found, dict) and isinstance(found.get("letters"), dict) else None
 
 
-def _letters(snapshot: Mapping[str, Json] | None) -> Mapping[str, Json]:
+def letters_in(snapshot: Mapping[str, Json] | None) -> Mapping[str, Json]:
+    """The letters as a snapshot holds them, empty where there are none."""
     letters = None if snapshot is None else snapshot.get("letters")
     return letters if isinstance(letters, dict) else {}
 

@@ -76,8 +76,7 @@ class Terms:
 
     ``margin`` wins over those of suites, None leaves them. ``allow`` names what is let pass (see
     `harness.gate.comparable.ALLOWED`). ``floors`` has the noise floors of sides; without, the table is
-    taken. ``again``
-    are the words of the command that compares the two again.
+    taken. ``again`` are the words of the command that compares the two again.
     """
 
     margin: float | None = None

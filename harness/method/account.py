@@ -144,7 +144,7 @@ def _engine_account(
         try:
             recording = scoring.recording(subject)
         except EngineError as error:
-            errors[subject.case.name] = error.message.splitlines()[0]
+            errors[subject.case.name] = error.first_line
             continue
         fingerprint = recording.fingerprint
         paths = tuple(each.path for each in recording.answer.readings)
@@ -213,7 +213,7 @@ def _measured(
         try:
             job = scoring.job(subject)
         except EngineError as error:
-            problem = error.message.splitlines()[0]
+            problem = error.first_line
             refused += [
                 PathCost(engine=engine.name, kind=engine.kind, path=path, top_k=0, problem=problem)
                 for path in paths_of(engine.kind)

@@ -128,7 +128,7 @@ def _with_round(
                 case Loaded():
                     cost = replace(cost, device=device_line(event.fingerprint))
                 case Failed():
-                    problem = event.error.message.splitlines()[0]
+                    problem = event.error.first_line
                     return replace(cost, problem=problem, seconds=())
                 case Scored():
                     finished = clock()

@@ -12,8 +12,8 @@ from harness.noise.store import Sample
 from harness.tolerances import known_dtypes, resolve
 from harness.verdicts.evidence import case_limit
 from harness.verdicts.noise_floor import CaseNoise, NoiseFloor
-from harness.verdicts.noise_limits import ALPHA
 from harness.verdicts.noise_model import Noise
+from harness.verdicts.rules import ALPHA
 
 __all__ = ["Assembled", "License", "assemble"]
 

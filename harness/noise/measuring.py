@@ -72,7 +72,7 @@ def measure_noise(
         try:
             results.append(one.measure(variants, again=again))
         except EngineError as error:
-            results.append(one.result(problem=_first_line(error)))
+            results.append(one.result(problem=error.first_line))
     return results
 
 
@@ -145,7 +145,7 @@ class _Measurement:
         try:
             theirs = self._scoring.job(self._native_subject(native))
         except EngineError as error:
-            self._note_fallback(native.name, _first_line(error))
+            self._note_fallback(native.name, error.first_line)
             return None
         paths = theirs.settings.paths[:1]
         return replace(theirs, settings=replace(theirs.settings, dtype=_FLOAT32, paths=paths))
@@ -209,8 +209,8 @@ class _Measurement:
         if missing:
             done = self._make(runs, REFERENCE, job, missing, told=" in float32")
             if done.first is not None and not any(runs.samples(REFERENCE, a) for a in runs.questions):
-                runs.put_failure(REFERENCE, _first_line(done.first))
-                self._note_fallback(self._native_name(), _first_line(done.first))
+                runs.put_failure(REFERENCE, done.first.first_line)
+                self._note_fallback(self._native_name(), done.first.first_line)
                 return False
         return True
 
@@ -247,7 +247,7 @@ class _Measurement:
         job = replace(job, settings=variant.settings)
         done = self._make(runs, variant.name, job, missing, variant=variant, told=told)
         if done.first is not None and not any(runs.samples(variant.name, a) for a in runs.questions):
-            runs.put_failure(variant.name, _first_line(done.first))
+            runs.put_failure(variant.name, done.first.first_line)
 
     def _make(
         self,
@@ -263,7 +263,7 @@ class _Measurement:
         done = runs.make(name, job, missing, order="given" if variant is None else variant.order, told=told)
         if done.answered:  # else it is the run that failed, not these questions
             for asked, error in done.errors.items():
-                runs.put_failure(name, _first_line(error), asked)
+                runs.put_failure(name, error.first_line, asked)
         return done
 
     def _finish(self, runs: Runs, job: Job, asked: dict[str, str]) -> Measured:
@@ -346,7 +346,3 @@ def _same(floor: NoiseFloor, other: NoiseFloor) -> bool:
 
 def _cases(count: int) -> str:
     return "1 case" if count == 1 else f"{count} cases"
-
-
-def _first_line(error: EngineError) -> str:
-    return error.message.splitlines()[0] if error.message else error.kind.value

@@ -13,8 +13,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from harness.verdicts.noise_model import NoiseShape
-
 __all__ = [
     "accuracy_power",
     "alike",
@@ -24,7 +22,6 @@ __all__ = [
     "mcnemar_cases",
     "needed",
     "rate_power",
-    "shift_power",
     "smallest",
 ]
 
@@ -102,22 +99,6 @@ def accuracy_power(losing: Sequence[float], gaining: Sequence[float], loss: floa
         fits = enough[special.bdtrc(enough - 1, enough + gained, 0.5) <= alpha]
         power += float(chance * above[fits[0]]) if fits.size else 0.0
     return power
-
-
-def shift_power(shift: float, clusters: int, shape: NoiseShape, *, alpha: float) -> float:
-    """How probable the test of shift finds that expected letters moved by ``shift`` σ on average.
-
-    With the variance and freedom of `harness.verdicts.evidence.shift_test`.
-    """
-    from scipy import special
-
-    own, between = shape.shift_variance / clusters, shape.shift_between
-    deviation = math.sqrt((own + between) * (1 + 1 / shape.runs))
-    spent = own**2 / max(1, clusters - 1) + between**2 / max(1.0, shape.runs - 1)
-    freedom = (own + between) ** 2 / spent
-    # Of the two sides the other one adds next to nothing.
-    quantile = float(special.stdtrit(freedom, alpha / 2))
-    return float(special.stdtr(freedom, quantile + abs(shift) / deviation))
 
 
 def smallest(power_of: Callable[[float], float], *, power: float, low: float, high: float) -> float | None:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from harness.planning.power import accuracy_power, alike, flips_power, needed, shift_power, smallest
+from harness.planning.power import accuracy_power, alike, flips_power, needed, smallest
 from harness.verdicts.case_judging import Look
-from harness.verdicts.evidence import case_limit, flip_p, spread_power
+from harness.verdicts.evidence import case_limit, flip_p, shift_power, spread_power
 from harness.verdicts.noise_model import NoiseShape
 from harness.verdicts.rules import ALPHA, TESTS
 from harness.verdicts.suite_numbers import SuiteNumbers, suite_numbers

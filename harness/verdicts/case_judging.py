@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from harness.checks.agreement import Agreement, Side
 from harness.checks.log_odds import LogOdds, difference, largest, mean_square, of_reading
-from harness.verdicts.evidence import case_limit, case_p, flip_p
+from harness.verdicts.evidence import case_limit, case_p, confident, flip_p
 from harness.verdicts.noise_floor import PairNoise
+from harness.verdicts.rules import ALLOWANCE
 from harness.verdicts.verdict import CaseVerdict, Change, Flip, Verdict
 
 __all__ = ["Look", "decide", "look"]
 
-_CONFIDENT = 1.6448536269514722  # standard normal deviations of 95% on one side
 OTHER = "something else"
 
 
@@ -152,7 +152,7 @@ def _verdict(look: Look, beyond: bool, limit: float, margin: float) -> tuple[Ver
     moved = f"log-odds moved by {far:.3g}, {far / change.noise.sigma:.3g} σ; noise allows {limit:.3g}"
     if beyond:
         return Verdict.REGRESSION if look.flip is Flip.LOST else Verdict.DRIFT, f"{moved}{flip}"
-    if look.flip is None and far + _CONFIDENT * change.noise.sigma <= margin:
+    if look.flip is None and far + confident(change.noise.sigma) <= margin:
         return Verdict.SAME, f"{moved}; shown to be within the margin of {margin:.3g}"
     return Verdict.NOISE, f"{moved}{flip}"
 
@@ -250,6 +250,7 @@ def _p(
     if flip is None:
         return moved
     gap = None if answers[1] is None else _gap(agreement.a, agreement.letters, to=answers[1])
-    if gap is None or gap <= 4 * noise.seen:
+    # To cross a gap, two letters move.
+    if gap is None or gap <= 2 * ALLOWANCE * noise.seen:
         return moved
     return min(1.0, 2 * min(moved, flip_p(gap, sigma=noise.sigma, freedom=noise.freedom)))

@@ -11,18 +11,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.verdicts.noise_model import NoiseShape
-from harness.verdicts.rules import ALPHA, CONFIDENCE
+from harness.verdicts.rules import ALLOWANCE, ALPHA, CONFIDENCE
 from harness.verdicts.verdict import Estimate, Evidence
 
 __all__ = [
     "accuracy_test",
     "case_p",
     "cases_test",
+    "confident",
     "flip_p",
     "flips_test",
     "holm",
     "lost_share",
     "mean_of",
+    "shift_power",
     "shift_test",
     "spread_of",
     "spread_power",
@@ -33,19 +35,18 @@ _LEAST = 1e-9  # a variance of nothing, as of a floor whose few values are all a
 
 
 def case_p(largest: float, *, letters: int, sigma: float, freedom: float, seen: float) -> float:
-    """How probable noise moves one of ``letters`` log-odds by ``largest`` or more; 1 within twice ``seen``.
+    """How probable noise moves one of ``letters`` log-odds by ``largest`` or more.
 
-    Student's t, two-sided, Bonferroni over the letters less one. The allowance of twice the largest
-    difference that jittered runs showed is FlashAttention's, |out - ref32| ≤ 2 |torch16 - ref32|.
+    Student's t, two-sided, Bonferroni over the letters less one; 1 within `ALLOWANCE` times ``seen``.
     """
-    if largest <= 2 * seen:
+    if largest <= ALLOWANCE * seen:
         return 1.0
     return min(1.0, 2 * max(1, letters - 1) * _t_above(largest / sigma, freedom))
 
 
 def case_limit(p: float, *, letters: int, sigma: float, freedom: float, seen: float) -> float:
     """The largest move of a log-odds whose `case_p` is still above ``p``."""
-    return max(2 * seen, _t_beyond(p / (2 * max(1, letters - 1)), freedom) * sigma)
+    return max(ALLOWANCE * seen, _t_beyond(p / (2 * max(1, letters - 1)), freedom) * sigma)
 
 
 def flip_p(gap: float, *, sigma: float, freedom: float) -> float:
@@ -133,6 +134,20 @@ def shift_test(shifts: Sequence[float], shape: NoiseShape) -> Evidence:
         f"(p = {p:.2g})"
     )
     return _evidence("shift", mean, p, told)
+
+
+def shift_power(shift: float, clusters: int, shape: NoiseShape, *, alpha: float) -> float:
+    """How probable `shift_test` at ``alpha`` finds that expected letters moved by ``shift`` σ on average.
+
+    Of its two sides the other one adds next to nothing.
+    """
+    variance, freedom = _welch(shape.shift_variance, shape.shift_between, clusters, shape.runs)
+    return _t_above(_t_beyond(alpha / 2, freedom) - abs(shift) / math.sqrt(variance), freedom)
+
+
+def confident(sigma: float) -> float:
+    """How far a normal number of standard deviation ``sigma`` is exceeded on one side with `CONFIDENCE`."""
+    return _t_beyond(1 - CONFIDENCE, math.inf) * sigma
 
 
 def mean_of(values: Sequence[float], shape: NoiseShape, sigma: float) -> Estimate:

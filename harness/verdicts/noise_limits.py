@@ -8,17 +8,13 @@ from collections.abc import Sequence
 from harness.checks.intervals import Interval
 from harness.verdicts.evidence import case_limit
 from harness.verdicts.noise_floor import NoiseFloor, PairNoise
+from harness.verdicts.rules import ALLOWANCE, ALPHA
 
 __all__ = ["noise_limits"]
-
-ALPHA = 0.01
-"""How probable it is at most that noise takes any of a profile's cases over its limit of log-odds."""
 
 # A recording keeps nine digits of log Z, so a probability is known to 5e-8 on each side; and float32 has a
 # step of 6e-8 below 1.
 _RESOLUTION = 2e-7
-
-_ALLOWANCE = 2.0  # of what jittered runs showed; see `harness.verdicts.evidence.case_p`
 
 
 def noise_limits(
@@ -60,7 +56,7 @@ def noise_limits(
     for name in ("kl", "js"):
         known = [value for floor in floors if (value := _largest(floor, case, name)) is not None]
         if floors and len(known) == len(floors):
-            limits[name] = (_ALLOWANCE * math.fsum(math.sqrt(value) for value in known)) ** 2
+            limits[name] = (ALLOWANCE * math.fsum(math.sqrt(value) for value in known)) ** 2
     least = max(_RESOLUTION, math.sqrt(limits.get("kl", 0.0) / 2))
     return {
         name: max(limit, least) if name in ("probability", "total_variation") else limit

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-__all__ = ["ALPHA", "CONFIDENCE", "POWER", "TESTS", "UNSEEN"]
+__all__ = ["ALLOWANCE", "ALPHA", "CONFIDENCE", "POWER", "TESTS", "UNSEEN"]
 
 ALPHA = 0.01
-"""How probable a false DRIFT or REGRESSION is at most, over all tests and suites of a comparison."""
+"""How probable a false DRIFT or REGRESSION is at most, over all tests and suites of a comparison.
+
+And, where limits come from a noise floor, that noise takes any of a profile's cases over its own."""
 
 CONFIDENCE = 0.95
 """With which each end of an interval, and so equivalence, is shown: two one-sided tests at 5% each."""
@@ -16,6 +18,12 @@ CONFIDENCE = 0.95
 UNSEEN = 2.0
 """A spread of so many times its budget must be excluded, by a suite that has the cases to find it; else it
 is INCONCLUSIVE."""
+
+ALLOWANCE = 2.0
+"""How many times the largest difference that jittered runs showed is noise all the same.
+
+That of FlashAttention's own tests, |out - ref32| ≤ 2 |torch16 - ref32|.
+"""
 
 POWER = 0.8
 """With which a suite must have the cases to find a spread of `UNSEEN` times its budget."""

@@ -20,10 +20,9 @@ from harness.planning.power import (
     mcnemar_cases,
     needed,
     rate_power,
-    shift_power,
     smallest,
 )
-from harness.verdicts.evidence import accuracy_test, flips_test, shift_test, spread_power
+from harness.verdicts.evidence import accuracy_test, flips_test, shift_power, shift_test, spread_power
 from harness.verdicts.noise_model import NoiseShape
 
 SHAPE = NoiseShape(
