@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.reports.github import (
@@ -88,6 +88,8 @@ class TestAnnotation:
             "::error file=cases/a%2Cb.yaml,line=3,col=5,title=50%25%3A a%2C b::100%25 of: it, all"
         )
 
+    @example("a title", "a message", "two\nlines")
+    @example("a title", "a message", "two\rlines")
     @given(st.text(), st.text(), st.text(min_size=1))
     def test_no_text_breaks_out_of_its_line(self, title: str, message: str, file: str) -> None:
         line = annotation(Level.WARNING, title=title, message=message, where=(file, 1, 1))
