@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.ratios import growth_exponent, paired
 from benchmarks.results import Row
 from benchmarks.workload import Workload
-from harness.engines.lmdeploy_options import AT_ONCE, STEPWISE
+from harness.engines.lmdeploy_pipeline.options import AT_ONCE, STEPWISE
 
 __all__ = ["measure_lmdeploy", "measure_torch"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.profiles import Profile
+from harness.cases.profiles import Profile
 from harness.workers import probe
 
 __all__ = ["machine_line"]

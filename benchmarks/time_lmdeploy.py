@@ -19,10 +19,10 @@ from PIL import Image
 from benchmarks.ratios import interleaved
 from harness.engines.codec import request_from_json, settings_from_json
 from harness.engines.contract import EngineSettings, Failure, Request
-from harness.engines.lmdeploy_access import Access
-from harness.engines.lmdeploy_options import AT_ONCE, CAPTURED, STEPWISE, TWO_STAGE
-from harness.engines.lmdeploy_pipeline import LmdeployPipeline, load
-from harness.engines.lmdeploy_stages import Stages
+from harness.engines.lmdeploy_pipeline.access import Access
+from harness.engines.lmdeploy_pipeline.engine import LmdeployPipeline, load
+from harness.engines.lmdeploy_pipeline.options import AT_ONCE, CAPTURED, STEPWISE, TWO_STAGE
+from harness.engines.lmdeploy_pipeline.stages import Stages
 from harness.errors import EngineError, ErrorKind
 
 Ids = dict[str, tuple[int, ...]]

@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.ratios import interleaved
 from harness.engines.codec import request_from_json, settings_from_json
 from harness.engines.contract import Engine, Failure, Request
-from harness.engines.torch_native import load
+from harness.engines.torch_native.engine import load
 from harness.errors import EngineError, ErrorKind
 
 _PATHS = ("forward", "generate")

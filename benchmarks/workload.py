@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.case_folder import load
-from harness.cases import Case
+from harness.cases.folder import load
+from harness.cases.profiles import EngineSpec, Profile
+from harness.cases.suites import Case
 from harness.engines.codec import request_to_json, settings_to_json
 from harness.environments.store import Environments
 from harness.errors import HarnessError
-from harness.profiles import EngineSpec, Profile
-from harness.subjects import request_for
+from harness.scoring.subjects import request_for
 from harness.workers.process import worker_environment
 
 __all__ = ["ROOT", "Workload"]

@@ -14,11 +14,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.case_folder import Loaded, load
-    from harness.cases import Case, Suite
+    from harness.cases.folder import Loaded, load
+    from harness.cases.profiles import EngineSpec, Profile
+    from harness.cases.suites import Case, Suite
     from harness.checks.agreement import Agreement, compare, judge
     from harness.checks.expected_letter import check_expected_letter
     from harness.checks.stages import check_stages
+    from harness.checks.tolerances import Tolerances
     from harness.checks.top_k import check_top_k
     from harness.engines.contract import Answer, EngineSettings, Reading, Request
     from harness.errors import (
@@ -30,9 +32,7 @@ if TYPE_CHECKING:
         RecordingError,
         UnknownProfile,
     )
-    from harness.profiles import EngineSpec, Profile
-    from harness.recordings import Recording, RecordingStore
-    from harness.tolerances import Tolerances
+    from harness.recordings.store import Recording, RecordingStore
 
 __all__ = [
     "Agreement",
@@ -64,8 +64,8 @@ __all__ = [
 ]
 
 _MODULES = {
-    "case_folder": ("Loaded", "load"),
-    "cases": ("Case", "Suite"),
+    "cases.folder": ("Loaded", "load"),
+    "cases.suites": ("Case", "Suite"),
     "checks.agreement": ("Agreement", "compare", "judge"),
     "checks.expected_letter": ("check_expected_letter",),
     "checks.stages": ("check_stages",),
@@ -80,9 +80,9 @@ _MODULES = {
         "RecordingError",
         "UnknownProfile",
     ),
-    "profiles": ("EngineSpec", "Profile"),
-    "recordings": ("Recording", "RecordingStore"),
-    "tolerances": ("Tolerances",),
+    "cases.profiles": ("EngineSpec", "Profile"),
+    "recordings.store": ("Recording", "RecordingStore"),
+    "checks.tolerances": ("Tolerances",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

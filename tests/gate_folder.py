@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from harness.cli import main
-from harness.stored_runs import StoredRun, StoredRuns
+from harness.scoring.stored_runs import StoredRun, StoredRuns
 
 PATCH = Path(__file__).parent / "suite" / "stand_in_engine.py"
 

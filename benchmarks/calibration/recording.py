@@ -19,7 +19,7 @@ from benchmarks.workload import Workload
 from harness.checks.log_odds import LogOdds, centred
 from harness.engines.codec import settings_to_json
 from harness.errors import HarnessError
-from harness.fingerprint import image_fingerprint
+from harness.recordings.fingerprint import image_fingerprint
 
 __all__ = ["ENGINES", "FILE", "Recorded", "RecordedCase", "RecordedEngine", "read", "record"]
 

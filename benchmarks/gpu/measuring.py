@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from benchmarks.gpu.noise import Noise, noise_between
 from benchmarks.gpu.prepared_cases import DTYPES, REFERENCE, Prepared
+from harness.cases.profiles import Profile
 from harness.checks.temperature import find_scaling
 from harness.engines.contract import Answer
 from harness.errors import EngineError, HarnessError
 from harness.method.account import Plan, account_for
-from harness.profiles import Profile
-from harness.reports.device import device_line
-from harness.scoring import Scoring
-from harness.subjects import Subject, request_for, subjects
+from harness.recordings.device import device_line
+from harness.scoring.scoring import Scoring
+from harness.scoring.subjects import Subject, request_for, subjects
 from harness.workers import Failed, Scored, run
 
 __all__ = ["Measuring"]

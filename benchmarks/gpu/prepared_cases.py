@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import yaml
 
-from harness.case_folder import load
-from harness.cases import Case
-from harness.profiles import Profile
+from harness.cases.folder import load
+from harness.cases.profiles import Profile
+from harness.cases.suites import Case
 
 __all__ = ["DTYPES", "EMBEDDED_MODEL", "REFERENCE", "Prepared", "prepare"]
 

@@ -13,18 +13,18 @@ from typing import ClassVar
 import numpy as np
 
 from harness.checks.answers import Parting, by_text, id_text, letter_probabilities, parting, top_index
-from harness.checks.causes import QuestionDifference
 from harness.checks.full_vocabulary import FullVocabulary, compare_rows
 from harness.checks.intervals import Interval, apart, letter_intervals, overlapping
 from harness.checks.log_odds import difference, largest, of_reading
-from harness.checks.question import compare_questions
+from harness.checks.question.causes import QuestionDifference
+from harness.checks.question.question import compare_questions
 from harness.checks.result import Finding, Metric, Result
+from harness.checks.tolerances import Tolerances
 from harness.checks.undecided import over_limit_or_undecided
 from harness.distributions import logsumexp, total_variation
 from harness.engines.contract import Answer, Reading, Row
 from harness.errors import RecordingError
-from harness.recordings import Recording
-from harness.tolerances import Tolerances
+from harness.recordings.store import Recording
 
 __all__ = ["Agreed", "Agreement", "Side", "compare", "judge", "row_belongs"]
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 from harness.checks.answers import by_text, letter_probabilities, quoted, top_index, written_letter
 from harness.checks.intervals import letter_intervals, overlapping
 from harness.checks.result import Finding, Metric, Result
-from harness.recordings import Recording
+from harness.recordings.store import Recording
 
 __all__ = ["ExpectedLetter", "Question", "check_expected_letter"]
 

@@ -10,9 +10,9 @@ from typing import ClassVar
 from harness.checks.answers import by_text, id_text
 from harness.checks.result import Finding, Metric, Result
 from harness.checks.temperature import Scaling, find_scaling
+from harness.checks.tolerances import Tolerances
 from harness.engines.contract import Answer, Reading
-from harness.recordings import Recording
-from harness.tolerances import Tolerances
+from harness.recordings.store import Recording
 
 __all__ = ["Stages", "check_stages"]
 

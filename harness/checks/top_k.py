@@ -11,10 +11,10 @@ from typing import ClassVar
 from harness.checks.answers import id_text, letter_probabilities
 from harness.checks.result import Finding, Metric, Result
 from harness.checks.temperature import Scaling, find_scaling
+from harness.checks.tolerances import Tolerances
 from harness.distributions import log_softmax, top_k
 from harness.engines.contract import Answer, Entry, Reading, Row
-from harness.recordings import Recording
-from harness.tolerances import Tolerances
+from harness.recordings.store import Recording
 
 __all__ = ["TopKAudit", "check_top_k"]
 

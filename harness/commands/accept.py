@@ -66,7 +66,7 @@ def _accept(options: argparse.Namespace) -> Accepted:
 
 
 def _tell(accepted: Accepted) -> None:
-    from harness.case_problems import shown
+    from harness.cases.problems import shown
     from harness.gate.outputs import comparison_text
 
     if accepted.comparison is not None:

@@ -27,7 +27,7 @@ def register(commands: Subparsers) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from harness.case_folder import load
+    from harness.cases.folder import load
 
     try:
         loaded = load(options.folder)

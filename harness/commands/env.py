@@ -64,7 +64,7 @@ def register(commands: Subparsers) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from harness.case_folder import load
+    from harness.cases.folder import load
     from harness.environments.inventory import named_engines
     from harness.environments.store import Environments
 
@@ -89,7 +89,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _chosen(names: Sequence[str], engines: Sequence[NamedEngine]) -> list[NamedEngine] | None:
     """The engines that are named, all if none is; None, having said so, where a name is unknown."""
-    from harness.case_problems import nearest
+    from harness.cases.problems import nearest
 
     chosen = []
     for name in names:

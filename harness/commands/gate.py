@@ -85,12 +85,12 @@ def register(commands: Subparsers) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from harness.reports.ci_output import tell_gate, tell_refusal
+    from harness.reports.ci.output import tell_refusal, tell_verdicts
 
     try:
         comparison = _compare(options)
         from harness.gate.outputs import comparison_text
-        from harness.reports.junit import junit_of_verdicts
+        from harness.reports.ci.junit import junit_of_verdicts
 
         text = _write_report(options, comparison)
         if options.junit_xml is not None:
@@ -100,7 +100,8 @@ def _run(options: argparse.Namespace) -> int:
         tell_refusal(str(error), environ=os.environ, write_line=say)
         return _ERROR
     # On standard error, which GitHub reads as well: standard output may be JSON.
-    tell_gate(comparison, (), environ=os.environ, write_line=say)
+    changed = comparison.changed.lines
+    tell_verdicts([comparison.verdict], environ=os.environ, write_line=say, changed=changed)
     if str(options.json) == "-":
         sys.stdout.write(text)
     else:
@@ -115,8 +116,8 @@ def _write_report(options: argparse.Namespace, comparison: Comparison) -> str:
     if options.json is None and options.report is None:
         return ""
     from harness.gate.reporting import report_input
-    from harness.recordings import RecordingStore
-    from harness.reports.document import make_report
+    from harness.recordings.store import RecordingStore
+    from harness.reports.page.document import make_report
     from harness.reports.report_files import write_document, write_page
 
     store = RecordingStore(options.recordings.absolute())

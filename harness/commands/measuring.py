@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from harness.case_folder import Loaded
+    from harness.cases.folder import Loaded
     from harness.engines.contract import Json
-    from harness.scoring import EngineProgress, Scoring
+    from harness.scoring.scoring import EngineProgress, Scoring
 
 __all__ = [
     "Measuring",
@@ -99,9 +99,9 @@ def measuring(options: argparse.Namespace, *, fresh: bool = False) -> Iterator[M
     With ``fresh`` all recordings are made again. What engines are at is said on standard error. Raises
     CaseFileError with all problems of the folder.
     """
-    from harness.case_folder import load
+    from harness.cases.folder import load
     from harness.environments.store import Environments
-    from harness.scoring import Scoring
+    from harness.scoring.scoring import Scoring
 
     loaded = load(options.cases)
     this_run = uuid.uuid4().hex

@@ -46,7 +46,7 @@ def _run(options: argparse.Namespace) -> int:
     from harness.noise.measuring import measure_noise
     from harness.noise.report import report
     from harness.noise.variants import require_known, variants_for
-    from harness.subjects import subjects
+    from harness.scoring.subjects import subjects
 
     names = None if options.variants is None else [name for name in options.variants.split(",") if name]
 

@@ -10,10 +10,10 @@ from harness.commands.measuring import Outcome, add_cases, add_json, add_recordi
 from harness.errors import UnknownName
 
 if TYPE_CHECKING:
-    from harness.case_folder import Loaded
+    from harness.cases.folder import Loaded
+    from harness.cases.profiles import EngineSpec, Profile
     from harness.commands import Subparsers
     from harness.planning.suite_plan import SuitePlan
-    from harness.profiles import EngineSpec, Profile
 
 __all__ = ["register"]
 
@@ -60,7 +60,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> SuitePlan:
-    from harness.case_folder import load
+    from harness.cases.folder import load
     from harness.planning.recorded import read_margins
     from harness.planning.suite_plan import Goal, plan_suite
 

@@ -32,7 +32,7 @@ def register(commands: Subparsers) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from harness.case_folder import load
+    from harness.cases.folder import load
     from harness.environments.store import Environments
     from harness.profile_check.checking import ProfileCheck
     from harness.profile_check.findings import Mark, right

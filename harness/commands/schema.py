@@ -28,7 +28,7 @@ def register(commands: Subparsers) -> None:
 
 
 def _schema(options: argparse.Namespace) -> int:
-    from harness.case_problems import shown
+    from harness.cases.problems import shown
     from harness.schemas import json_schema
 
     folder = (options.folder or json_schema.FOLDER).absolute()

@@ -47,10 +47,10 @@ class EngineSettings:
 
     ``model`` is a local folder. ``dtype`` is ``float32``, ``float16``, ``bfloat16`` or ``auto``; ``device``
     is ``cpu`` or ``cuda``. ``paths`` names the ways to the logits, the first of which gives the answer (see
-    `harness.profiles`); empty, the engine takes the best that it has, and the answer's readings say which.
-    ``top_k`` is the number of log-probabilities asked of an engine that reports them (0: none) and kept of
-    every full row. ``batch_size`` is the most cases scored together. ``max_tiles`` is the most tiles that an
-    image is cut into, its thumbnail not counted; None leaves it to the model's own configuration.
+    `harness.cases.profiles`); empty, the engine takes the best that it has, and the answer's readings say
+    which. ``top_k`` is the number of log-probabilities asked of an engine that reports them (0: none) and
+    kept of every full row. ``batch_size`` is the most cases scored together. ``max_tiles`` is the most tiles
+    that an image is cut into, its thumbnail not counted; None leaves it to the model's own configuration.
     ``options`` are those of one kind of engine only.
     """
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from harness.engines.contract import Entry, Reading
+from harness.engines.letters import LetterIds
 from harness.errors import EngineError, ErrorKind
-from harness.letters import LetterIds
 
 __all__ = ["TextEntry", "ceiling", "read_top", "read_top_texts"]
 

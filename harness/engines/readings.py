@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from harness.distributions import log_softmax, logsumexp, top_k
 from harness.engines.contract import Entry, Reading
+from harness.engines.letters import LetterIds
 from harness.errors import EngineError, ErrorKind
-from harness.letters import LetterIds
 
 __all__ = ["NotFinite", "read_rows"]
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
+from harness.cases.profiles import EngineSpec
 from harness.environments.store import Environments
 from harness.errors import EngineError
-from harness.profiles import EngineSpec
 from harness.workers.interpreter import ask
 from harness.workers.serving import LOADED_NAMES, REQUIREMENTS
 

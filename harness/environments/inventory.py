@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from harness.cases.profiles import EngineSpec, Profile
 from harness.environments.folder import Marker, Size
 from harness.environments.lock import Lock
 from harness.environments.store import Environments
-from harness.profiles import EngineSpec, Profile
 
 __all__ = ["NamedEngine", "Stored", "named_engines", "stored", "used_by"]
 

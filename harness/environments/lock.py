@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from harness.cases.environment_request import without_credentials
 from harness.engines.contract import Json
 from harness.environments.folder import write_whole
-from harness.environments.request import without_credentials
 
 __all__ = ["Lock"]
 

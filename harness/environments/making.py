@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
+from harness.cases.environment_request import EnvironmentRequest
 from harness.environments.folder import EnvironmentsFolder, Marker
 from harness.environments.lock import Lock
-from harness.environments.request import EnvironmentRequest
 from harness.environments.uv_program import UvError, UvProgram
 
 __all__ = ["Making", "kind_of_python", "request_id"]

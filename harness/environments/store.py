@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.case_problems import Location, shown
+from harness.cases.environment_request import EnvironmentRequest, without_credentials
+from harness.cases.problems import Location, shown
+from harness.cases.profiles import EngineSpec
 from harness.engines.contract import Json
 from harness.environments.folder import EnvironmentsFolder, default_folder, write_whole
 from harness.environments.hold import Hold
 from harness.environments.lock import Lock
 from harness.environments.making import Making, request_id
-from harness.environments.request import EnvironmentRequest, without_credentials
 from harness.environments.uv_program import UvError
 from harness.errors import EngineError, ErrorKind
-from harness.profiles import EngineSpec
 
 __all__ = ["Environments", "Interpreter", "Show"]
 

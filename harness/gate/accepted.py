@@ -17,15 +17,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.case_problems import ProblemList, shown
+from harness.cases.problems import ProblemList, shown
+from harness.cases.validation import validate
+from harness.cases.yaml_source import parse_document
 from harness.checks.answers import top_index
 from harness.engines.contract import Answer, Json, Reading
 from harness.errors import GateError
-from harness.fingerprint import digest
-from harness.recordings import Recording
+from harness.recordings.fingerprint import digest
+from harness.recordings.store import Recording
 from harness.schemas.accepted import AcceptedFile
-from harness.schemas.validation import validate
-from harness.yaml_source import parse_document
 
 __all__ = [
     "ROUNDING",
@@ -58,7 +58,8 @@ LogShare = float | Mapping[str, float]
 class AcceptedCase:
     """What was accepted of one case: ``letters`` in the order on offer, empty if the letter was not reached.
 
-    ``asked`` is as `harness.fingerprint.asked_of` gives it, ``top`` the top letter, None where undecided.
+    ``asked`` is as `harness.recordings.fingerprint.asked_of` gives it, ``top`` the top letter, None where
+    undecided.
     """
 
     asked: Mapping[str, Json]

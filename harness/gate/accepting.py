@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.cases import Case
+from harness.cases.profiles import Profile
+from harness.cases.suites import Case
 from harness.engines.contract import Json
 from harness.errors import GateError
 from harness.gate.accepted import (
@@ -24,8 +25,7 @@ from harness.gate.comparison import Comparison, Terms, compare_sides
 from harness.gate.side import GateSide, Kept, load_side
 from harness.gate.side_floors import SideFloors
 from harness.gate.sides import SideName, accepted_file
-from harness.profiles import Profile
-from harness.stored_runs import store_run
+from harness.scoring.stored_runs import store_run
 from harness.verdicts.verdict import CaseVerdict, Verdict
 
 __all__ = ["Accepted", "Decision", "accept"]

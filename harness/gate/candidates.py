@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.case_folder import Loaded
-from harness.case_problems import nearest
-from harness.environments.request import RequirementError, with_requirement
+from harness.cases.environment_request import RequirementError, with_requirement
+from harness.cases.folder import Loaded
+from harness.cases.problems import nearest
+from harness.cases.profiles import EngineSpec, Profile
 from harness.errors import GateError
-from harness.profiles import EngineSpec, Profile
 
 __all__ = ["FORM", "EngineSetting", "engine_setting", "with_settings"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from harness.engines.contract import Json
-from harness.fingerprint import Difference, describe_differences
+from harness.recordings.fingerprint import Difference, describe_differences
 
 __all__ = ["WhatChanged", "what_changed"]
 

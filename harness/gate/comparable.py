@@ -6,14 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from harness.cases import Case
+from harness.cases.profiles import Profile
+from harness.cases.suites import Case
 from harness.engines.contract import Json
 from harness.errors import GateError
-from harness.fingerprint import asked_of, recording_key
 from harness.gate.side import GateSide
-from harness.profiles import Profile
-from harness.recordings import Recording
-from harness.subjects import image_of, request_for
+from harness.recordings.fingerprint import asked_of, recording_key
+from harness.recordings.store import Recording
+from harness.scoring.subjects import image_of, request_for
 
 __all__ = [
     "ALLOWED",

@@ -7,19 +7,19 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from harness.cases import Case, Suite
+from harness.cases.budgets import Budgets, default_margin
+from harness.cases.profiles import Profile
+from harness.cases.suites import Case, Suite
+from harness.checks.tolerances import Tolerances, known_dtypes, resolve
 from harness.engines.contract import Json
 from harness.errors import GateError
-from harness.fingerprint import digest
 from harness.gate.accepted import ROUNDING
 from harness.gate.changed import WhatChanged, what_changed
 from harness.gate.comparable import Common, find_common, require_comparable
 from harness.gate.side import GateSide, few
 from harness.gate.side_floors import SideFloors
-from harness.profiles import Profile
-from harness.scoring import Scoring
-from harness.tolerances import Tolerances, known_dtypes, resolve
-from harness.verdicts.budgets import Budgets, default_margin
+from harness.recordings.fingerprint import digest
+from harness.scoring.scoring import Scoring
 from harness.verdicts.judging import judge
 from harness.verdicts.noise_floor import PairNoise
 from harness.verdicts.noise_limits import noise_limits

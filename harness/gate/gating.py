@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from harness.case_folder import Loaded
-from harness.cases import Suite
+from harness.cases.folder import Loaded
+from harness.cases.suites import Suite
 from harness.errors import GateError
 from harness.gate.comparison import Comparison, Terms, compare_sides
 from harness.gate.side import Kept, load_side
 from harness.gate.sides import SideName
-from harness.scoring import Scoring, paths_with_rows
-from harness.stored_runs import store_run
+from harness.scoring.scoring import Scoring, paths_with_rows
+from harness.scoring.stored_runs import store_run
 from harness.verdicts.verdict import Verdict
 
 __all__ = ["Sides", "chosen_suites", "gate", "known_cases", "quiet_rows"]

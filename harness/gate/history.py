@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.cases import Case
+from harness.cases.suites import Case
 from harness.checks.answers import top_index
 from harness.checks.intervals import letter_intervals
 from harness.checks.log_odds import of_reading
 from harness.engines.contract import Json
 from harness.gate.side import GateSide
-from harness.recordings import Recording, RecordingStore
-from harness.reports.device import library_version
+from harness.recordings.device import library_version
+from harness.recordings.store import Recording, RecordingStore
 from harness.reports.report_input import HistoryPoint
-from harness.stored_runs import StoredRun, StoredRuns
+from harness.scoring.stored_runs import StoredRun, StoredRuns
 
 __all__ = ["histories"]
 

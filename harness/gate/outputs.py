@@ -8,7 +8,7 @@ from dataclasses import replace
 from harness.checks.intervals import letter_intervals
 from harness.gate.comparison import Comparison
 from harness.gate.side import GateSide
-from harness.recordings import Recording
+from harness.recordings.store import Recording
 from harness.reports.bars import Column, side_by_side
 from harness.reports.verdict_text import render_verdict
 from harness.reports.worst_cases import worst_cases

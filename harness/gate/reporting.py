@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness.gate.comparison import Comparison
 from harness.gate.history import histories
 from harness.gate.side import GateSide
-from harness.recordings import RecordingStore
+from harness.recordings.store import RecordingStore
 from harness.reports.report_input import ReportInput, ReportSide
 from harness.reports.summary import CheckSummary
 

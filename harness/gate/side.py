@@ -7,17 +7,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.cases import Case, Suite
+from harness.cases.suites import Case, Suite
 from harness.engines.contract import Json
 from harness.errors import EngineError, GateError
-from harness.fingerprint import engine_id_of, loaded_dtype
 from harness.gate.accepted import read_accepted
 from harness.gate.sides import PREVIOUS, SideName
-from harness.recordings import Recording
-from harness.reports.device import device_line
-from harness.scoring import Scoring
-from harness.stored_runs import StoredRun, StoredRuns, model_name
-from harness.subjects import Subject
+from harness.recordings.device import device_line
+from harness.recordings.fingerprint import engine_id_of, loaded_dtype
+from harness.recordings.store import Recording
+from harness.scoring.scoring import Scoring
+from harness.scoring.stored_runs import StoredRun, StoredRuns, model_name
+from harness.scoring.subjects import Subject
 
 __all__ = ["GateSide", "Kept", "few", "load_side"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.cases.profiles import Profile
 from harness.errors import GateError
 from harness.gate.side import GateSide
 from harness.noise.choosing import fitting_floor, stale_words
 from harness.noise.store import changed, load_floor
-from harness.profiles import Profile
 from harness.verdicts.noise_floor import NoiseFloor
 
 __all__ = ["SideFloors"]

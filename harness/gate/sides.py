@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.case_problems import nearest
-from harness.cases import Case
+from harness.cases.problems import nearest
+from harness.cases.profiles import EngineSpec, Profile
+from harness.cases.suites import Case
 from harness.errors import GateError
-from harness.profiles import EngineSpec, Profile
-from harness.subjects import Subject, subjects
+from harness.scoring.subjects import Subject, subjects
 
 __all__ = ["PREVIOUS", "SideName", "accepted_file", "parse_pair", "parse_side"]
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 
-from harness.cases import Case
+from harness.cases.profiles import EngineSpec, Profile, paths_of
+from harness.cases.suites import Case
 from harness.engines.contract import Json, Reading
 from harness.errors import EngineError
 from harness.method.advice import RULES, Advice, Limits, advise, advise_debugging
 from harness.method.coverage import CaseReading, Coverage, Depth, best_reading, coverage_of, depth_of
 from harness.method.missing import MissedMass, missed_by
 from harness.method.timing import PathCost, TimedPath, Work, measure_paths
-from harness.profiles import EngineSpec, Profile, paths_of
-from harness.reports.device import device_line
-from harness.scoring import Scoring
-from harness.subjects import Subject, request_for, subjects
+from harness.recordings.device import device_line
+from harness.scoring.scoring import Scoring
+from harness.scoring.subjects import Subject, request_for, subjects
 from harness.workers import run
 
 __all__ = ["ALL", "USUAL", "Account", "EngineAccount", "Plan", "account_for"]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from harness.engines.contract import Request
-from harness.reports.device import device_line
+from harness.recordings.device import device_line
 from harness.workers import Event, Failed, Job, Loaded, Scored, run
 
 __all__ = ["PathCost", "Ratio", "TimedPath", "Work", "cheapest", "measure_paths", "ratio"]

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from harness.checks.log_odds import difference, largest
+from harness.checks.tolerances import known_dtypes, resolve
 from harness.noise.runs import UNDISTURBED, Runs
 from harness.noise.store import Sample
-from harness.tolerances import known_dtypes, resolve
 from harness.verdicts.evidence import case_limit
 from harness.verdicts.noise_floor import CaseNoise, NoiseFloor
 from harness.verdicts.noise_model import Noise

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.cases.profiles import Profile
 from harness.engines.contract import Json
-from harness.fingerprint import Difference
 from harness.noise.store import load_floor
-from harness.profiles import Profile
+from harness.recordings.fingerprint import Difference
 from harness.verdicts.noise_floor import NoiseFloor
 
 __all__ = ["fitting_floor", "stale_words"]

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
-from harness.cases import Case
+from harness.cases.suites import Case
 from harness.checks.log_odds import LogOdds, difference, largest, mean_square
 from harness.engines.contract import Json
 from harness.noise.measuring import Measured

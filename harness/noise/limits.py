@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from harness.checks.agreement import Agreement
+from harness.checks.tolerances import Tolerances, resolve
 from harness.errors import RecordingError
-from harness.fingerprint import Difference, digest
 from harness.noise.choosing import stale_words
 from harness.noise.store import changed, load_floor
-from harness.scoring import Scoring
-from harness.subjects import Subject
-from harness.tolerances import Tolerances, resolve
+from harness.recordings.fingerprint import Difference, digest
+from harness.scoring.scoring import Scoring
+from harness.scoring.subjects import Subject
 from harness.verdicts.noise_floor import NoiseFloor
 from harness.verdicts.noise_limits import noise_limits
 from harness.verdicts.noise_model import Noise
@@ -67,9 +67,9 @@ class NoiseLimits:
     ) -> Tolerances:
         """The limits for ``agreement``, that of ``subject`` with its reference.
 
-        ``dtypes`` are those of `harness.tolerances.DEFAULTS` that the two computed in, ``cases`` the number
-        of cases of the profile. Tolerances that the profile or the case names win. Raises as `state` does,
-        and RecordingError where the profile asks for a noise floor and there is none.
+        ``dtypes`` are those of `harness.checks.tolerances.DEFAULTS` that the two computed in, ``cases`` the
+        number of cases of the profile. Tolerances that the profile or the case names win. Raises as `state`
+        does, and RecordingError where the profile asks for a noise floor and there is none.
         """
         overrides = [subject.profile.tolerances, subject.case.tolerances]
         wanted = subject.profile.tolerance

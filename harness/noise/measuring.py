@@ -10,17 +10,17 @@ import datetime
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
+from harness.cases.profiles import EngineSpec, Profile
 from harness.errors import EngineError
-from harness.fingerprint import digest
 from harness.noise.assembling import License, assemble
 from harness.noise.runs import REFERENCE, UNDISTURBED, Done, Runs, Work
 from harness.noise.store import NoiseStore, changed, load_floor
 from harness.noise.variants import LEAST, Variant, chosen, variants_for
-from harness.profiles import EngineSpec, Profile
-from harness.recordings import RecordingStore
-from harness.reports.device import device_line
-from harness.scoring import Scoring
-from harness.subjects import Subject, request_for
+from harness.recordings.device import device_line
+from harness.recordings.fingerprint import digest
+from harness.recordings.store import RecordingStore
+from harness.scoring.scoring import Scoring
+from harness.scoring.subjects import Subject, request_for
 from harness.verdicts.noise_floor import NoiseFloor
 from harness.workers import Job, run
 

@@ -12,7 +12,7 @@ from harness.engines.contract import Answer, Request, Row
 from harness.errors import EngineError
 from harness.noise.store import NoiseStore, Sample
 from harness.noise.variants import Order, ordered
-from harness.recordings import RecordingStore
+from harness.recordings.store import RecordingStore
 from harness.workers import Event, Failed, Job, Loaded, Scored
 from harness.workers.rows import forget_rows
 

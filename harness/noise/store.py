@@ -16,8 +16,8 @@ from typing import Any
 
 from harness.engines.contract import Json
 from harness.errors import RecordingError
-from harness.fingerprint import Difference, describe_differences, engine_id
-from harness.journal import Journal
+from harness.recordings.fingerprint import Difference, describe_differences, engine_id
+from harness.recordings.journal import Journal
 from harness.verdicts.noise_floor import CaseNoise, NoiseFloor
 
 __all__ = ["NoiseStore", "Sample", "changed", "load_floor"]
@@ -156,7 +156,7 @@ def load_floor(
 def changed(floor: NoiseFloor, fingerprint: Mapping[str, Json]) -> tuple[Difference, ...]:
     """What changed in the engine since ``floor`` was measured: nothing where it is fresh.
 
-    ``fingerprint`` is today's, as `harness.scoring.Scoring.fingerprint` or a recording has it.
+    ``fingerprint`` is today's, as `harness.scoring.scoring.Scoring.fingerprint` or a recording has it.
     """
     return describe_differences(_before_loading(floor.fingerprint), _before_loading(fingerprint))
 

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.cases import Case, Suite
+from harness.cases.profiles import EngineSpec, Profile
+from harness.cases.suites import Case, Suite
 from harness.checks.agreement import compare
+from harness.checks.tolerances import known_dtypes, resolve
 from harness.errors import HarnessError
-from harness.fingerprint import asked_of, digest, loaded_dtype
 from harness.noise.choosing import fitting_floor
-from harness.profiles import EngineSpec, Profile
-from harness.recordings import Recording, RecordingStore
-from harness.stored_runs import StoredRuns
-from harness.subjects import image_of, request_for
-from harness.tolerances import known_dtypes, resolve
+from harness.recordings.fingerprint import asked_of, digest, loaded_dtype
+from harness.recordings.store import Recording, RecordingStore
+from harness.scoring.stored_runs import StoredRuns
+from harness.scoring.subjects import image_of, request_for
 from harness.verdicts.case_judging import Look, look
 from harness.verdicts.noise_model import Noise, NoiseShape, Place
 from harness.verdicts.verdict import Change

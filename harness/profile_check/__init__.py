@@ -10,7 +10,7 @@
 ``environment.py``  the engine's environment: made or not, and whether it loads the engine there
 ``server.py``       whether a server that is said to run answers
 ``letters.py``      letters in context, by the tokenizer alone, in the engine's interpreter
-``memory.py``       the estimate of `harness.memory_estimate` for an engine, as a table
+``memory.py``       the estimate of `harness.profile_check.memory_estimate` for an engine, as a table
 ``places.py``       where in profiles.yaml a field stands
 ``published.py``    shapes of the models of the ready profiles, for as long as their files are not there
 ==================  =================================================================================

@@ -6,22 +6,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.case_folder import Loaded
-from harness.case_problems import shown
-from harness.cases import Case
+from harness.cases.folder import Loaded
+from harness.cases.problems import shown
+from harness.cases.profiles import EngineSpec, Profile
+from harness.cases.suites import Case
 from harness.environments.store import Environments
-from harness.model_shapes import ModelShapes, ShapesError, read_shapes
 from harness.profile_check.environment import look_at_environment
 from harness.profile_check.findings import Finding, right, unknown, wrong
 from harness.profile_check.hub_cache import cache_folder, find_snapshot
 from harness.profile_check.letters import Letters, look_at_letters
 from harness.profile_check.memory import look_at_memory, smallest_gpu
 from harness.profile_check.model_files import ModelFiles, look_into
+from harness.profile_check.model_shapes import ModelShapes, ShapesError, read_shapes
 from harness.profile_check.places import Places
 from harness.profile_check.published import PUBLISHED
 from harness.profile_check.server import look_at_server
 from harness.profile_check.settings import look_at_settings
-from harness.profiles import EngineSpec, Profile
 
 __all__ = ["ProfileCheck"]
 

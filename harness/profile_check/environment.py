@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from harness.cases.profiles import EngineSpec
 from harness.environments.checking import check_loadable
 from harness.environments.store import Environments
 from harness.profile_check.findings import Finding, right, unknown, wrong
 from harness.profile_check.places import Places
-from harness.profiles import EngineSpec
 
 __all__ = ["look_at_environment"]
 

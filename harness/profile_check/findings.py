@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from harness.case_problems import Location
+from harness.cases.problems import Location
 
 __all__ = ["Finding", "Mark", "right", "unknown", "wrong"]
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.cases import Case
+from harness.cases.profiles import EngineSpec, Profile
+from harness.cases.suites import Case
 from harness.errors import EngineError
 from harness.profile_check.findings import Finding, right, unknown, wrong
 from harness.profile_check.places import Places
-from harness.profiles import EngineSpec, Profile
-from harness.subjects import request_for
+from harness.scoring.subjects import request_for
 from harness.workers import ask_tokenizer
 
 __all__ = ["Letters", "look_at_letters"]

@@ -11,8 +11,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from harness.cases import Case
-from harness.memory_estimate import (
+from harness.cases.profiles import EngineSpec
+from harness.cases.suites import Case
+from harness.profile_check.findings import Finding, right, unknown, wrong
+from harness.profile_check.letters import Letters
+from harness.profile_check.memory_estimate import (
     BYTES,
     CARDS,
     Estimate,
@@ -24,12 +27,9 @@ from harness.memory_estimate import (
     share_that_fits,
     usable,
 )
-from harness.model_shapes import ModelShapes
-from harness.profile_check.findings import Finding, right, unknown, wrong
-from harness.profile_check.letters import Letters
 from harness.profile_check.model_files import ModelFiles
+from harness.profile_check.model_shapes import ModelShapes
 from harness.profile_check.places import Places
-from harness.profiles import EngineSpec
 
 __all__ = ["look_at_memory", "smallest_gpu"]
 

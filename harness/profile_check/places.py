@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.case_problems import Location, ProblemList
-from harness.profiles import EngineSpec, Profile
-from harness.yaml_source import read_document
+from harness.cases.problems import Location, ProblemList
+from harness.cases.profiles import EngineSpec, Profile
+from harness.cases.yaml_source import read_document
 
 __all__ = ["Places"]
 

@@ -1,6 +1,6 @@
 """Shapes of the models of the ready profiles, as published, for as long as their files are not here.
 
-Entries of their config.json that `harness.model_shapes` reads, and nothing else.
+Entries of their config.json that `harness.profile_check.model_shapes` reads, and nothing else.
 """
 
 from __future__ import annotations

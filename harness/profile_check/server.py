@@ -8,9 +8,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
+from harness.cases.profiles import EngineSpec
 from harness.profile_check.findings import Finding, right, wrong
 from harness.profile_check.places import Places
-from harness.profiles import EngineSpec
 
 __all__ = ["look_at_server"]
 

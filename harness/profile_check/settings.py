@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from harness.engines.lmdeploy_options import check_settings
+from harness.cases.profiles import EngineSpec
+from harness.engines.lmdeploy_pipeline.options import check_settings
 from harness.errors import EngineError
 from harness.profile_check.findings import Finding, right, unknown, wrong
 from harness.profile_check.places import Places
-from harness.profiles import EngineSpec
 
 __all__ = ["look_at_settings"]
 

@@ -10,9 +10,9 @@ from harness.checks.expected_letter import ExpectedLetter
 from harness.checks.intervals import Interval, letter_intervals
 from harness.checks.result import Metric, Result
 from harness.checks.same_question import SameQuestion
-from harness.recordings import Recording
+from harness.recordings.device import device_line
+from harness.recordings.store import Recording
 from harness.reports.bars import Column, side_by_side
-from harness.reports.device import device_line
 from harness.reports.question import question_lines
 
 __all__ = ["WIDTH", "render_failure"]

@@ -13,9 +13,13 @@ import pytest
 
 from harness.reports.summary import CheckSummary, Status
 
-__all__ = ["PROPERTY", "Outcomes", "TestFacts"]
+__all__ = ["PROPERTY", "SNAPSHOT", "Outcomes", "TestFacts"]
 
 PROPERTY = "vlm-harness"
+"""The user property in which a test's `TestFacts` travel, from pytest-xdist's workers too."""
+
+SNAPSHOT = "vlm-harness-snapshot"
+"""The user property in which what was done with a snapshot travels likewise."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -6,9 +6,9 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.checks.agreement import Side
-from harness.checks.causes import Cause
-from harness.checks.image_tiles import count_of_tiles
-from harness.checks.prompt_ids import collapsed, placeholder_of, shown_ids, unlike
+from harness.checks.question.causes import Cause
+from harness.checks.question.ids import collapsed, placeholder_of, shown_ids, unlike
+from harness.checks.question.tiles import count_of_tiles
 from harness.checks.same_question import SameQuestion
 from harness.engines.contract import Question
 

@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 
 from harness.errors import RecordingError
-from harness.journal import disk_error
-from harness.reports.document import Report
-from harness.reports.page import render_page
+from harness.recordings.journal import disk_error
+from harness.reports.page.document import Report
+from harness.reports.page.page import render_page
 
 __all__ = ["write_document", "write_page"]
 

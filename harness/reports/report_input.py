@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.cases import Case
+from harness.cases.suites import Case
+from harness.checks.tolerances import Tolerances
 from harness.engines.contract import Json
-from harness.fingerprint import Difference
+from harness.recordings.fingerprint import Difference
 from harness.reports.summary import CheckSummary
-from harness.tolerances import Tolerances
 from harness.verdicts.verdict import Change, ComparisonVerdict
 
 __all__ = ["HistoryPoint", "ReportInput", "ReportSide"]
@@ -19,8 +19,9 @@ __all__ = ["HistoryPoint", "ReportInput", "ReportSide"]
 class ReportSide:
     """One side of a comparison.
 
-    ``label`` is how it was named, ``device`` the line of `harness.reports.device.device_line`, ``dtype`` as
-    the engine says it ('' if it does not). ``made`` is the ISO day of its answers, '' for those of now.
+    ``label`` is how it was named, ``device`` the line of `harness.recordings.device.device_line`,
+    ``dtype`` as the engine says it ('' if it does not). ``made`` is the ISO day of its answers, '' for those
+    of now.
     """
 
     label: str
@@ -35,9 +36,10 @@ class ReportSide:
 class HistoryPoint:
     """What an earlier stored run of the candidate's engine answered for one case.
 
-    ``when`` is an ISO day or time, ``fingerprint`` the engine's short name (`harness.fingerprint.engine_id`),
-    ``version`` that of its library ('' if unknown). ``probability`` and ``log_odds`` are those of the
-    expected letter, None where it was not seen, and ``right`` whether it was on top.
+    ``when`` is an ISO day or time, ``fingerprint`` the engine's short name
+    (`harness.recordings.fingerprint.engine_id`), ``version`` that of its library ('' if unknown).
+    ``probability`` and ``log_odds`` are those of the expected letter, None where it was not seen, and
+    ``right`` whether it was on top.
     """
 
     when: str

@@ -3,8 +3,8 @@
 import pytest
 
 from harness.checks.agreement import Agreement, judge
-from harness.fixtures import Verify
-from harness.tolerances import Tolerances
+from harness.checks.tolerances import Tolerances
+from harness.plugin.fixtures import Verify
 
 
 @pytest.mark.subjects("compared")

@@ -3,9 +3,9 @@
 import pytest
 
 from harness.checks.expected_letter import check_expected_letter
-from harness.fixtures import Verify
-from harness.recordings import Recording
-from harness.subjects import Subject
+from harness.plugin.fixtures import Verify
+from harness.recordings.store import Recording
+from harness.scoring.subjects import Subject
 
 
 @pytest.mark.subjects("every")

@@ -1,6 +1,6 @@
 """A candidate may take the baseline's place: collected with ``--gate A..B`` only."""
 
-from harness.gate.pytest_gate import SuiteGate
+from harness.plugin.gate_tests import SuiteGate
 
 
 def test_gate(suite_gate: SuiteGate) -> None:

@@ -4,16 +4,17 @@ import shlex
 
 import pytest
 
-from harness.fixtures import AcceptedAnswer
-from harness.run import RUN
-from harness.snapshot_extension import unused_snapshots
+from harness.plugin.fixtures import AcceptedAnswer
+from harness.plugin.run import RUN
+from harness.snapshots.extension import unused_snapshots
 
 
 @pytest.mark.subjects("every")
 def test_matches_snapshot(accepted: AcceptedAnswer) -> None:
     """Letter probabilities match within tolerance; top letter, text and token ids match exactly.
 
-    With ``--snapshot-update`` it fails where the update would lose a right answer: `harness.snapshot_update`.
+    With ``--snapshot-update`` it fails where the update would lose a right answer:
+    `harness.snapshots.update`.
     """
     accepted.require_allowed()
     assert accepted.answer == accepted.snapshot

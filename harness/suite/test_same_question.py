@@ -4,7 +4,7 @@ import pytest
 
 from harness.checks.agreement import Agreement
 from harness.checks.same_question import check_question
-from harness.fixtures import Verify
+from harness.plugin.fixtures import Verify
 
 
 @pytest.mark.subjects("compared")

@@ -3,10 +3,10 @@
 import pytest
 
 from harness.checks.stages import check_stages
-from harness.fixtures import Verify
-from harness.recordings import Recording
-from harness.subjects import Subject
-from harness.tolerances import Tolerances
+from harness.checks.tolerances import Tolerances
+from harness.plugin.fixtures import Verify
+from harness.recordings.store import Recording
+from harness.scoring.subjects import Subject
 
 
 @pytest.mark.subjects("staged")

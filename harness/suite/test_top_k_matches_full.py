@@ -2,12 +2,12 @@
 
 import pytest
 
+from harness.checks.tolerances import Tolerances
 from harness.checks.top_k import check_top_k
 from harness.engines.contract import Row
-from harness.fixtures import Verify
-from harness.recordings import Recording
-from harness.subjects import Subject
-from harness.tolerances import Tolerances
+from harness.plugin.fixtures import Verify
+from harness.recordings.store import Recording
+from harness.scoring.subjects import Subject
 
 
 @pytest.mark.subjects("top-k")

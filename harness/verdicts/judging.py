@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from harness.verdicts.budgets import Budgets
+from harness.cases.budgets import Budgets
 from harness.verdicts.case_judging import Look, look
 from harness.verdicts.noise_model import Noise, Place
 from harness.verdicts.rules import ALPHA

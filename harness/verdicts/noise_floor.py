@@ -36,10 +36,10 @@ class CaseNoise:
 class NoiseFloor:
     """The noise of one engine of one profile, by case name (``suite.id``).
 
-    ``dtype`` is the one that the engine computed in, ``device`` where, for people. ``fingerprint`` is that
-    of the engine as `harness.fingerprint.engine_fingerprint` makes it: when it changes, the floor is stale.
-    ``made`` is the day, ISO. ``full`` has, by case, the largest of the jittered runs' KL and JS over the
-    whole vocabulary from the reference, in nats; empty where no full rows were seen.
+    ``dtype`` is the one that the engine computed in, ``device`` where, for people. ``fingerprint`` is that of
+    the engine as `harness.recordings.fingerprint.engine_fingerprint` makes it: when it changes, the floor is
+    stale. ``made`` is the day, ISO. ``full`` has, by case, the largest of the jittered runs' KL and JS over
+    the whole vocabulary from the reference, in nats; empty where no full rows were seen.
     """
 
     profile: str

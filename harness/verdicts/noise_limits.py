@@ -25,7 +25,7 @@ def noise_limits(
     cases: int,
     floors: Sequence[NoiseFloor],
 ) -> dict[str, float]:
-    """Limits by their names in `harness.tolerances`, for the case named ``case``, one of ``cases``.
+    """Limits by their names in `harness.checks.tolerances`, for the case named ``case``, one of ``cases``.
 
     ``intervals`` [L] are the reference's probabilities. ``log_odds`` is at most
     max(2 · largest seen, k σ), k being the quantile that leaves `ALPHA` over all cases.

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.verdicts.budgets import Budgets
+from harness.cases.budgets import Budgets
 from harness.verdicts.case_judging import Look, decide
 from harness.verdicts.evidence import lost_share, mean_of, spread_of, spread_power
 from harness.verdicts.noise_model import NoiseShape

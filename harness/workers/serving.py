@@ -29,9 +29,9 @@ from harness.workers.rows import save_rows
 __all__ = ["ENGINE_MODULES", "serve"]
 
 ENGINE_MODULES: Final[Mapping[str, str]] = {
-    "api": "harness.engines.api_server",
-    "lmdeploy": "harness.engines.lmdeploy_pipeline",
-    "torch": "harness.engines.torch_native",
+    "api": "harness.engines.api_server.engine",
+    "lmdeploy": "harness.engines.lmdeploy_pipeline.engine",
+    "torch": "harness.engines.torch_native.engine",
 }
 """The module behind each kind of engine. A kind that ends in ``.py`` is the path of a module."""
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 importlib.import_module("worker")  # beside this file: makes `harness` importable, as in any worker
 
+from harness.engines.letters import LetterResolver  # noqa: E402
 from harness.errors import LettersError  # noqa: E402
-from harness.letters import LetterResolver  # noqa: E402
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -12,9 +12,9 @@ import pytest
 
 from harness.distributions import log_softmax, top_k
 from harness.engines.contract import Answer, Entry, Reading
+from harness.engines.letters import LetterIds
 from harness.engines.readings import read_rows
-from harness.letters import LetterIds
-from harness.recordings import Recording
+from harness.recordings.store import Recording
 
 Rows = npt.NDArray[np.float32]
 MakeRecording = Callable[..., Recording]

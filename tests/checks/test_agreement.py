@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from harness.checks.agreement import Agreement, compare, judge
 from harness.checks.full_vocabulary import FullVocabulary, compare_rows
+from harness.checks.tolerances import DEFAULTS, resolve
 from harness.distributions import js_divergence, kl_divergence, log_softmax
 from harness.errors import RecordingError
-from harness.recordings import Recording
-from harness.tolerances import DEFAULTS, resolve
+from harness.recordings.store import Recording
 
 LETTERS = ("A", "B", "C")
 FLOAT32 = DEFAULTS["float32"]

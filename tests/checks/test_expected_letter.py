@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from harness.checks.expected_letter import check_expected_letter
-from harness.letters import LetterIds
-from harness.recordings import Recording
+from harness.engines.letters import LetterIds
+from harness.recordings.store import Recording
 
 
 @dataclass(frozen=True)

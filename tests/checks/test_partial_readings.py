@@ -14,15 +14,15 @@ from harness.checks.agreement import Agreed, compare, judge
 from harness.checks.answers import letter_probabilities, top_index, written_letter
 from harness.checks.expected_letter import ExpectedLetter, check_expected_letter
 from harness.checks.intervals import Interval, apart, letter_intervals
-from harness.checks.snapshots import differences, snapshot_data
 from harness.checks.stages import check_stages
+from harness.checks.tolerances import DEFAULTS
 from harness.checks.top_k import check_top_k
 from harness.distributions import log_softmax
 from harness.engines.contract import Answer, Entry, Reading
+from harness.engines.letters import LetterIds
 from harness.engines.partial_readings import TextEntry, read_top, read_top_texts
-from harness.letters import LetterIds
-from harness.recordings import Recording
-from harness.tolerances import DEFAULTS
+from harness.recordings.store import Recording
+from harness.snapshots.answers import differences, snapshot_data
 from tests.checks.test_expected_letter import Case
 
 LETTERS = ("A", "B", "C")

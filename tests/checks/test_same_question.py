@@ -10,9 +10,9 @@ import pytest
 
 from harness.checks.agreement import Agreement, compare, judge
 from harness.checks.same_question import check_question
+from harness.checks.tolerances import DEFAULTS
 from harness.engines.contract import Question
-from harness.recordings import Recording
-from harness.tolerances import DEFAULTS
+from harness.recordings.store import Recording
 
 ASKED = Question(text="<s>Look<image>?", tokens=3, tiles=1, pixels="1" * 64, pixel_means=(0.5,))
 OTHER = replace(ASKED, tiles=2, pixels="2" * 64, pixel_means=(0.5, 0.1))

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from harness.checks import stages
+from harness.checks.tolerances import DEFAULTS, Tolerances
 from harness.engines.contract import Entry, Reading
-from harness.recordings import Recording
-from harness.tolerances import DEFAULTS, Tolerances
+from harness.recordings.store import Recording
 
 FLOAT32 = DEFAULTS["float32"]
 BFLOAT16 = DEFAULTS["bfloat16"]

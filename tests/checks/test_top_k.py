@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.checks.tolerances import DEFAULTS
 from harness.checks.top_k import check_top_k
 from harness.distributions import log_softmax
 from harness.engines.contract import Entry
-from harness.recordings import Recording
-from harness.tolerances import DEFAULTS
+from harness.recordings.store import Recording
 
 LETTERS = ("A", "B", "C")
 FLOAT32 = DEFAULTS["float32"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.case_folder import load
+from harness.cases.folder import load
 from harness.cli import main
 from harness.environments.inventory import named_engines
 from harness.environments.store import Environments

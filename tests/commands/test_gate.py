@@ -322,7 +322,7 @@ def test_old_recordings_that_do_not_say_what_was_asked(
     gate_folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate_folder.clean(2)
-    monkeypatch.setattr("harness.scoring.Scoring.asked", lambda *_: None)
+    monkeypatch.setattr("harness.scoring.scoring.Scoring.asked", lambda *_: None)
     assert gate_folder.gate("p/torch", "p/torch") == 0
     monkeypatch.undo()
     monkeypatch.chdir(gate_folder.path)

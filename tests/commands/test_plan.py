@@ -12,10 +12,10 @@ import yaml
 
 from harness.checks.log_odds import of_reading
 from harness.cli import main
-from harness.fingerprint import digest
 from harness.noise.store import NoiseStore
-from harness.recordings import RecordingStore
-from harness.stored_runs import StoredRuns
+from harness.recordings.fingerprint import digest
+from harness.recordings.store import RecordingStore
+from harness.scoring.stored_runs import StoredRuns
 from harness.verdicts.noise_floor import CaseNoise, NoiseFloor
 
 PATCH = Path(__file__).parents[1] / "suite" / "stand_in_engine.py"

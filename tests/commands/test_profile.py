@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.cases.profiles import EngineSpec
 from harness.cli import main
 from harness.profile_check import checking
 from harness.profile_check.findings import Finding, right, unknown, wrong
-from harness.profiles import EngineSpec
 
 PROFILES = """\
 profiles:

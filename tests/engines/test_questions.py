@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.checks.image_tiles import PIXEL_MOVE
+from harness.checks.question.tiles import PIXEL_MOVE
 from harness.engines.codec import answer_from_json, answer_to_json
 from harness.engines.contract import Answer, Question
 from harness.engines.questions import one_mark, question

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.engines.contract import Entry
+from harness.engines.letters import LetterIds
 from harness.engines.readings import NotFinite, read_rows
 from harness.errors import EngineError, ErrorKind
-from harness.letters import LetterIds
 
 AB = LetterIds(letters=("A", "B"), prefix_ids=(), ids=(1, 3), spellings=((0,), (4, 9)))
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from harness.case_problems import Location
+from harness.cases.environment_request import environment_request
+from harness.cases.problems import Location
+from harness.cases.profiles import EngineSpec
 from harness.engines.contract import EngineSettings
-from harness.environments.request import environment_request
 from harness.environments.store import Environments
-from harness.profiles import EngineSpec
 
 STAND_IN = Path(__file__).with_name("stand_in_uv.py")
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.cases.profiles import EngineSpec
 from harness.environments import checking
 from harness.environments.checking import check_loadable
 from harness.environments.store import Environments
-from harness.profiles import EngineSpec
 from harness.workers.serving import LOADED_NAMES, REQUIREMENTS
 from tests.environments.conftest import engine, unseen
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.case_folder import Loaded, load
+from harness.cases.folder import Loaded, load
 from harness.errors import GateError
 from harness.gate.candidates import EngineSetting, engine_setting, with_settings
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from harness.cases import Location
+from harness.cases.profiles import EngineSpec, Profile
+from harness.cases.suites import Location
 from harness.engines.contract import EngineSettings
 from harness.errors import GateError
 from harness.gate.side import GateSide
 from harness.gate.side_floors import SideFloors
 from harness.noise.store import NoiseStore
-from harness.profiles import EngineSpec, Profile
 from harness.verdicts.noise_floor import NoiseFloor
 
 ENGINE: dict[str, Any] = {"settings": {"kind": "torch"}, "model": {"hash": "m"}, "installed": {"torch": "2"}}

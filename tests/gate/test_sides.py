@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.case_folder import load
+from harness.cases.folder import load
+from harness.cases.profiles import Profile
 from harness.errors import GateError
 from harness.gate.sides import SideName, parse_pair, parse_side
-from harness.profiles import Profile
 from tests.gate_folder import Folder
 
 SNAPSHOTS = Path("/snapshots")

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from harness.distributions import log_softmax, top_k
 from harness.engines.contract import Entry, Reading
+from harness.engines.letters import LetterIds
 from harness.engines.readings import read_rows
-from harness.letters import LetterIds
 from harness.method.coverage import CaseReading
 
 LETTERS = ("A", "B", "C")

@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.engines.contract import Answer, EngineSettings, Failure, Json, Outcome, Request, Row
+from harness.engines.letters import LetterIds
 from harness.engines.readings import read_rows
 from harness.errors import EngineError, ErrorKind
-from harness.letters import LetterIds
 
 Floats = npt.NDArray[np.float64]
 WIDTH = 64
@@ -88,6 +88,6 @@ class Jittering:
 
 
 for name in ("torch_native", "lmdeploy_pipeline"):
-    module = types.ModuleType(f"harness.engines.{name}")
+    module = types.ModuleType(f"harness.engines.{name}.engine")
     module.load = Jittering  # type: ignore[attr-defined]
     sys.modules[module.__name__] = module

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.case_folder import load
+from harness.cases.folder import load
 from harness.noise.figures import EngineFigures, figures_for
 from harness.noise.measuring import Measured
 from harness.noise.report import report

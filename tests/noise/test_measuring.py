@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.case_folder import load
+from harness.cases.folder import load
 from harness.engines.contract import Answer, Request
+from harness.engines.letters import LetterIds
 from harness.engines.readings import read_rows
 from harness.errors import EngineError, ErrorKind
-from harness.letters import LetterIds
 from harness.noise.measuring import Measured, measure_noise
 from harness.noise.store import load_floor
-from harness.scoring import Scoring
-from harness.subjects import subjects
+from harness.scoring.scoring import Scoring
+from harness.scoring.subjects import subjects
 from harness.workers import Event, Failed, Job, Loaded, Scored
 from harness.workers.rows import save_rows
 from tests.noise.folder import PROMPTS, write_folder

@@ -10,8 +10,8 @@ import pytest
 
 from harness.engines.contract import Json
 from harness.errors import RecordingError
-from harness.journal import Journal
 from harness.noise.store import NoiseStore, Sample, changed, load_floor
+from harness.recordings.journal import Journal
 from harness.verdicts.noise_floor import NoiseFloor
 from tests.verdicts.changes import floor_of
 

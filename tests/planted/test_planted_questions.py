@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness import recordings
+from harness.recordings import store as recordings
 from tests.planted.conftest import FAULTS, Planted
 
 SYSTEM = "You are a careful observer."

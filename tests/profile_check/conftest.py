@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.case_folder import load
+from harness.cases.folder import load
 from harness.environments.checking import Loadable
 from harness.environments.store import Environments
 from harness.profile_check.checking import ProfileCheck

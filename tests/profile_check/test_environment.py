@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
+from harness.cases.profiles import EngineSpec
 from harness.environments.checking import Loadable, check_loadable
-from harness.memory_estimate import GIB
 from harness.profile_check import checking, environment
 from harness.profile_check.findings import Mark
-from harness.profiles import EngineSpec
+from harness.profile_check.memory_estimate import GIB
 from tests.profile_check.conftest import Checked
 
 

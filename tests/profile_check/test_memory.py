@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness.memory_estimate import GIB
 from harness.profile_check import checking
 from harness.profile_check.findings import Mark
 from harness.profile_check.memory import smallest_gpu
+from harness.profile_check.memory_estimate import GIB
 from tests.profile_check.conftest import Checked
 
 BIG: dict[str, Any] = {"model": "OpenGVLab/InternVL2-8B", "dtype": "bfloat16", "device": "cuda"}

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from harness.case_problems import Location
+from harness.cases.problems import Location
+from harness.cases.profiles import EngineSpec, Profile
 from harness.engines.contract import EngineSettings
 from harness.profile_check.findings import Finding, Mark
 from harness.profile_check.places import Places
 from harness.profile_check.server import look_at_server
-from harness.profiles import EngineSpec, Profile
 
 
 class Models(BaseHTTPRequestHandler):

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from harness.reports.document import Report, make_report
-from harness.reports.page import render_page
+from harness.reports.page.document import Report, make_report
+from harness.reports.page.page import render_page
 from tests.reports.report_data import make_input
 
 FLAGS = (

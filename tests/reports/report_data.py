@@ -15,19 +15,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from harness.case_problems import Location
-from harness.cases import Case
+from harness.cases.budgets import Budgets
+from harness.cases.problems import Location
+from harness.cases.suites import Case
 from harness.checks.agreement import compare
 from harness.checks.full_vocabulary import FullVocabulary
+from harness.checks.tolerances import DEFAULTS
 from harness.engines.contract import Answer, Entry, Question, Reading
-from harness.fingerprint import Difference
-from harness.recordings import Recording
-from harness.reports.document import make_report
-from harness.reports.page import render_page
+from harness.recordings.fingerprint import Difference
+from harness.recordings.store import Recording
+from harness.reports.page.document import make_report
+from harness.reports.page.page import render_page
 from harness.reports.report_input import HistoryPoint, ReportInput, ReportSide
 from harness.reports.summary import CheckSummary, Status
-from harness.tolerances import DEFAULTS
-from harness.verdicts.budgets import Budgets
 from harness.verdicts.judging import judge
 from harness.verdicts.noise_model import Noise
 from harness.verdicts.verdict import Change

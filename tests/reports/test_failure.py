@@ -12,11 +12,11 @@ from harness.checks.agreement import compare, judge
 from harness.checks.expected_letter import ExpectedLetter
 from harness.checks.result import Finding
 from harness.checks.stages import check_stages
+from harness.checks.tolerances import DEFAULTS
 from harness.checks.top_k import check_top_k
 from harness.engines.contract import Answer, Entry, Json, Reading, Row
-from harness.recordings import Recording
+from harness.recordings.store import Recording
 from harness.reports.failure import WIDTH, render_failure
-from harness.tolerances import DEFAULTS
 
 LETTERS = ("A", "B", "C")
 FLOAT32 = DEFAULTS["float32"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from harness.checks.agreement import compare
 from harness.checks.same_question import check_question
 from harness.engines.contract import Answer, Question
-from harness.recordings import Recording
+from harness.recordings.store import Recording
 from harness.reports.failure import WIDTH, render_failure
 from harness.reports.question import question_lines
 

@@ -9,10 +9,10 @@ import numpy as np
 from harness.checks.agreement import compare, judge
 from harness.checks.expected_letter import ExpectedLetter
 from harness.checks.result import Result
+from harness.checks.tolerances import DEFAULTS
 from harness.engines.contract import Answer, Reading
-from harness.recordings import Recording
+from harness.recordings.store import Recording
 from harness.reports.summary import Figures, figures_of
-from harness.tolerances import DEFAULTS
 
 
 def test_the_expected_letter_tells_top_and_probability() -> None:

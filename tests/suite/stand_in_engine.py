@@ -20,9 +20,9 @@ import numpy as np
 
 from harness.distributions import log_softmax, top_k
 from harness.engines.contract import Answer, EngineSettings, Entry, Failure, Json, Outcome, Question, Request
+from harness.engines.letters import LetterIds
 from harness.engines.readings import NotFinite, read_rows
 from harness.errors import EngineError, ErrorKind
-from harness.letters import LetterIds
 
 WIDTH = 64
 
@@ -95,6 +95,6 @@ class StandIn:
 
 
 for name in ("torch_native", "lmdeploy_pipeline"):
-    module = types.ModuleType(f"harness.engines.{name}")
+    module = types.ModuleType(f"harness.engines.{name}.engine")
     module.load = StandIn  # type: ignore[attr-defined]
     sys.modules[module.__name__] = module

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.engines.stand_in_server import StandIn, serving
+from tests.engines.api_server.stand_in_server import StandIn, serving
 from tests.suite.conftest import HERE, Project
 
 SECRET = "sk-planted-0123456789"
@@ -85,7 +85,7 @@ def test_the_key_is_in_no_file_and_in_no_output(
 
 def unpacked(path: Path) -> str:
     """All recordings of a journal as text, which are compressed there."""
-    from harness.recordings import _unpacked
+    from harness.recordings.store import _unpacked
 
     if path.suffix != ".jsonl":
         return ""

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from harness.reports.junit import PROPERTIES
+from harness.reports.ci.junit import PROPERTIES
 from tests.suite.conftest import Project
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from harness.cli import main
-from harness.journal import Journal
+from harness.recordings.journal import Journal
 from tests.noise.folder import write_folder
 
 THREE = "--variants=batch-1,reversed,shuffled"

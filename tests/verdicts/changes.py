@@ -11,7 +11,7 @@ import numpy.typing as npt
 from harness.checks.agreement import compare
 from harness.checks.log_odds import centred
 from harness.engines.contract import Answer, Entry, Reading
-from harness.recordings import Recording
+from harness.recordings.store import Recording
 from harness.verdicts.noise_floor import CaseNoise, NoiseFloor
 from harness.verdicts.noise_model import Noise
 from harness.verdicts.verdict import Change

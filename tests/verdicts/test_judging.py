@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from harness.verdicts.budgets import Budgets, default_margin
+from harness.cases.budgets import Budgets, default_margin
 from harness.verdicts.judging import judge
 from harness.verdicts.noise_floor import NoiseFloor
 from harness.verdicts.noise_model import Noise

@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.engines import lmdeploy_pipeline, lmdeploy_stages
 from harness.engines.contract import Answer, EngineSettings, Request
-from tests.engines.lmdeploy_scenarios import refused
+from harness.engines.lmdeploy_pipeline import engine as lmdeploy_pipeline
+from harness.engines.lmdeploy_pipeline import stages as lmdeploy_stages
+from tests.engines.lmdeploy_pipeline.scenarios import refused
 
 ROOT = Path(__file__).parents[2]
 EMBEDDED = ROOT / "cases" / "models" / "embedded"
@@ -116,8 +117,8 @@ def operators() -> None:
     """What the CPU plug-in's backend says, whichever way this LMDeploy asks for operators."""
     from types import SimpleNamespace
 
-    from harness.engines import lmdeploy_on_cpu
-    from harness.engines.lmdeploy_on_cpu_ops import cacheless_attention, paged_attention
+    from harness.engines.lmdeploy_on_cpu import plugin as lmdeploy_on_cpu
+    from harness.engines.lmdeploy_on_cpu.ops import cacheless_attention, paged_attention
 
     plain = {"num_heads": 4, "head_size": 8, "head_dim": 8, "num_kv_heads": 2, "scale": None, "causal": True}
     facts["attention"] = {

@@ -11,8 +11,8 @@ import pytest
 from benchmarks.gpu.noise import Noise, noise_between
 from harness.distributions import softmax
 from harness.engines.contract import Answer, Reading
+from harness.engines.letters import LetterIds
 from harness.engines.readings import read_rows
-from harness.letters import LetterIds
 
 LETTERS = LetterIds(("A", "B"), (), (0, 1), ((), ()))
 

@@ -14,7 +14,7 @@ import pytest
 from benchmarks.gpu.random_internvl import SIZES
 from harness.checks.answers import letter_probabilities
 from harness.engines.contract import Answer, EngineSettings, Request
-from harness.fingerprint import model_fingerprint
+from harness.recordings.fingerprint import model_fingerprint
 from harness.workers import Failed, Job, Scored, run
 
 ROOT = Path(__file__).parents[3]

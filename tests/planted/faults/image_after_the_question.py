@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from harness.engines import lmdeploy_prompts
+from harness.engines.lmdeploy_pipeline import prompts as lmdeploy_prompts
 
 _messages = lmdeploy_prompts.messages
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from harness.engines import lmdeploy_pipeline
 from harness.engines.contract import Engine, EngineSettings
+from harness.engines.lmdeploy_pipeline import engine as lmdeploy_pipeline
 
 _load = lmdeploy_pipeline.load
 

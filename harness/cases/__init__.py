@@ -1,0 +1,1 @@
+"""Suites and profiles: YAML to objects that know their file and line."""

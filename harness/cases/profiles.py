@@ -1,0 +1,359 @@
+"""Profiles: a model, and the engines to run it on, from profiles.yaml to validated objects."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.cases.environment_request import EnvironmentRequest, check_environment, environment_request
+from harness.cases.problems import Location, ProblemList, describe, nearest, shown
+from harness.cases.server_profiles import API_OPTIONS, asks_running_server, check_api_engine, needs_model
+from harness.cases.suites import Suite, check_marks
+from harness.cases.validation import Broken, validate
+from harness.cases.yaml_document import Document, Steps
+from harness.cases.yaml_source import read_document
+from harness.engines.contract import EngineSettings, Json
+from harness.schemas.profiles import Options, ProfilesFile
+
+__all__ = ["EngineSpec", "Profile", "load_profiles", "paths_of", "read_profiles"]
+
+_PATHS = {
+    "torch": ("forward", "generate"),
+    "lmdeploy": ("two-stage", "captured", "scored", "top-k"),
+    "api": ("chat", "scored"),
+}
+_TURBOMIND_PATHS = ("generation", "two-stage")
+# LMDeploy's versions have different paths: the engine takes the best that it finds.
+_DEFAULT_PATHS: Mapping[str, tuple[str, ...]] = {"torch": ("forward",), "lmdeploy": (), "api": ("chat",)}
+_ONLY_TORCH = {"attention", "template", "threads"}
+_OPTIONS = {
+    "torch": (*sorted(_ONLY_TORCH), "trust_remote_code"),
+    "lmdeploy": tuple(name for name in Options.model_fields if name not in _ONLY_TORCH | {*API_OPTIONS}),
+    "api": tuple(name for name in Options.model_fields if name not in _ONLY_TORCH | {"stage_two"}),
+}
+_DEFAULT_OPTIONS: Mapping[str, Mapping[str, Json]] = {
+    "torch": {"attention": "sdpa"},
+    "lmdeploy": {"stage_two": "one-pass"},
+    "api": {},
+}
+_OF_DEADLINE = (
+    0.9  # of the case's deadline: a server's silence is told by its engine, not by the worker's end
+)
+_DEFAULT_DEADLINES = {"load": 600.0, "case": 120.0}
+_DEFAULT_TOP_K = 20
+_DEFAULT_BATCH_SIZE = 16
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSpec:
+    """An engine of a profile and how its worker is to be run.
+
+    ``python`` is the absolute path of an interpreter, or None where ``environment`` says what one is to be
+    made of (see `harness.environments`). ``patch`` is the path of a Python file to execute before the engine
+    is imported. ``load_seconds`` and ``case_seconds`` are the worker's deadlines. Where ``settings.model`` is
+    a hub id, ``revision`` is a commit, tag or branch of it.
+    """
+
+    name: str
+    settings: EngineSettings
+    location: Location = field(compare=False)
+    revision: str | None = None
+    python: str | None = sys.executable
+    environment: EnvironmentRequest | None = None
+    patch: Path | None = None
+    load_seconds: float = _DEFAULT_DEADLINES["load"]
+    case_seconds: float = _DEFAULT_DEADLINES["case"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A model and the engines to run it on; ``reference`` names the one that the others are compared with.
+
+    ``suites`` are the names of those to run. With ``by_name_only`` it runs only where --profile names it.
+    ``system`` is the text of the system message for every case that has none of its own; None to send none.
+    ``tolerance`` is where limits come from that are not named: ``noise``, ``table``, or None for a noise
+    floor where there is a fresh one.
+    """
+
+    name: str
+    reference: str
+    engines: tuple[EngineSpec, ...]
+    suites: tuple[str, ...]
+    location: Location = field(compare=False)
+    description: str = ""
+    system: str | None = None
+    marks: tuple[str, ...] = ()
+    by_name_only: bool = False
+    tolerance: Literal["noise", "table"] | None = None
+    tolerances: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+
+def paths_of(kind: str) -> tuple[str, ...]:
+    """All ways to the logits that an engine of this kind may have; loading it tells which it has."""
+    return _PATHS[kind]
+
+
+def load_profiles(path: Path, suites: Sequence[Suite]) -> tuple[Profile, ...]:
+    """Load a profiles file, whose ``suites`` must be among those given.
+
+    Raises one `CaseFileError` with all its problems.
+    """
+    problems = ProblemList()
+    profiles = read_profiles(path, suites, problems)
+    problems.raise_if_any()
+    return profiles
+
+
+def read_profiles(path: Path, suites: Sequence[Suite], problems: ProblemList) -> tuple[Profile, ...]:
+    """`load_profiles`, with problems noted instead of raised; () where there are any."""
+    before = len(problems)
+    document = read_document(path, problems)
+    if not document.complete:
+        return ()
+    broken = validate(ProfilesFile, document)
+    entries = document.data.get("profiles") if isinstance(document.data, dict) else None
+    if not isinstance(entries, dict):
+        return ()
+    suite_names = [suite.name for suite in suites]
+    for name, entry in entries.items():
+        if isinstance(entry, dict):
+            _Checks(document, broken).check_profile(("profiles", name), entry, suite_names)
+    _check_distinct_ids(document, list(entries), suites)
+    if len(problems) > before:
+        return ()
+    return tuple(_profile(document, name, entry, suite_names) for name, entry in entries.items())
+
+
+class _Checks:
+    """The rules that concern more than one field or the file system, for whatever has the right type."""
+
+    def __init__(self, document: Document, broken: Broken) -> None:
+        self._document = document
+        self._broken = broken
+
+    def _sound(self, steps: Steps, entry: Mapping[str, Any], name: str) -> bool:
+        return entry.get(name) is not None and name not in self._broken.get(steps, ())
+
+    def check_profile(self, steps: Steps, entry: Mapping[str, Any], suite_names: Sequence[str]) -> None:
+        engines = entry.get("engines")
+        if isinstance(engines, dict):
+            reference = entry.get("reference")
+            if engines and self._sound(steps, entry, "reference") and reference not in engines:
+                allowed = f"an engine of this profile: {nearest(str(reference), engines)}"
+                self._document.add((*steps, "reference"), describe(reference), allowed)
+            for name, engine in engines.items():
+                if isinstance(engine, dict):
+                    self._check_engine((*steps, "engines", name), engine, entry)
+        if self._sound(steps, entry, "suites"):
+            for number, suite in enumerate(entry["suites"]):
+                if suite not in suite_names:
+                    allowed = f"a suite in this folder: {nearest(suite, suite_names)}"
+                    self._document.add((*steps, "suites", number), describe(suite), allowed)
+        if self._sound(steps, entry, "marks"):
+            check_marks(self._document, steps, entry["marks"])
+        if self._sound(steps, entry, "model") and needs_model(entry):
+            self._check_model(steps, entry)
+
+    def _check_model(self, steps: Steps, entry: Mapping[str, Any]) -> None:
+        model, here = entry["model"], self._document.file.parent
+        if _is_hub_id(model, here):
+            return
+        folder = _absolute(model, here)
+        if not folder.is_dir():
+            allowed = f"a folder (looked for {shown(folder)}), or a hub id such as org/name"
+            self._document.add((*steps, "model"), f"{model!r}, which does not exist", allowed)
+        elif not (folder / "config.json").is_file():
+            found = f"{model!r}, a folder without config.json"
+            self._document.add((*steps, "model"), found, "the folder of a saved model")
+        if "revision" in entry:
+            self._refuse_revision(steps)
+
+    def _refuse_revision(self, steps: Steps) -> None:
+        self._document.add((*steps, "revision"), "a revision of a folder", "a revision for a hub id only")
+
+    def _check_trust(self, steps: Steps, entry: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
+        """Code from a hub runs only at a commit: that of a branch or tag may be another tomorrow."""
+        if entry["options"].get("trust_remote_code") is not True:
+            return
+        own = "model" in entry
+        model = entry["model"] if own else profile.get("model")
+        if not isinstance(model, str) or not _is_hub_id(model, self._document.file.parent):
+            return
+        revision = entry.get("revision", None if own else profile.get("revision"))
+        if isinstance(revision, str) and _COMMIT.fullmatch(revision):
+            return
+        if "revision" in entry:
+            place: Steps = (*steps, "revision")
+        elif revision is not None:
+            place = (*steps[:2], "revision")
+        else:
+            place = (*steps, "options", "trust_remote_code")
+        found = "true without a revision" if revision is None else describe(revision)
+        allowed = (
+            f"a full commit of {model} (40 digits) as `revision`, so that the code that runs is the code "
+            "that was read; or the model's folder, which needs none"
+        )
+        self._document.add(place, found, allowed)
+
+    def _check_engine(self, steps: Steps, entry: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
+        name = str(steps[-1])
+        here = self._document.file.parent
+        if asks_running_server(name, entry):
+            pass  # its model is a name that the server knows
+        elif self._sound(steps, entry, "model"):
+            self._check_model(steps, entry)
+        elif "revision" in entry and not _is_hub_id(str(profile.get("model")), here):
+            self._refuse_revision(steps)
+        if self._sound(steps, entry, "python") and _interpreter(entry["python"], here) is None:
+            allowed = "an executable Python: a path, or the name of a command on PATH"
+            self._document.add((*steps, "python"), f"{entry['python']!r}, which cannot be executed", allowed)
+        check_environment(self._document, steps, entry, lambda field: self._sound(steps, entry, field))
+        if self._sound(steps, entry, "patch"):
+            patch = _absolute(entry["patch"], here)
+            if patch.suffix != ".py" or not patch.is_file():
+                allowed = f"a Python file that exists; looked for {shown(patch)}"
+                self._document.add((*steps, "patch"), describe(entry["patch"]), allowed)
+        if "kind" in self._broken.get(steps, ()):
+            return
+        kind = entry.get("kind", name)
+        if kind not in _PATHS:
+            allowed = f"{' or '.join(_PATHS)}, needed as {name!r} is none of them"
+            self._document.add((*steps, "kind"), "nothing", allowed)
+            return
+        either = {**profile, **entry}
+        if kind == "api":
+            check_api_engine(self._document, steps, entry, profile, tuple(self._broken.get(steps, ())))
+        is_lmdeploy = kind == "lmdeploy" or (kind == "api" and not asks_running_server(name, entry))
+        if is_lmdeploy and (either.get("device"), either.get("dtype")) == ("cuda", "float32"):
+            # LMDeploy knows no float32 and turns it into float16 without a word.
+            owner = steps if "dtype" in entry else steps[:2]
+            self._document.add((*owner, "dtype"), "float32 for lmdeploy on cuda", "float16, bfloat16 or auto")
+        turbomind = kind == "lmdeploy" and _wants_turbomind(entry)
+        if turbomind and either.get("device", "cpu") != "cuda":
+            allowed = "pytorch, or turbomind beside device: cuda"
+            self._document.add((*steps, "options", "backend"), "turbomind on cpu", allowed)
+        if self._sound(steps, entry, "paths"):
+            paths = _TURBOMIND_PATHS if turbomind else _PATHS[kind]
+            for number, path in enumerate(entry["paths"]):
+                if path not in paths:
+                    allowed = f"a path of {'turbomind' if turbomind else kind}: {', '.join(paths)}"
+                    self._document.add((*steps, "paths", number), describe(path), allowed)
+                elif path in entry["paths"][:number]:
+                    found = f"{describe(path)} a second time"
+                    self._document.add((*steps, "paths", number), found, "each path once")
+        if isinstance(entry.get("options"), dict):
+            self._check_trust(steps, entry, profile)
+            for option in entry["options"]:
+                if option in Options.model_fields and option not in _OPTIONS[kind]:
+                    allowed = f"an option of {kind}: {', '.join(_OPTIONS[kind])}"
+                    found = f"the option {describe(option)}"
+                    self._document.add((*steps, "options", option), found, allowed, at_key=True)
+
+
+def _wants_turbomind(entry: Mapping[str, Any]) -> bool:
+    options = entry.get("options")
+    return isinstance(options, dict) and options.get("backend") == "turbomind"
+
+
+def _check_distinct_ids(document: Document, names: Sequence[str], suites: Sequence[Suite]) -> None:
+    """Note profiles by which two tests would get one id, such as case x on a-b and case x-a on b."""
+    for long, short in itertools.permutations(names, 2):
+        middle = long.removesuffix(f"-{short}")
+        if middle == long:
+            continue
+        for suite in suites:
+            ids = {case.id for case in suite.cases}
+            for case in sorted(ids):
+                if f"{case}-{middle}" in ids:
+                    found = (
+                        f"a profile with which {case} of {suite.name} gets the test id that {case}-{middle} "
+                    )
+                    found += f"gets with the profile {short}"
+                    document.add(("profiles", long), found, "names that keep test ids apart", at_key=True)
+
+
+def _is_hub_id(model: str, here: Path) -> bool:
+    # Where its first folder exists it is a path, so that a slip in `models/embedded` is not sought on a hub.
+    return _HUB_ID.fullmatch(model) is not None and not os.path.lexists(here / model.partition("/")[0])
+
+
+def _absolute(path: str, here: Path) -> Path:
+    # Symbolic links stay: the `python` of a virtual environment is one, and must not be followed out of it.
+    # Path.expanduser raises where there is no such user.
+    return Path(os.path.abspath(here / os.path.expanduser(path)))  # noqa: PTH100, PTH111
+
+
+def _interpreter(python: str, here: Path) -> str | None:
+    """The absolute path of an interpreter; None where there is no such executable."""
+    if re.search(r"[/\\]", python):
+        path = _absolute(python, here)
+        return str(path) if path.is_file() and os.access(path, os.X_OK) else None
+    return shutil.which(python)
+
+
+def _profile(document: Document, name: str, entry: Mapping[str, Any], suite_names: Sequence[str]) -> Profile:
+    here = document.file.parent
+    steps: Steps = ("profiles", name)
+    return Profile(
+        name=name,
+        description=entry.get("description", ""),
+        system=entry.get("system"),
+        reference=entry["reference"],
+        suites=tuple(dict.fromkeys(entry.get("suites", suite_names))),
+        marks=tuple(dict.fromkeys(entry.get("marks", ()))),
+        by_name_only=entry.get("by_name_only", False),
+        tolerance=entry.get("tolerance"),
+        tolerances=dict(entry.get("tolerances", {})),
+        engines=tuple(
+            _engine(engine_name, engine, entry, document.key_place((*steps, "engines", engine_name)), here)
+            for engine_name, engine in entry["engines"].items()
+        ),
+        location=document.key_place(steps),
+    )
+
+
+def _engine(
+    name: str, entry: Mapping[str, Any], shared: Mapping[str, Any], location: Location, here: Path
+) -> EngineSpec:
+    kind = entry.get("kind", name)
+    deadlines = {**_DEFAULT_DEADLINES, **shared.get("deadlines", {}), **entry.get("deadlines", {})}
+    merged = {**shared, **entry}
+    as_written = asks_running_server(name, entry) or _is_hub_id(merged["model"], here)
+    model = merged["model"] if as_written else str(_absolute(merged["model"], here))
+    options = {**_DEFAULT_OPTIONS[kind], **entry.get("options", {})}
+    if kind == "api":
+        options.setdefault("timeout", _OF_DEADLINE * deadlines["case"])
+    # A revision says something of the model that it stands beside.
+    revision = entry.get("revision", None if "model" in entry else shared.get("revision"))
+    environment = environment_request(entry, here)
+    python = (_interpreter(entry["python"], here) if "python" in entry else None) or sys.executable
+    return EngineSpec(
+        name=name,
+        settings=EngineSettings(
+            kind=kind,
+            model=model,
+            dtype=merged.get("dtype", "auto"),
+            device=merged.get("device", "cpu"),
+            paths=tuple(entry.get("paths", _DEFAULT_PATHS[kind])),
+            top_k=entry.get("top_k", _DEFAULT_TOP_K),
+            batch_size=merged.get("batch_size", _DEFAULT_BATCH_SIZE),
+            max_tiles=merged.get("max_tiles"),
+            options=options,
+        ),
+        location=location,
+        revision=revision,
+        python=python if environment is None else None,
+        environment=environment,
+        patch=_absolute(entry["patch"], here) if "patch" in entry else None,
+        load_seconds=deadlines["load"],
+        case_seconds=deadlines["case"],
+    )

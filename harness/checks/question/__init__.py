@@ -1,0 +1,1 @@
+"""Whether two engines were asked the same, and why not."""

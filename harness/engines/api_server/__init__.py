@@ -1,0 +1,1 @@
+"""The engine ``api``: servers that speak the OpenAI protocol."""

@@ -1,0 +1,1 @@
+"""LMDeploy's PyTorch engine on a CPU: the device plug-in."""

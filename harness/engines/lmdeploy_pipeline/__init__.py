@@ -1,0 +1,1 @@
+"""The engine ``lmdeploy``: LMDeploy's own pipeline."""

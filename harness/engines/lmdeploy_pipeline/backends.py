@@ -1,0 +1,63 @@
+"""LMDeploy's engine: the one that is asked for, and the one that LMDeploy took.
+
+Which options a version takes is read from its own configuration classes, not from its number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+from typing import Any
+
+from harness.engines.contract import EngineSettings
+from harness.engines.lmdeploy_pipeline.eras import Pipe, core_of
+from harness.engines.lmdeploy_pipeline.options import PYTORCH, engine_options
+from harness.engines.lmdeploy_pipeline.turbomind import TURBOMIND, is_turbomind, turbomind_options
+from harness.errors import EngineError, ErrorKind
+
+__all__ = ["backend_config", "backend_in_force", "version"]
+
+
+def backend_config(settings: EngineSettings) -> Any:  # noqa: ANN401 - a class of any LMDeploy
+    """LMDeploy's configuration of the engine that the profile asks for.
+
+    Raises EngineError(UNSUPPORTED) for an option or a dtype that this LMDeploy cannot be told.
+    """
+    import lmdeploy
+
+    on_turbomind = is_turbomind(settings)
+    kind = lmdeploy.TurbomindEngineConfig if on_turbomind else lmdeploy.PytorchEngineConfig
+    known = [field.name for field in dataclasses.fields(kind)]
+    if settings.dtype != "auto" and "dtype" not in known:
+        raise EngineError(
+            ErrorKind.UNSUPPORTED,
+            f"dtype: found {settings.dtype}; allowed: auto, since LMDeploy {version()} cannot be told one",
+        )
+    return kind(**(turbomind_options if on_turbomind else engine_options)(settings, known))
+
+
+def backend_in_force(settings: EngineSettings, pipe: Pipe) -> str:
+    """What LMDeploy really chose. It takes PyTorch where TurboMind cannot load a model, and only warns.
+
+    Raises EngineError(LOAD) where that is not what the profile asks for.
+    """
+    asked = TURBOMIND if is_turbomind(settings) else PYTORCH
+    engine = core_of(pipe)
+    found = str(engine.backend)
+    config = type(engine.backend_config).__name__
+    if found != asked or not config.lower().startswith(asked):
+        raise EngineError(
+            ErrorKind.LOAD,
+            f"options.backend: asked for {asked}, but LMDeploy {version()} runs {settings.model} on {found} "
+            f"({config}). It falls back so where TurboMind does not support a model or is not installed "
+            f"whole; nothing was scored. Write 'backend: {found}' if that is what is served",
+        )
+    return found
+
+
+def version() -> str:
+    """The installed LMDeploy's version, for messages only."""
+    try:
+        return importlib.metadata.version("lmdeploy")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed as a package)"

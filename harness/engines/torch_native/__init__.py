@@ -1,0 +1,1 @@
+"""The engine ``torch``: a model run by PyTorch and Transformers."""

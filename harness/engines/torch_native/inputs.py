@@ -1,0 +1,260 @@
+"""From a request to the tensors that a Transformers model takes, one case at a time, then batched.
+
+Every case is prepared on its own and padded here, not by the processor: so each case's prompt ids are known,
+a bad case harms no other, and ids that are to stand behind the prompt can be put there before padding.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jinja2 import TemplateError
+from PIL import Image
+from transformers import PreTrainedTokenizerBase, ProcessorMixin
+
+from harness.engines.contract import Failure, Question, Request
+from harness.engines.letters import LetterIds, LetterResolver
+from harness.engines.questions import question
+from harness.errors import ErrorKind, LettersError
+
+__all__ = [
+    "REQUEST_ERRORS",
+    "Forced",
+    "Prepared",
+    "Prompts",
+    "batched",
+    "open_image",
+    "pad_together",
+    "request_failure",
+]
+
+REQUEST_ERRORS = (
+    ArithmeticError, AssertionError, AttributeError, Image.DecompressionBombError, LettersError, LookupError,
+    OSError, RuntimeError, SyntaxError, TemplateError, TypeError, ValueError,
+)  # fmt: skip
+"""What goes wrong on account of one request: Pillow, the template, the processor, the letters."""
+
+
+def request_failure(request: Request, error: Exception) -> Failure:
+    """One of `REQUEST_ERRORS` as the failure of its request."""
+    if isinstance(error, LettersError):
+        return Failure(kind=ErrorKind.LETTERS, message=f"{request.case}: {error}")
+    return Failure(kind=ErrorKind.FAILED, message=f"{request.case}: {type(error).__name__}: {error}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A request as tensors of one case, on the CPU: ``tensors`` holds all that the processor returned."""
+
+    request: Request
+    tensors: Mapping[str, torch.Tensor]
+    prompt_ids: tuple[int, ...]
+    letter_ids: LetterIds
+    question: Question
+    seconds: float
+
+    @property
+    def most_tokens(self) -> int:
+        """How many tokens may be generated: as many as asked for, or up to and including the letter."""
+        return self.request.max_new_tokens or len(self.letter_ids.prefix_ids) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Forced:
+    """A prepared case and the ids put behind its prompt."""
+
+    prepared: Prepared
+    ids: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        """Tokens in all."""
+        return len(self.prepared.prompt_ids) + len(self.ids)
+
+
+class Prompts:
+    """Renders and tokenizes requests with a model's own processor, or its tokenizer if it takes text only."""
+
+    def __init__(
+        self,
+        processor: ProcessorMixin | PreTrainedTokenizerBase,
+        *,
+        takes_images: bool,
+        dtype: torch.dtype,
+        model_takes: Collection[str],
+        image_token_id: int | None = None,
+    ) -> None:
+        """``dtype`` is the model's, to which pixel values are rounded when they enter it.
+
+        ``model_takes`` are the names of what its `forward` takes, ``image_token_id`` is the id by which it
+        knows a place for a piece of an image, for processors that do not name the token.
+        """
+        self._processor = processor
+        self._model_takes = model_takes
+        self._dtype = dtype
+        self._takes_images = takes_images
+        self.tokenizer = processor.tokenizer if takes_images else processor
+        placeholder = getattr(processor, "image_token", None) if takes_images else None
+        if placeholder is None and takes_images and image_token_id is not None:
+            placeholder = self.tokenizer.convert_ids_to_tokens(image_token_id)
+        # Some processors before Transformers 5 hold the token with its flags.
+        self._placeholder = None if placeholder is None else str(placeholder)
+        self._resolver = LetterResolver(self.tokenizer)
+
+    def prepare(self, request: Request) -> Prepared | Failure:
+        """The request as tensors, or why it has none."""
+        started = time.perf_counter()
+        if request.image is not None and not self._takes_images:
+            return Failure(
+                kind=ErrorKind.UNSUPPORTED,
+                message=f"{request.case}: has an image, but the model takes text only; "
+                "take the image out of the case or name another model in the profile",
+            )
+        try:
+            context = self._render(request)
+            tensors = self._tokenize(context, request)
+            letter_ids = self._resolver.resolve(context, request.letters, answer_prefix=request.answer_prefix)
+            prompt_ids = tuple(tensors["input_ids"][0].tolist())
+            asked = self._question(context, prompt_ids, tensors, request)
+        except REQUEST_ERRORS as error:
+            return request_failure(request, error)
+        return Prepared(
+            request=request,
+            tensors=tensors,
+            prompt_ids=prompt_ids,
+            letter_ids=letter_ids,
+            question=asked,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _render(self, request: Request) -> str:
+        content: list[dict[str, str]] = [{"type": "text", "text": request.prompt}]
+        if request.image is not None:
+            content.insert(0, {"type": "image"})
+        messages: list[dict[str, object]] = []
+        if request.system is not None:
+            messages.append({"role": "system", "content": [{"type": "text", "text": request.system}]})
+        messages.append({"role": "user", "content": content})
+        if not self._takes_images:
+            # Templates of text models know strings only.
+            messages = [{**m, "content": m["content"][0]["text"]} for m in messages]  # type: ignore[index]
+        rendered: str = self._processor.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=False
+        )
+        return rendered
+
+    def _question(
+        self, context: str, ids: Sequence[int], tensors: Mapping[str, torch.Tensor], request: Request
+    ) -> Question:
+        values = tensors.get("pixel_values")
+        if request.image is None:
+            pixels: list[Any] | None = []
+        else:
+            pixels = None if values is None else [values.to(self._dtype).float().numpy()]
+        return question(text=context, prompt_ids=ids, placeholder=self._placeholder, pixels=pixels)
+
+    def _tokenize(self, context: str, request: Request) -> dict[str, torch.Tensor]:
+        if not self._takes_images:
+            encoded = self.tokenizer([context], add_special_tokens=False, return_tensors="pt")
+            return self._taken(dict(encoded))
+        options: dict[str, object] = {}
+        begin = self.tokenizer.bos_token
+        if begin is not None and context.startswith(begin):
+            # What a processor's own apply_chat_template does, so that no second begin-of-text is added.
+            options["add_special_tokens"] = False
+        if request.image is not None:
+            options["images"] = [[open_image(request.image)]]
+        tensors = dict(self._processor(text=[context], return_tensors="pt", **options))
+        if odd := [name for name, value in tensors.items() if not isinstance(value, torch.Tensor)]:
+            raise TypeError(
+                f"the processor gave no tensor for {', '.join(odd)}; such models are not supported"
+            )
+        return self._taken(tensors)
+
+    def _taken(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """``tensors`` without kinds of tokens that are all one kind, where the model knows of none.
+
+        Tokenizers of no particular model give them before Transformers 5, and its `generate` refuses them.
+        """
+        name = "token_type_ids"
+        if name in tensors and name not in self._model_takes and not bool(tensors[name].any()):
+            del tensors[name]
+        return tensors
+
+
+def batched(cases: Sequence[Forced], *, most: int, can_pad: bool) -> Iterator[list[Forced]]:
+    """Split ``cases`` into batches of up to ``most`` that can run as one.
+
+    Together go only cases whose tensors can be joined along their first axis, and whose lengths are equal or,
+    if ``can_pad``, lie between the same powers of two, so that less than half of a batch is padding.
+    """
+    groups: dict[object, list[Forced]] = {}
+    for case in sorted(cases, key=lambda case: case.length):
+        tensors = case.prepared.tensors
+        shapes = {
+            name: (t.shape[1:], t.dtype)
+            for name, t in tensors.items()
+            if not _along_the_text(t, case.prepared)
+        }
+        length = case.length.bit_length() if can_pad else case.length
+        kind = (frozenset(tensors), frozenset(shapes.items()), length)
+        groups.setdefault(kind, []).append(case)
+    for group in groups.values():
+        for start in range(0, len(group), most):
+            yield group[start : start + most]
+
+
+def pad_together(cases: Sequence[Forced], *, pad_id: int) -> dict[str, torch.Tensor]:
+    """One batch of ``cases``, padded on the left, so that every row's last token is at the right edge.
+
+    Tensors [1, S] that go along with the prompt's S ids are lengthened with them: ``attention_mask`` by ones,
+    kinds of tokens by zeros. Raises ValueError for one of a kind that is not known.
+    """
+    width = max(case.length for case in cases)
+    joined: dict[str, torch.Tensor] = {}
+    for name, first in cases[0].prepared.tensors.items():
+        parts = [case.prepared.tensors[name] for case in cases]
+        if _along_the_text(first, cases[0].prepared):
+            parts = [
+                _lengthen(name, part, case, width, pad_id) for part, case in zip(parts, cases, strict=True)
+            ]
+        joined[name] = torch.cat(parts)
+    return joined
+
+
+def _lengthen(name: str, tensor: torch.Tensor, case: Forced, width: int, pad_id: int) -> torch.Tensor:
+    if name == "input_ids":
+        behind, before = torch.tensor([case.ids], dtype=tensor.dtype), pad_id
+    elif name == "attention_mask":
+        behind, before = torch.ones(1, len(case.ids), dtype=tensor.dtype), 0
+    elif name in ("token_type_ids", "mm_token_type_ids"):
+        behind, before = torch.zeros(1, len(case.ids), dtype=tensor.dtype), 0
+    elif width == tensor.shape[1]:
+        return tensor
+    else:
+        raise ValueError(
+            f"the path 'forward' cannot lengthen the processor's {name!r} of shape {list(tensor.shape)}; "
+            "set paths: [generate] and batch_size: 1 for this model"
+        )
+    padding = torch.full((1, width - case.length), before, dtype=tensor.dtype)
+    return torch.cat([padding, tensor, behind.reshape(1, -1)], dim=1)
+
+
+def _along_the_text(tensor: torch.Tensor, prepared: Prepared) -> bool:
+    return tensor.ndim >= 2 and tuple(tensor.shape[:2]) == (1, len(prepared.prompt_ids))
+
+
+def open_image(path: str) -> Image.Image:
+    """The image in RGB as its file stores it.
+
+    An EXIF orientation is not applied: LMDeploy's own loader does not, and both sides must see one picture.
+    So it is dropped here, lest an image processor applies it.
+    """
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    image.info.clear()
+    return image

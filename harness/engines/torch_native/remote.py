@@ -1,0 +1,278 @@
+"""Models that bring their own code and are chatted with, such as InternVL's before its `-hf` checkpoints.
+
+They are known by what they offer, not by name: a ``generate`` that takes ``pixel_values`` beside
+``input_ids`` and gives new tokens only, ``num_image_token`` places in the prompt for each tile of an image,
+and ``img_context_token_id``, to be set to the id that marks such a place. No processor comes with them: tiles
+are made here (`harness.engines.torch_native.tiles`), and so are prompts
+(`harness.engines.torch_native.conversation`).
+
+Cases go through such a model one at a time: its code knows no padding.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import torch
+import transformers
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+from harness.engines.contract import EngineSettings, Failure, Json, Request
+from harness.engines.letters import LetterIds, LetterResolver
+from harness.engines.questions import question
+from harness.engines.remote_code import environment_advice
+from harness.engines.torch_native.conversation import TOKENIZER, Wording
+from harness.engines.torch_native.inputs import (
+    REQUEST_ERRORS,
+    Forced,
+    Prepared,
+    open_image,
+    pad_together,
+    request_failure,
+)
+from harness.engines.torch_native.passes import (
+    Generated,
+    Rows,
+    attention,
+    generated,
+    greedy,
+    neutral_generation,
+    placed,
+    to_numpy,
+)
+from harness.engines.torch_native.tiles import Tiling
+from harness.engines.torch_native.weights import load_weights
+from harness.errors import EngineError, ErrorKind
+
+__all__ = ["ChatPasses", "chat_class", "load_chat_model"]
+
+_BEGIN, _PLACE, _END = "<img>", "<IMG_CONTEXT>", "</img>"
+_KINDS: Final = ("AutoModel", "AutoModelForCausalLM", "AutoModelForImageTextToText")
+_OFFERED: Final = ("img_context_token_id", "num_image_token")
+
+
+def chat_class(settings: EngineSettings, config: transformers.PretrainedConfig) -> tuple[str, type] | None:
+    """The class of a chat-style model and the kind by which ``config.auto_map`` names it; None if it is none.
+
+    This imports the checkpoint's code: only for one whose code may run.
+    """
+    named = getattr(config, "auto_map", None) or {}
+    kind = next((kind for kind in _KINDS if kind in named), None)
+    if kind is None:
+        return None
+    found: type = get_class_from_dynamic_module(named[kind], settings.model)
+    takes = inspect.signature(getattr(found, "generate", lambda: None)).parameters
+    return (kind, found) if {"pixel_values", "input_ids"} <= takes.keys() else None
+
+
+def load_chat_model(settings: EngineSettings, kind: str, found: type) -> ChatPasses:
+    """The model of class ``found`` with its tokenizer; raises EngineError (LOAD) if either is not whole."""
+    options = {}
+    if "use_flash_attn" in inspect.signature(found).parameters:
+        # Its code would take FlashAttention wherever that is installed, on a CPU too.
+        options["use_flash_attn"] = settings.options.get("attention") == "flash_attention_2"
+    model = load_weights(getattr(transformers, kind), settings, **options)
+    if lacking := [name for name in _OFFERED if not hasattr(model, name)]:
+        raise EngineError(
+            ErrorKind.UNSUPPORTED,
+            f"{settings.model}: {type(model).__name__} by its own code has a generate that takes "
+            f"pixel_values, but no {' and no '.join(lacking)}; allowed: models that say how many places of "
+            "the prompt a tile takes (num_image_token), and take such a place's id (img_context_token_id)",
+        )
+    _refuse_unset_buffers(model)
+    return ChatPasses(settings, model, _load_tokenizer(settings))
+
+
+class ChatPasses:
+    """Passes of a chat-style model; see `harness.engines.torch_native.passes.Passes`."""
+
+    most_together: int | None = 1
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        model: transformers.PreTrainedModel,
+        tokenizer: transformers.PreTrainedTokenizerBase,
+    ) -> None:
+        """Raises EngineError (LOAD) if the tokenizer lacks a token or there is no template."""
+        self.model = model
+        self.tokenizer = tokenizer
+        self._place_id = self._special_id(_PLACE)
+        for mark in (_BEGIN, _END):
+            self._special_id(mark)
+        model.img_context_token_id = self._place_id
+        template = settings.options.get("template")
+        self._wording = Wording(model, tokenizer, kind=template if isinstance(template, str) else None)
+        self._tiling = Tiling.of(model.config, Path(settings.model), max_tiles=settings.max_tiles)
+        self._resolver = LetterResolver(tokenizer)
+        self._text_model = getattr(model, "language_model", model)
+        self._neutral = neutral_generation(self._text_model, tokenizer.eos_token_id)
+        if (stop := self._wording.stop_id) is not None:
+            self._neutral.config.eos_token_id = [stop]
+        self.stop_ids = tuple(self._neutral.config.eos_token_id or ())
+        self._text_model.generation_config = self._neutral.config
+        self._forward_takes = frozenset(inspect.signature(model.forward).parameters)
+
+    @property
+    def can_pad(self) -> bool:
+        """No."""
+        return False
+
+    def prepare(self, request: Request) -> Prepared | Failure:
+        """The request as ids [1, S] and tiles [n, 3, size, size], or why it has none."""
+        started = time.perf_counter()
+        try:
+            values = None
+            if request.image is not None:
+                values = self._tiling.values(open_image(request.image))
+            # What the letters follow is the prompt's end; thousands of places before it are not needed.
+            short = self._wording.render(request, f"{_BEGIN}{_PLACE}{_END}")
+            letter_ids = self._resolver.resolve(short, request.letters, answer_prefix=request.answer_prefix)
+            places = 0 if values is None else self.model.num_image_token * len(values)
+            text = self._wording.render(request, f"{_BEGIN}{_PLACE * places}{_END}")
+            return self._prepared(request, text, values, letter_ids, started)
+        except REQUEST_ERRORS as error:
+            return request_failure(request, error)
+
+    def generate(self, prepared: Prepared) -> Generated:
+        """Greedy decoding by the model's own `generate`, which is given no more than its `chat` gives."""
+        inputs = placed(self.model, prepared.tensors)
+        inputs.setdefault("pixel_values", None)
+        output = self.model.generate(
+            **inputs, generation_config=self._neutral.config, **greedy(prepared.most_tokens)
+        )
+        return generated(self.model, output)
+
+    def rows(self, batch: Sequence[Forced]) -> list[Rows]:
+        """One pass over one case; one of text goes to the language model, as `generate` sends it there."""
+        (case,) = batch
+        inputs = placed(self.model, pad_together(batch, pad_id=self._neutral.config.pad_token_id))
+        if "pixel_values" not in inputs:
+            output = self._text_model(**inputs)
+        else:
+            if "image_flags" in self._forward_takes:
+                flags = torch.ones(len(inputs["pixel_values"]), 1, dtype=torch.long)
+                inputs["image_flags"] = flags.to(self.model.device)
+            output = self.model(**inputs)
+        return [to_numpy(output.logits[0, -len(case.ids) - 1 :])]
+
+    def try_out(self, paths: Sequence[str]) -> None:
+        """Put one tile and a letter through each of ``paths``; raises what the model's code raises."""
+        text = f"{_BEGIN}{_PLACE * self.model.num_image_token}{_END}A"
+        values = torch.zeros(1, 3, self._tiling.size, self._tiling.size)
+        nothing = LetterIds(("A",), (), (0,), ((),))
+        request = Request(case="", prompt="", letters=("A",))
+        for pixels in (values, None):
+            asked = text if pixels is not None else "A"
+            prepared = self._prepared(request, asked, pixels, nothing, time.perf_counter())
+            if "generate" in paths:
+                self.generate(prepared)
+            if "forward" in paths:
+                self.rows([Forced(prepared, ())])
+
+    def fingerprint(self) -> dict[str, Json]:
+        """Classes, attention, template, stop ids, tiles."""
+        tiling = self._tiling
+        return {
+            "model_class": type(self.model).__name__,
+            "tokenizer_class": type(self.tokenizer).__name__,
+            "attention": attention(self.model.config),
+            "template": [self._wording.kind, self._wording.source],
+            "stop_ids": list(self.stop_ids),
+            "generation_settings_dropped": self._neutral.dropped,
+            "tiles": {
+                "size": tiling.size,
+                "least": tiling.least,
+                "most": tiling.most,
+                "thumbnail": tiling.thumbnail,
+                "mean": list(tiling.mean),
+                "spread": list(tiling.spread),
+            },
+        }
+
+    def advice(self) -> str:
+        """Which Transformers its code is known to work with, if this is a newer one."""
+        return environment_advice(transformers.__version__)
+
+    def _prepared(
+        self,
+        request: Request,
+        text: str,
+        values: torch.Tensor | None,
+        letter_ids: LetterIds,
+        started: float,
+    ) -> Prepared:
+        options = {}
+        begin = self.tokenizer.bos_token
+        if self._wording.kind == TOKENIZER and begin and text.startswith(begin):
+            # What apply_chat_template does when it tokenizes; `chat` lets the tokenizer add what it adds.
+            options["add_special_tokens"] = False
+        encoded = self.tokenizer(text, return_tensors="pt", **options)
+        tensors = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
+        found = int((tensors["input_ids"] == self._place_id).sum())
+        places = 0 if values is None else self.model.num_image_token * len(values)
+        if found != places:
+            raise ValueError(
+                f"the prompt has {_PLACE} {found} times; allowed: {places} times, "
+                f"{self.model.num_image_token} for each tile of the image. Take it out of the case's text"
+            )
+        pixels = []
+        if values is not None:
+            tensors["pixel_values"] = values
+            pixels = [values.to(self.model.dtype).float().numpy()]
+        prompt_ids = tuple(tensors["input_ids"][0].tolist())
+        return Prepared(
+            request=request,
+            tensors=tensors,
+            prompt_ids=prompt_ids,
+            letter_ids=letter_ids,
+            question=question(text=text, prompt_ids=prompt_ids, placeholder=_PLACE, pixels=pixels),
+            seconds=time.perf_counter() - started,
+        )
+
+    def _special_id(self, token: str) -> int:
+        found = self.tokenizer.convert_tokens_to_ids(token)
+        if not isinstance(found, int) or self.tokenizer.convert_ids_to_tokens(found) != token:
+            raise EngineError(
+                ErrorKind.LOAD,
+                f"the tokenizer has no token {token}, which a chat-style model needs to place images; "
+                "check that the tokenizer's files belong to this checkpoint",
+            )
+        return found
+
+
+def _load_tokenizer(settings: EngineSettings) -> transformers.PreTrainedTokenizerBase:
+    """The slow tokenizer, which is what such checkpoints' own instructions say, else the fast one."""
+    options = {"trust_remote_code": settings.options.get("trust_remote_code") is True}
+    try:
+        return transformers.AutoTokenizer.from_pretrained(settings.model, use_fast=False, **options)
+    except (ImportError, OSError, TypeError, ValueError):  # no files for it, or no sentencepiece
+        return transformers.AutoTokenizer.from_pretrained(settings.model, **options)
+
+
+def _refuse_unset_buffers(model: transformers.PreTrainedModel) -> None:
+    """Refuse what Transformers 5 leaves unset without a word: it builds models without memory for anything.
+
+    Weights come from the checkpoint afterwards, and its own models' buffers are computed again; those that
+    other code has computed while it was built, and that are not in the checkpoint, are lost.
+    """
+    if int(transformers.__version__.partition(".")[0]) < 5:
+        return
+    lost = [
+        f"{place}.{name}".lstrip(".")
+        for place, module in model.named_modules()
+        if type(module).__module__.startswith("transformers_modules")
+        for name in sorted(module._non_persistent_buffers_set)  # noqa: SLF001 - PyTorch offers no other way
+        if getattr(module, name, None) is not None
+    ]
+    if lost:
+        raise EngineError(
+            ErrorKind.LOAD,
+            f"{len(lost)} buffers that the checkpoint's own code computes, among them {lost[0]}, are not set "
+            f"when Transformers {transformers.__version__} loads it, so its numbers would be arbitrary."
+            + environment_advice(transformers.__version__),
+        )

@@ -1,0 +1,185 @@
+"""Fixtures of the suite: what a test function may ask for beside its ``subject``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from harness.checks.agreement import Agreement
+from harness.checks.result import Result
+from harness.checks.same_question import SameQuestion
+from harness.checks.tolerances import DEFAULTS, Tolerances, resolve
+from harness.engines.contract import Json, Row
+from harness.errors import CheckFailed, EngineError, ErrorKind
+from harness.plugin.gate_tests import GATE, SuiteGate, tell
+from harness.plugin.run import RUN, Run, run_again
+from harness.recordings.store import Recording
+from harness.reports.failure import render_failure
+from harness.reports.outcomes import SNAPSHOT
+from harness.reports.token_texts import token_texts
+from harness.scoring.subjects import Subject
+from harness.snapshots.answers import LOWERED, snapshot_data
+from harness.snapshots.extension import extension
+from harness.snapshots.told import Action
+from harness.snapshots.update import forbid_writing, refusal, update_of
+from harness.verdicts.verdict import Verdict
+
+__all__ = [
+    "AcceptedAnswer",
+    "Verify",
+    "accepted",
+    "agreement",
+    "recording",
+    "rows",
+    "suite_gate",
+    "tolerances",
+    "verify",
+]
+
+_T = TypeVar("_T")
+
+Verify = Callable[[Result], None]
+"""Takes a check's result: keeps it for the reports, and raises `CheckFailed` if there are findings."""
+
+
+@pytest.fixture
+def recording(subject: Subject, request: pytest.FixtureRequest) -> Recording:
+    """What the subject's engine answered. An engine that could not answer makes this test an ERROR."""
+    __tracebackhide__ = True
+    return _answered(request, lambda run: run.scoring.recording(subject))
+
+
+@pytest.fixture
+def agreement(subject: Subject, request: pytest.FixtureRequest) -> Agreement:
+    """The subject's recording beside its reference's. An ERROR if either engine could not answer."""
+    __tracebackhide__ = True
+    return _answered(request, lambda run: run.scoring.agreement(subject.reference(), subject))
+
+
+@pytest.fixture
+def rows(subject: Subject, request: pytest.FixtureRequest) -> dict[str, Row]:
+    """The full rows [V] by path, as far as they are still kept; usually only in the run that made them."""
+    return request.config.stash[RUN].scoring.rows(subject)
+
+
+@pytest.fixture
+def tolerances(subject: Subject, request: pytest.FixtureRequest) -> Tolerances:
+    """The limits for this subject: by its noise floor or the dtypes in use, then profile, suite and case.
+
+    Noise floors are of letters, so they are for comparisons between engines; what else is checked has the
+    table's. A profile that asks for a noise floor where there is none makes the test an ERROR.
+    """
+    compares = "agreement" in request.fixturenames
+    about = [subject, subject.reference()] if compares else [subject]
+    dtypes = _answered(request, lambda run: "+".join(run.scoring.dtype(one) for one in about)).split("+")
+    # Of a model with weights in several types, quantised ones among them, the floating types set the noise.
+    dtypes = [dtype for dtype in dtypes if dtype in DEFAULTS] or dtypes
+    if compares:
+        agreement = request.getfixturevalue("agreement")
+        return _answered(request, lambda run: run.limits(subject, agreement, dtypes))
+    return resolve(*dtypes, overrides=[subject.profile.tolerances, subject.case.tolerances])
+
+
+@pytest.fixture
+def verify(subject: Subject, request: pytest.FixtureRequest) -> Verify:
+    """Judge a check's result."""
+    run = request.config.stash[RUN]
+
+    def verify(result: Result) -> None:
+        __tracebackhide__ = True
+        run.keep(request.node, subject, result)
+        if result:
+            return
+        # A large file, and of use for ids of prompts only.
+        about = (subject.reference(), subject) if isinstance(result, SameQuestion) else ()
+        raise CheckFailed(
+            render_failure(
+                result,
+                location=str(subject.case.location),
+                recordings=run.recordings_of(subject, result),
+                again=run_again(request.node),
+                tokens=[token_texts(one.engine.settings.model) for one in about],
+            )
+        )
+
+    return verify
+
+
+class AcceptedAnswer(NamedTuple):
+    """What is to be kept of an answer, and the snapshot that it is compared with within tolerance.
+
+    ``refused`` says why ``--snapshot-update`` may not write this answer, None where it may, or is not given.
+    """
+
+    answer: dict[str, Json]
+    snapshot: SnapshotAssertion
+    refused: str | None = None
+
+    def require_allowed(self) -> None:
+        """Raise `CheckFailed` where an update is refused."""
+        __tracebackhide__ = True
+        if self.refused is not None:
+            raise CheckFailed(self.refused)
+
+
+@pytest.fixture
+def accepted(
+    subject: Subject,
+    recording: Recording,
+    tolerances: Tolerances,
+    snapshot: SnapshotAssertion,
+    request: pytest.FixtureRequest,
+) -> AcceptedAnswer:
+    """The subject's answer and its accepted one, a file in the folder of snapshots.
+
+    With ``--snapshot-update`` an answer that is none makes this test an ERROR, and one that loses a right
+    answer is not written unless that was asked for; the file stays as it is.
+    """
+    __tracebackhide__ = True
+    run = request.config.stash[RUN]
+    answer = snapshot_data(recording.answer, subject.case.letters, run.scoring.dtype(subject))
+    kind = extension(run.snapshots_folder, tolerances.snapshot)
+    compared = snapshot.use_extension(kind)
+    because: str | None = request.config.getoption("harness_accept_regressions")
+    update = update_of(compared, answer, subject, tolerances, because=because)
+    if update is None:
+        return AcceptedAnswer(answer, compared)
+    request.node.user_properties.append((SNAPSHOT, update.to_json()))
+    if update.because:
+        answer[LOWERED] = update.because
+    if update.action is not Action.REFUSED:
+        return AcceptedAnswer(answer, compared)
+    forbid_writing(compared)
+    refused = refusal(update, expected=subject.case.expect, again=run_again(request.node))
+    if update.verdict == Verdict.ERROR:
+        raise EngineError(ErrorKind.FAILED, refused)
+    return AcceptedAnswer(answer, compared, refused)
+
+
+@pytest.fixture
+def suite_gate(gate_suite: str, request: pytest.FixtureRequest) -> SuiteGate:
+    """One suite of the comparison that ``--gate`` asks for.
+
+    An ERROR where a case has no answer, and where the two sides cannot be compared.
+    """
+    __tracebackhide__ = True
+    gate = request.config.stash[GATE]
+    tell(request.node, gate, gate_suite)
+    return gate.suite(gate_suite)
+
+
+def _answered(request: pytest.FixtureRequest, ask: Callable[[Run], _T]) -> _T:
+    __tracebackhide__ = True
+    run, subject = request.config.stash[RUN], request.getfixturevalue("subject")
+    try:
+        return ask(run)
+    except EngineError as error:
+        raise EngineError(
+            error.kind,
+            f"{subject.case.location}: {subject.id}: {error.message}\nrun again: {run_again(request.node)}",
+            log=error.log,
+            log_tail=error.log_tail,
+        ) from error

@@ -1,0 +1,105 @@
+"""The report on a finished pytest run (``--report``, ``--report-json``): its gate, and each engine judged
+against its profile's reference on the cases that were tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.gate.comparison import Comparison, Terms, compare_sides
+from harness.gate.reporting import report_input
+from harness.gate.side import Kept, load_side
+from harness.gate.side_floors import SideFloors
+from harness.gate.sides import SideName
+from harness.plugin.gate_tests import GATE, words_again
+from harness.reports.summary import CheckSummary
+
+if TYPE_CHECKING:
+    from harness.plugin.run import Run
+
+__all__ = ["write_reports"]
+
+
+def write_reports(
+    config: pytest.Config,
+    run: Run,
+    summaries: Sequence[CheckSummary],
+    *,
+    page: Path | None,
+    data: Path | None,
+) -> Iterator[str]:
+    """Write the report to the files that are asked for; yields lines for the terminal.
+
+    ``summaries`` are the checks of the run. What cannot be compared or written is told and fails nothing:
+    what the run found stands.
+    """
+    from harness.reports.page.document import make_report
+    from harness.reports.report_files import write_document, write_page
+
+    inputs = []
+    gate = config.stash.get(GATE, None)
+    if gate is not None and gate.judged is not None:
+        inputs.append(report_input(gate.judged, run.scoring.store, checks=summaries))
+    pairs = dict.fromkeys((one.profile, one.engine) for one in summaries)
+    for profile, engine in pairs:
+        own = [one for one in summaries if one.profile == profile]
+        try:
+            comparison = _compared(config, run, profile, engine, own)
+        except HarnessError as error:
+            yield f"not in the report: {profile}/{engine}: {error}"
+            continue
+        if comparison is not None:
+            both = {comparison.baseline.engine, engine}
+            checks = [one for one in own if one.engine in both]
+            told = report_input(comparison, run.scoring.store, checks=checks)
+            if told.name not in {one.name for one in inputs}:  # the gate's may be the same two
+                inputs.append(told)
+    if not inputs:
+        yield "no report: this run compared no engine with another"
+        return
+    report = make_report(inputs)
+    for file, write in ((page, write_page), (data, write_document)):
+        if file is None:
+            continue
+        try:
+            write(report, config.invocation_params.dir / file)
+        except HarnessError as error:
+            yield f"no report: {error}"
+        else:
+            yield f"report: {file}"
+
+
+def _compared(
+    config: pytest.Config, run: Run, profile: str, engine: str, summaries: Sequence[CheckSummary]
+) -> Comparison | None:
+    """One engine against its profile's reference, None for the reference itself."""
+    found = run.loaded.profile(profile)
+    if engine == found.reference:
+        return None
+    names = {one.case for one in summaries if one.engine == engine}
+    suites = [
+        replace(suite, cases=own)
+        for suite in run.loaded.suites
+        if (own := tuple(case for case in suite.cases if case.name in names))
+    ]
+    specs = {spec.name: spec for spec in found.engines}
+    sides = [
+        SideName(text=f"{profile}/{name}", profile=found, engine=specs[name])
+        for name in (found.reference, engine)
+    ]
+    kept = Kept(folder=run.loaded.folder, suites=suites, scoring=run.scoring)
+    again = words_again(config, run, sides[0].text, sides[1].text)
+    return compare_sides(
+        load_side(sides[0], kept),
+        load_side(sides[1], kept),
+        suites,
+        run.loaded.profiles,
+        run.scoring,
+        Terms(floors=SideFloors(run.scoring.store.root, run.loaded.profiles), again=again),
+    )

@@ -1,0 +1,235 @@
+"""One pytest run: the folder of cases, the scoring, and what is told to the reports."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.cases.folder import Loaded, load
+from harness.checks.agreement import Agreed, Agreement
+from harness.checks.result import Result
+from harness.checks.same_question import SameQuestion
+from harness.checks.tolerances import Tolerances
+from harness.errors import EngineError, UnknownProfile
+from harness.noise.limits import NoiseLimits
+from harness.recordings.device import device_line
+from harness.recordings.store import Recording
+from harness.reports.outcomes import PROPERTY, TestFacts
+from harness.reports.summary import CheckSummary, Status, figures_of
+from harness.scoring.scoring import Scoring, paths_with_rows
+from harness.scoring.stored_runs import store_run
+from harness.scoring.subjects import Subject, subjects
+
+__all__ = ["RUN", "Run"]
+
+DEFAULT_CASES = "cases"
+DEFAULT_SNAPSHOTS = "snapshots"
+DEFAULT_RECORDINGS = ".harness"
+
+# The table's columns for the tests of the suite, in this order.
+COLUMNS = {
+    "test_expected_letter": "letter",
+    "test_same_question": "question",
+    "test_engines_agree": "agree",
+    "test_stages_consistent": "stages",
+    "test_top_k_matches_full": "top-k",
+    "test_matches_snapshot": "snapshot",
+}
+
+
+class Run:
+    """State of one pytest process, kept in ``config.stash[RUN]``.
+
+    The folder of cases is loaded when the first test function asks for a subject, so that this plugin costs
+    nothing in runs that are about something else.
+    """
+
+    def __init__(self, config: pytest.Config, scoring: Scoring) -> None:
+        """Touches no files yet."""
+        self._config = config
+        self.scoring = scoring
+        self._noise = NoiseLimits(scoring)
+        self._loaded: Loaded | None = None
+        self._broken = False  # whether loading has failed, and been told
+
+    @property
+    def cases_folder(self) -> Path:
+        """Where the suites are: ``--cases``, or ``cases`` in the home folder (see `_home`)."""
+        return _folder(self._config, "cases", _home(self._config) / DEFAULT_CASES)
+
+    @property
+    def snapshots_folder(self) -> Path:
+        """Where the snapshots are: ``--snapshots``, or ``snapshots`` beside the folder of cases."""
+        return _folder(self._config, "snapshots", self.cases_folder.parent / DEFAULT_SNAPSHOTS)
+
+    @property
+    def loaded(self) -> Loaded:
+        """Suites and profiles; raises `CaseFileError` with all their problems."""
+        if self._loaded is None:
+            self._loaded = load(self.cases_folder)
+            names = self._config.getoption("harness_profiles") or ()
+            try:
+                for name in names:
+                    self._loaded.profile(name)
+            except UnknownProfile as error:
+                raise pytest.UsageError(f"--{error}") from error
+        return self._loaded
+
+    def subjects(self, selection: str) -> list[Subject]:
+        """The subjects of a selection, of the profiles that were asked for.
+
+        Raises `CaseFileError` once; then there are none, so that one mistake is told once and not per module.
+        """
+        if self._broken:
+            return []
+        self._broken = True
+        names = self._config.getoption("harness_profiles")
+        profiles = [p for p in self.loaded.profiles if not names or p.name in names]
+        self._broken = False
+        return list(subjects(self.loaded.cases, profiles, selection=selection))
+
+    def all_subjects(self) -> list[Subject]:
+        """Every case on every engine of every profile, asked for in this run or not."""
+        return list(subjects(self.loaded.cases, self.loaded.profiles, selection="every"))
+
+    def begin(self, item: pytest.Item) -> None:
+        """Note on a test of the suite what it is about, before it runs."""
+        subject = subject_of(item)
+        if subject is None:
+            return
+        summary = CheckSummary(
+            suite=subject.case.suite,
+            case=subject.case.name,
+            place=str(subject.case.location),
+            profile=subject.profile.name,
+            engine=subject.engine.name,
+            check=check_name(item),
+            expected=subject.case.expect,
+            status=Status.ERROR,  # until pytest's report says otherwise
+        )
+        compares = _compares(item)
+        facts = TestFacts(summary=summary, done_with_rows=compares or len(subject.profile.engines) == 1)
+        for one in (subject, subject.reference()) if compares else (subject,):
+            try:
+                facts.rows[self.scoring.key(one)] = paths_with_rows(self.scoring.recording(one))
+            except EngineError:
+                continue  # it has no rows; the test itself reports the error
+        item.stash[_FACTS] = facts
+        self._tell(item)
+
+    def keep(self, item: pytest.Item, subject: Subject, result: Result) -> None:
+        """Note a check's figures on its test, for the table."""
+        facts = item.stash[_FACTS]
+        device = device_line(self.scoring.recording(subject).fingerprint)
+        facts.summary = replace(facts.summary, figures=figures_of(result), device=device)
+        self._tell(item)
+
+    def recordings_of(self, subject: Subject, result: Result) -> list[Recording]:
+        """The recordings that a result is about, the reference first."""
+        about = [subject.reference(), subject] if isinstance(result, Agreed | SameQuestion) else [subject]
+        return [self.scoring.recording(one) for one in about]
+
+    def limits(self, subject: Subject, agreement: Agreement, dtypes: Sequence[str]) -> Tolerances:
+        """The limits for a comparison; see `harness.noise.limits.NoiseLimits.tolerances`."""
+        suites = subject.profile.suites
+        cases = sum(not suites or case.suite in suites for case in self.loaded.cases)
+        return self._noise.tolerances(subject, agreement, dtypes=dtypes, cases=cases)
+
+    def _tell(self, item: pytest.Item) -> None:
+        others = [(name, value) for name, value in item.user_properties if name != PROPERTY]
+        item.user_properties[:] = [*others, (PROPERTY, item.stash[_FACTS].to_json())]
+
+    def score(self, items: Iterable[pytest.Item], *, also: Iterable[Subject] = ()) -> None:
+        """Make the recordings that the selected tests need and that are not there yet, and note the run.
+
+        ``also`` are what a gate needs.
+        """
+        wanted, compared = list(also), []
+        for item in items:
+            subject = subject_of(item)
+            if subject is None:
+                continue
+            wanted.append(subject)
+            if _compares(item):
+                compared.append((subject.reference(), subject))
+        if wanted:
+            self.scoring.make(wanted, compared=compared)
+            about = {s.id: s for s in (*wanted, *(one for pair in compared for one in pair))}
+            folder = self.loaded.folder
+            store_run(self.scoring, about.values(), folder=folder)
+
+
+RUN = pytest.StashKey[Run]()
+_FACTS = pytest.StashKey[TestFacts]()
+
+
+def check_name(item: pytest.Item) -> str:
+    """The table's column for a test: the function's name in words, short for those of the suite."""
+    function = str(getattr(item, "originalname", None) or item.name)
+    return COLUMNS.get(function, function.removeprefix("test_").replace("_", " "))
+
+
+def _compares(item: pytest.Item) -> bool:
+    return "agreement" in getattr(item, "fixturenames", ())
+
+
+def subject_of(item: pytest.Item) -> Subject | None:
+    """The subject of a test of the suite, None for any other test."""
+    callspec = getattr(item, "callspec", None)
+    subject = callspec.params.get("subject") if callspec is not None else None
+    return subject if isinstance(subject, Subject) else None
+
+
+def run_again(item: pytest.Item) -> str:
+    """The command that runs just this test again, from the folder pytest was started in."""
+    config, where = item.config, item.path
+    if where.is_relative_to(config.rootpath):
+        near = os.path.relpath(where, config.invocation_params.dir)
+        words = ["pytest", f"{near}::{item.name}"]
+    else:
+        words = ["pytest", "--pyargs", f"harness.suite.{where.stem}::{item.name}"]
+    for option in ("cases", "snapshots", "recordings", "environments"):
+        if (given := config.getoption(f"harness_{option}")) is not None:
+            words.append(f"--{option}={given}")
+    if (subject := subject_of(item)) is not None and subject.profile.by_name_only:
+        words.append(f"--profile={subject.profile.name}")
+    if item.get_closest_marker("gpu"):
+        words += ["-m", "gpu"]
+    return shlex.join(words)
+
+
+def run_id(config: pytest.Config) -> str:
+    """A name that all processes of one run share, those of pytest-xdist included."""
+    worker_input = getattr(config, "workerinput", None)
+    return worker_input["testrunuid"] if worker_input else uuid.uuid4().hex
+
+
+def recordings_folder(config: pytest.Config) -> Path:
+    """Where recordings are kept: ``--recordings``, or ``.harness`` in the home folder (see `_home`)."""
+    return _folder(config, "recordings", _home(config) / DEFAULT_RECORDINGS)
+
+
+def environments_folder(config: pytest.Config) -> Path | None:
+    """Where environments are made: ``--environments``, or None for the user's cache folder."""
+    given: Path | None = config.getoption("harness_environments")
+    return None if given is None else config.invocation_params.dir / given
+
+
+def _home(config: pytest.Config) -> Path:
+    """The folder of pytest's configuration file, else the one in which pytest was started.
+
+    Not always pytest's root folder: without a configuration file pytest takes the values of options, such as
+    another repository's folder of cases, for a hint at where its root may be.
+    """
+    return config.rootpath if config.inipath is not None else config.invocation_params.dir
+
+
+def _folder(config: pytest.Config, option: str, default: Path) -> Path:
+    given = config.getoption(f"harness_{option}")
+    return default if given is None else config.invocation_params.dir / given

@@ -1,0 +1,1 @@
+"""Recordings: what engines answered, kept by content."""

@@ -1,0 +1,296 @@
+"""Fingerprints: everything an answer may depend on, by content, and the keys of recordings made from them.
+
+An engine's fingerprint is known before the engine is loaded::
+
+    {"settings": {...},    # EngineSettings, but for the model's folder: moving it changes nothing
+     "model": {"hash": ..., "files": {name: hash}},
+     "installed": {...},   # what `harness.workers.probe` says of the interpreter and its machine
+     "environment": {"lock": hash, "packages": {name: version}},   # if the harness made it
+     "patch": hash or None,
+     "harness": hash}      # of our own sources that shape an answer
+
+A recording's key adds the request and the image's content. The name of the case is not in it: a renamed case
+keeps its recordings, and two cases of equal content share one.
+
+Canonical JSON, from which hashes are made: keys sorted, no white space, ASCII with ``\\u`` escapes, no NaN or
+infinity, numbers as Python writes them (so 1 and 1.0 differ). Hashes are SHA-256 in hexadecimal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.engines.api_server.running import is_running_server
+from harness.engines.codec import request_to_json, settings_to_json
+from harness.engines.contract import EngineSettings, Json, Request
+from harness.errors import EngineError, ErrorKind, RecordingError
+from harness.recordings.journal import Journal
+
+__all__ = [
+    "Difference",
+    "asked_fingerprint",
+    "asked_of",
+    "canonical_json",
+    "describe_differences",
+    "digest",
+    "engine_fingerprint",
+    "engine_id",
+    "engine_id_of",
+    "harness_fingerprint",
+    "image_fingerprint",
+    "loaded_dtype",
+    "model_fingerprint",
+    "recording_key",
+]
+
+# What cannot change an answer is left out, not what can put in: a kind of file nobody thought of must count.
+_DOCUMENTS = {
+    ".gif",
+    ".jpeg",
+    ".jpg",
+    ".lock",
+    ".md",
+    ".mp4",
+    ".pdf",
+    ".png",
+    ".pyc",
+    ".rst",
+    ".svg",
+    ".webp",
+}
+_DOCUMENT_NAMES = ("license", "notice", "readme")
+_OWN_SOURCES = ("engines/**/*.py", "distributions.py")
+_FRESH_NS = 2_000_000_000
+_ABSENT = "(absent)"
+_ENGINE_DIGITS = 12
+_REQUEST_DIGITS = 40
+_ASKED_DIGITS = 16
+
+
+class Difference(NamedTuple):
+    """One value in which two fingerprints differ; ``path`` is dotted."""
+
+    path: str
+    before: Json
+    after: Json
+
+    def __str__(self) -> str:
+        """``path: before became after``, hashes shortened."""
+        return f"{self.path}: {_shown(self.before)} became {_shown(self.after)}"
+
+
+def canonical_json(data: Json) -> bytes:
+    """The one spelling of ``data`` that is hashed; raises `RecordingError` when it is not JSON."""
+    try:
+        return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+    except (TypeError, ValueError) as error:
+        raise RecordingError(f"a fingerprint must be JSON: {error}\nfound: {str(data)[:200]}") from error
+
+
+def digest(data: Json) -> str:
+    """Hash of the canonical JSON of ``data``; raises as `canonical_json` does."""
+    return hashlib.sha256(canonical_json(data)).hexdigest()
+
+
+def model_fingerprint(folder: Path, cache: Path) -> dict[str, Json]:
+    """Hash the files in ``folder`` that can change an answer: ``{"hash": ..., "files": {name: hash}}``.
+
+    Weights, configuration, tokenizer, template, processor and code count; documents, pictures, licences and
+    hidden files do not. Hashes of unchanged files (same path, size, times and inode) are remembered in the
+    folder ``cache``, for all processes. Raises `EngineError` (LOAD) when there is no readable model.
+    """
+    if not folder.is_dir():
+        raise EngineError(
+            ErrorKind.LOAD, f"the model's folder {folder} does not exist\nSee: ls -la {folder.parent}"
+        )
+    remembered = Journal(cache / "file-hashes.jsonl", format_name="vlm-harness file hashes", version=1)
+    files: dict[str, Json] = {}
+    try:
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder)
+            if path.is_file() and _matters(name):
+                files[name.as_posix()] = _remembered_hash(path, remembered)
+    except OSError as error:
+        raise EngineError(
+            ErrorKind.LOAD,
+            f"cannot read the model's file {error.filename}: {error.strerror}\nSee: ls -laR {folder}",
+        ) from error
+    if not files:
+        raise EngineError(ErrorKind.LOAD, f"the folder {folder} holds no model\nSee: ls -la {folder}")
+    return {"hash": digest(files), "files": files}
+
+
+def image_fingerprint(path: Path) -> str:
+    """Hash of the file's bytes. Raises `EngineError` (FAILED) when it cannot be read."""
+    try:
+        return _file_hash(path)
+    except OSError as error:
+        raise EngineError(
+            ErrorKind.FAILED, f"cannot read the image {path}: {error.strerror}\nSee: ls -l {path}"
+        ) from error
+
+
+def harness_fingerprint(*, root: Path | None = None) -> str:
+    """Hash of our own sources that shape an answer; when they change, recordings are made again.
+
+    ``root`` is the folder of the package.
+    """
+    root = root or Path(__file__).parents[1]
+    sources = sorted(path for pattern in _OWN_SOURCES for path in root.glob(pattern))
+    return digest({path.relative_to(root).as_posix(): _file_hash(path) for path in sources})
+
+
+def engine_fingerprint(
+    settings: EngineSettings,
+    installed: Mapping[str, Json],
+    *,
+    patch: Path | None,
+    cache: Path,
+    environment: Mapping[str, Json] | None = None,
+) -> dict[str, Json]:
+    """What the engine's answers may depend on, as far as it is known before the engine is loaded.
+
+    ``installed`` is what `harness.workers.probe` returned for its interpreter, ``patch`` the Python file that
+    is run before the engine, ``cache`` a folder for hashes of large files, ``environment`` the lock of one
+    that the harness made. Of a server that is running already only the model's name is known. Raises as
+    `model_fingerprint`, and `EngineError` (LOAD) when the patch cannot be read.
+    """
+    described = settings_to_json(settings)
+    del described["model"]
+    try:
+        patch_hash = None if patch is None else _file_hash(patch)
+    except OSError as error:
+        raise EngineError(
+            ErrorKind.LOAD, f"cannot read the patch {patch}: {error.strerror}\nSee: ls -l {patch}"
+        ) from error
+    return {
+        "settings": described,
+        "model": (
+            {"served": settings.model}
+            if is_running_server(settings)
+            else model_fingerprint(Path(settings.model), cache)
+        ),
+        "installed": dict(installed),
+        **({} if environment is None else {"environment": dict(environment)}),
+        "patch": patch_hash,
+        "harness": harness_fingerprint(),
+    }
+
+
+def engine_id(fingerprint: Mapping[str, Json]) -> str:
+    """Short name of an engine, ``KIND-HASH`` with 12 digits; the name of its journal."""
+    return _engine_id(fingerprint, digest(dict(fingerprint)))
+
+
+def recording_key(fingerprint: Mapping[str, Json], request: Request, image: str | None) -> str:
+    """Key of the recording of ``request`` by the engine: ``KIND-HASH-HASH``, usable as a file's name.
+
+    The first hash is the engine's (see `engine_id`), the second is over its whole hash, the request without
+    the case's name, and ``image``, the hash of the image (None for text only).
+    """
+    engine = digest(dict(fingerprint))
+    asked = request_to_json(request)
+    del asked["case"]
+    asked["image"] = image
+    return f"{_engine_id(fingerprint, engine)}-{digest([engine, asked])[:_REQUEST_DIGITS]}"
+
+
+def asked_of(request: Request, image: str | None) -> dict[str, Json]:
+    """What a case asks, field by field, so that a reader can name the one that differs.
+
+    ``image`` is the hash of the image, None for text only. Letters and numbers stand as they are, and of
+    texts and the image there are 16 digits of their hash. The expected letter is no part of it.
+    """
+    return {
+        "letters": list(request.letters),
+        "image": None if image is None else image[:_ASKED_DIGITS],
+        "prompt": _text_digest(request.prompt),
+        "system": _text_digest(request.system),
+        "answer_prefix": _text_digest(request.answer_prefix),
+        "max_new_tokens": request.max_new_tokens,
+    }
+
+
+def asked_fingerprint(request: Request, image: str | None) -> str:
+    """One hash of what `asked_of` gives: two cases of equal hash ask the same."""
+    return digest(asked_of(request, image))
+
+
+def engine_id_of(key: str) -> str:
+    """The `engine_id` with which a recording's key begins; raises `RecordingError` when it is no such key."""
+    engine, dash, request = key.rpartition("-")
+    if not (dash and engine and request):
+        raise RecordingError(
+            f"{key!r} is no recording's key\n"
+            "allowed: KIND-HASH-HASH, as harness.recordings.fingerprint.recording_key makes it"
+        )
+    return engine
+
+
+def loaded_dtype(fingerprint: Mapping[str, Json]) -> str:
+    """The dtype that a loaded engine says it computes in, such as ``bfloat16+float32``; '' if it does not."""
+    loaded = fingerprint.get("loaded")
+    dtype = loaded.get("dtype") if isinstance(loaded, dict) else None
+    return dtype if isinstance(dtype, str) else ""
+
+
+def describe_differences(before: Mapping[str, Json], after: Mapping[str, Json]) -> tuple[Difference, ...]:
+    """Every value in which two fingerprints differ, by dotted path, in order of the paths."""
+    found: list[Difference] = []
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name, _ABSENT), after.get(name, _ABSENT)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found.extend(d._replace(path=f"{name}.{d.path}") for d in describe_differences(old, new))
+        elif (name in before) != (name in after) or canonical_json(old) != canonical_json(new):
+            found.append(Difference(name, old, new))
+    return tuple(found)
+
+
+def _engine_id(fingerprint: Mapping[str, Json], engine: str) -> str:
+    settings = fingerprint.get("settings")
+    kind = settings.get("kind") if isinstance(settings, dict) else None
+    return f"{kind or 'engine'}-{engine[:_ENGINE_DIGITS]}"
+
+
+def _text_digest(text: str | None) -> str | None:
+    return None if text is None else digest(text)[:_ASKED_DIGITS]
+
+
+def _matters(name: Path) -> bool:
+    hidden = any(part.startswith(".") or part == "__pycache__" for part in name.parts)
+    document = name.suffix.lower() in _DOCUMENTS or name.name.lower().startswith(_DOCUMENT_NAMES)
+    return not (hidden or document)
+
+
+def _remembered_hash(path: Path, remembered: Journal) -> str:
+    status = path.stat()
+    times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+    key = f"{path.resolve()} {status.st_size} {times} {status.st_ino}"
+    if (entry := remembered.get(key)) is not None:
+        return str(entry["sha256"])
+    if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < _FRESH_NS:
+        # A second change so soon after could leave the same time stamps, so this one is not remembered.
+        return _file_hash(path)
+    with remembered.locked():  # so that of several processes one reads the gigabytes
+        if (entry := remembered.get(key)) is not None:
+            return str(entry["sha256"])
+        digest = _file_hash(path)
+        remembered.append(key, {"sha256": digest})
+        return digest
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _shown(value: Json) -> str:
+    if isinstance(value, str):
+        is_hash = len(value) == hashlib.sha256().digest_size * 2 and value.isalnum()
+        return value[:_ENGINE_DIGITS] if is_hash else value if value == _ABSENT else repr(value)
+    return json.dumps(value)

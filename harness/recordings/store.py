@@ -1,0 +1,269 @@
+"""Recordings: what one engine answered for one case, and the store that keeps them.
+
+The store's folder::
+
+    recordings/KIND-HASH.jsonl   a journal per engine: fingerprints, recordings, errors
+    metrics.jsonl                a journal of metrics between two recordings
+    rows/KEY.PATH.npy            full rows of logits, [V] float32, written by workers
+    .gitignore                   keeps all of it out of version control
+
+A recording's line holds the answer as compressed JSON, so that one with a long prompt stays under 2 KB: token
+ids and log-probabilities are most of it, and two paths of one engine repeat each other's digits.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from harness.engines.codec import answer_from_json, answer_to_json
+from harness.engines.contract import Answer, Json, Row
+from harness.errors import EngineError, ErrorKind
+from harness.recordings.fingerprint import digest, engine_id, engine_id_of
+from harness.recordings.journal import Journal, compact_json, disk_error
+
+__all__ = ["Recording", "RecordingStore"]
+
+_VERSION = 2  # of the entries below and of the codec; a change makes all recordings again
+_WAIT_BEFORE_TELLING = 1.0
+_FINGERPRINT_DIGITS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """What one engine answered for one case.
+
+    ``key`` identifies everything the answer may depend on; ``case`` is ``suite.case-id`` and ``engine`` is
+    ``profile-engine``, for people. ``fingerprint`` is that of the engine as it was loaded: model, versions,
+    dtype, device. ``asked`` is what `harness.recordings.fingerprint.asked_of` says of the case, None in
+    recordings from before it was kept.
+    """
+
+    key: str
+    case: str
+    engine: str
+    answer: Answer
+    fingerprint: Mapping[str, Json]
+    asked: Mapping[str, Json] | None = None
+
+
+class RecordingStore:
+    """All recordings under the folder ``root``, which is made when something is first written.
+
+    Several processes may use one folder at once; an instance belongs to one thread. Every method raises
+    `RecordingError` when the disk refuses, or a journal is of another version.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Touches nothing yet."""
+        self.root = root
+        self._journals: dict[str, Journal] = {}
+        self._metrics = Journal(root / "metrics.jsonl", format_name="vlm-harness metrics", version=_VERSION)
+        self._fingerprints: dict[str, Mapping[str, Json]] = {}
+
+    @property
+    def rows_folder(self) -> Path:
+        """Where workers write full rows; it need not exist."""
+        return self.root / "rows"
+
+    def get(self, key: str, *, run_id: str | None = None) -> Recording | None:
+        """The last recording under ``key``, or None; with ``run_id``, None too if another run made it.
+
+        ``case`` and ``engine`` are the names at the time when it was made.
+        """
+        journal = self._journal(engine_id_of(key))
+        entry = journal.get(key)
+        if entry is None or (run_id is not None and entry["run"] != run_id):
+            return None
+        fingerprint = self._fingerprint(journal, entry["fingerprint"])
+        if fingerprint is None:
+            return None
+        return Recording(
+            key=key,
+            case=entry["case"],
+            engine=entry["engine"],
+            answer=_unpacked(entry["answer"]),
+            fingerprint=fingerprint,
+            asked=entry.get("asked"),
+        )
+
+    def put(self, recording: Recording, *, run_id: str = "") -> None:
+        """Append ``recording``, made by the run ``run_id``. Rows of the answer are not stored here."""
+        journal = self._journal(engine_id_of(recording.key))
+        self._make_root()
+        fingerprint = dict(recording.fingerprint)
+        name = digest(fingerprint)[:_FINGERPRINT_DIGITS]
+        if not journal.has(f"fingerprint:{name}"):
+            journal.append(f"fingerprint:{name}", {"fingerprint": fingerprint})
+        journal.append(
+            recording.key,
+            {
+                "case": recording.case,
+                "engine": recording.engine,
+                "run": run_id,
+                "fingerprint": name,
+                **({} if recording.asked is None else {"asked": dict(recording.asked)}),
+                "answer": _packed(recording.answer),
+            },
+        )
+
+    def put_error(self, key: str, run_id: str, error: EngineError) -> None:
+        """Remember for the rest of the run ``run_id``, in all its processes, that ``key`` got no answer."""
+        self._make_root()
+        self._journal(engine_id_of(key)).append(
+            f"error:{run_id}:{key}",
+            {
+                "kind": error.kind.value,
+                "message": error.message,
+                "log": error.log,
+                "log_tail": error.log_tail,
+            },
+        )
+
+    def error_for(self, key: str, run_id: str) -> EngineError | None:
+        """The error that the run ``run_id`` met for ``key``, if any. Another run tries again."""
+        entry = self._journal(engine_id_of(key)).get(f"error:{run_id}:{key}")
+        if entry is None:
+            return None
+        return EngineError(
+            ErrorKind(entry["kind"]), entry["message"], log=entry["log"], log_tail=entry["log_tail"]
+        )
+
+    @contextmanager
+    def making(
+        self, fingerprint: Mapping[str, Json], *, on_wait: Callable[[], None] | None = None
+    ) -> Iterator[None]:
+        """Nobody else makes recordings of this engine meanwhile; what others made before is visible.
+
+        ``fingerprint`` is the engine's, as `harness.recordings.fingerprint.engine_fingerprint` gives it.
+        ``on_wait`` is called once if another process holds the engine for more than a second. Reading needs
+        no `making`. At the end the disk has everything.
+        """
+        journal = self._journal(engine_id(fingerprint))
+        self._make_root()
+        lock = FileLock(journal.path.with_suffix(".making.lock"))
+        try:
+            journal.path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(timeout=_WAIT_BEFORE_TELLING)
+            except Timeout:
+                if on_wait is not None:
+                    on_wait()
+                lock.acquire()
+        except OSError as error:
+            raise disk_error("lock", journal.path, error) from error
+        try:
+            yield
+            journal.sync()
+        finally:
+            lock.release()
+
+    def load_row(self, key: str, path: str) -> Row | None:
+        """The full row [V] that ``path`` saw for ``key``, or None.
+
+        A damaged file is deleted and counts as none.
+        """
+        file = self._row_file(key, path)
+        try:
+            with file.open("rb") as stream:
+                row = _whole_row(stream)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise disk_error("read", file, error) from error
+        if row is None:
+            self.drop_rows(key, [path])
+        return row
+
+    def drop_rows(self, key: str, paths: Iterable[str]) -> None:
+        """Delete the full rows that ``paths`` saw for ``key``; missing ones do not matter."""
+        for path in paths:
+            file = self._row_file(key, path)
+            try:
+                file.unlink(missing_ok=True)
+            except OSError as error:
+                raise disk_error("delete", file, error) from error
+
+    def rows_bytes(self) -> int:
+        """Size on disk of all full rows, in bytes."""
+        total = 0
+        for file in self.rows_folder.glob("*.npy"):
+            with suppress(FileNotFoundError):  # another process may drop rows meanwhile
+                total += file.stat().st_size
+        return total
+
+    def put_metrics(self, key_a: str, key_b: str, metrics: Mapping[str, float]) -> None:
+        """Remember metrics of the full rows of two recordings, in this order, so that the rows may go."""
+        self._make_root()
+        # JSON has no infinity, and a divergence may be infinite; float() reads both spellings.
+        texts: dict[str, Json] = {name: str(float(value)) for name, value in metrics.items()}
+        self._metrics.append(f"{key_a} {key_b}", {"metrics": texts})
+
+    def get_metrics(self, key_a: str, key_b: str) -> dict[str, float] | None:
+        """What `put_metrics` was given last for the same two keys in the same order, or None."""
+        entry = self._metrics.get(f"{key_a} {key_b}")
+        return None if entry is None else {name: float(value) for name, value in entry["metrics"].items()}
+
+    def damage(self) -> tuple[str, ...]:
+        """A sentence per journal used so far that has damaged lines; what stood on them is made again."""
+        return tuple(
+            f"{journal.path}: {len(journal.damaged)} damaged lines left out, first {journal.damaged[0]}"
+            for journal in (*self._journals.values(), self._metrics)
+            if journal.damaged
+        )
+
+    def _journal(self, engine: str) -> Journal:
+        if engine not in self._journals:
+            path = self.root / "recordings" / f"{engine}.jsonl"
+            self._journals[engine] = Journal(path, format_name="vlm-harness recordings", version=_VERSION)
+        return self._journals[engine]
+
+    def _fingerprint(self, journal: Journal, name: str) -> Mapping[str, Json] | None:
+        # Few, and each shared by thousands of recordings, so these are kept in memory.
+        if name not in self._fingerprints:
+            entry = journal.get(f"fingerprint:{name}")
+            if entry is None:
+                return None
+            self._fingerprints[name] = entry["fingerprint"]
+        return self._fingerprints[name]
+
+    def _row_file(self, key: str, path: str) -> Path:
+        return self.rows_folder / f"{key}.{path}.npy"
+
+    def _make_root(self) -> None:
+        ignore = self.root / ".gitignore"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            if not ignore.exists():
+                ignore.write_text("# Made by the harness; safe to delete.\n*\n", encoding="utf-8")
+        except OSError as error:
+            raise disk_error("write", ignore, error) from error
+
+
+def _packed(answer: Answer) -> str:
+    return base64.b64encode(zlib.compress(compact_json(answer_to_json(answer)), 9)).decode("ascii")
+
+
+def _unpacked(text: str) -> Answer:
+    return answer_from_json(json.loads(zlib.decompress(base64.b64decode(text))))
+
+
+def _whole_row(stream: BinaryIO) -> Row | None:
+    try:
+        # Not np.load: it takes a damaged file for an archive if its first bytes happen to be those of one.
+        row = np.lib.format.read_array(stream, allow_pickle=False)
+    except OSError:
+        raise
+    except Exception:  # noqa: BLE001 - numpy says in many ways that a file is damaged
+        return None
+    whole = row.dtype == np.float32 and row.ndim == 1 and not stream.read(1)
+    return row if whole else None

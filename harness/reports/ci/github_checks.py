@@ -1,0 +1,112 @@
+"""What GitHub shows of a run of the suite without a verdict: totals, and the cases that did not pass."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.reports.ci.github import Level, annotation, cell, in_workspace, table
+from harness.reports.summary import CheckSummary, Status
+from harness.reports.worst_cases import MOST
+
+__all__ = ["checks_annotations", "checks_summary"]
+
+_WORDS = {
+    Status.PASSED: "passed",
+    Status.FAILED: "failed",
+    Status.KNOWN: "known failures",
+    Status.ERROR: "errors",
+}
+_BAD = (Status.FAILED, Status.ERROR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bad:
+    """A case that did not pass on one engine; ``checks`` are those that failed or had no answer."""
+
+    place: str
+    case: str
+    side: str
+    checks: tuple[str, ...]
+    error: bool
+    worst: float
+
+    def words(self) -> str:
+        """What happened, in words."""
+        listed = ", ".join(self.checks)
+        return f"no answer from the engine ({listed})" if self.error else f"failed: {listed}"
+
+
+def checks_summary(summaries: Sequence[CheckSummary]) -> str:
+    """Markdown: totals of each profile, then at most `worst_cases.MOST` cases that did not pass."""
+    bad = _bad_cases(summaries)
+    profiles = dict.fromkeys(summary.profile for summary in summaries)
+    rows = []
+    for profile in profiles:
+        own = [summary for summary in summaries if summary.profile == profile]
+        counts = Counter(summary.status for summary in own)
+        cases, engines = len({s.case for s in own}), len({s.engine for s in own})
+        rows.append((profile, *map(str, (cases, engines, len(own), *(counts[status] for status in _WORDS)))))
+    parts = [
+        f"## {_sentence(summaries, len(bad))}",
+        table(("profile", "cases", "engines", "checks", *_WORDS.values()), rows),
+    ]
+    if bad:
+        shown = [(one.place, one.case, one.side, one.words()) for one in bad[:MOST]]
+        parts += ["### Cases that did not pass", table(("place", "case", "engine", "what"), shown)]
+    if (more := len(bad) - MOST) > 0:
+        parts.append(f"and {more} more")
+    devices = dict.fromkeys((s.profile, s.engine, s.device) for s in summaries if s.device)
+    told = [f"- {cell(f'{profile}/{engine}: {device}')}" for profile, engine, device in devices]
+    parts.append("\n".join(told[:MOST]))
+    return "".join(f"{part}\n\n" for part in parts if part)
+
+
+def checks_annotations(
+    summaries: Sequence[CheckSummary], *, workspace: Path | None, folder: Path
+) -> list[str]:
+    """Lines that annotate at most `worst_cases.MOST` cases that did not pass, one for each engine."""
+    return [
+        annotation(
+            Level.ERROR,
+            title=f"{one.case} ({one.side})",
+            message=f"{one.place}: {one.words()}",
+            where=in_workspace(one.place, workspace=workspace, folder=folder),
+        )
+        for one in _bad_cases(summaries)[:MOST]
+    ]
+
+
+def _sentence(summaries: Sequence[CheckSummary], bad: int) -> str:
+    total = len({(s.profile, s.engine, s.case) for s in summaries})
+    if not bad:
+        return f"All checks of {total} answers passed or fail as is known"
+    return f"{bad} of {total} answers did not pass"
+
+
+def _bad_cases(summaries: Sequence[CheckSummary]) -> list[_Bad]:
+    """The farthest from the reference first, and before them those whose change is not known."""
+    groups: dict[tuple[str, str], list[CheckSummary]] = {}
+    for summary in summaries:
+        if summary.status in _BAD:
+            groups.setdefault((summary.case, f"{summary.profile}/{summary.engine}"), []).append(summary)
+    found = [
+        _Bad(
+            place=own[0].place,
+            case=case,
+            side=side,
+            checks=tuple(dict.fromkeys(s.check for s in own)),
+            error=any(s.status is Status.ERROR for s in own),
+            worst=_farthest(own),
+        )
+        for (case, side), own in groups.items()
+    ]
+    return sorted(found, key=lambda one: (not one.error, -one.worst, one.case, one.side))
+
+
+def _farthest(summaries: Sequence[CheckSummary]) -> float:
+    known = [s.figures.worst for s in summaries if s.figures.worst is not None]
+    return math.inf if not known or any(map(math.isnan, known)) else max(known)

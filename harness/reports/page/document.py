@@ -1,0 +1,372 @@
+"""The report as plain data: what `harness.schemas.report` describes, made from what was judged."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from pydantic import JsonValue
+
+from harness.cases.suites import Case
+from harness.checks.agreement import Agreement, Side
+from harness.checks.log_odds import LogOdds
+from harness.checks.tolerances import Tolerances
+from harness.errors import EngineError
+from harness.recordings.fingerprint import Difference, digest, image_fingerprint
+from harness.reports.report_input import HistoryPoint, ReportInput, ReportSide
+from harness.reports.summary import CheckSummary
+from harness.schemas import report as entries
+from harness.verdicts.rules import TESTS
+from harness.verdicts.verdict import CaseVerdict, Change, Estimate, Evidence, SuiteVerdict
+
+__all__ = ["Report", "make_report", "number"]
+
+_DISTRIBUTION = "vlm-consistency-harness"
+_KEY_DIGITS = 16
+# Beginnings of paths in a fingerprint, with what they are about, in the order in which people ask.
+_KINDS: Mapping[str, entries.KindOfDifference] = {
+    "installed.packages.": "version",
+    "installed.python": "version",
+    "environment.packages.": "package",
+    "environment": "package",
+    "model": "model",
+    "settings.": "setting",
+    "loaded.": "as loaded",
+    "installed.": "machine",
+}
+_KIND_ORDER: tuple[entries.KindOfDifference, ...] = (*dict.fromkeys(_KINDS.values()), "other")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The ``document``, and where the ``pictures`` of its images are, by key, for the page's thumbnails."""
+
+    document: entries.ReportFile
+    pictures: Mapping[str, Path] = field(repr=False)
+
+    def to_json(self) -> str:
+        """The document as JSON text, valid by ``harness/schemas/report.schema.json``."""
+        return self.document.model_dump_json(indent=1) + "\n"
+
+
+def make_report(inputs: Sequence[ReportInput], *, made: datetime.datetime | None = None) -> Report:
+    """The report on one or more comparisons; ``made`` None is now.
+
+    An image that cannot be read is told in the document. Raises ValueError without a comparison.
+    """
+    if not inputs:
+        raise ValueError("a report needs at least one comparison; found none")
+    when = datetime.datetime.now().astimezone() if made is None else made
+    pictures = _Pictures()
+    document = entries.ReportFile(
+        version=1,
+        harness=_own_version(),
+        made=when.isoformat(timespec="seconds"),
+        comparisons=[_comparison(one, pictures) for one in inputs],
+        images=pictures.entries,
+    )
+    return Report(document, pictures.paths)
+
+
+class _Pictures:
+    """Images by content, each looked at once."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, entries.ImageEntry] = {}
+        self.paths: dict[str, Path] = {}
+        self._keys: dict[Path, str] = {}
+
+    def key(self, path: Path) -> str:
+        if path not in self._keys:
+            problem = ""
+            try:
+                key = image_fingerprint(path)[:_KEY_DIGITS]
+            except EngineError as error:
+                key, problem = digest(str(path))[:_KEY_DIGITS], str(error).splitlines()[0]
+            self._keys[path] = key
+            self.paths.setdefault(key, path)
+            self.entries.setdefault(key, entries.ImageEntry(file=_shown(path), problem=problem))
+        return self._keys[path]
+
+
+def _comparison(given: ReportInput, pictures: _Pictures) -> entries.ComparisonEntry:
+    judged = given.verdict
+    changes = {change.case: change for change in given.changes}
+    known = {case.name: case for case in given.cases}
+    checks: dict[str, list[CheckSummary]] = defaultdict(list)
+    for check in given.checks:
+        checks[check.case].append(check)
+    return entries.ComparisonEntry(
+        name=given.name,
+        baseline=_side(given.baseline),
+        candidate=_side(given.candidate),
+        verdict=judged.verdict.value,
+        sentence=judged.sentence,
+        status=judged.status.name,  # type: ignore[arg-type]  # the names are those of StatusName
+        noise=judged.noise,
+        changed=_differences(given.changed),
+        notes=list(given.notes),
+        suites=[_suite(suite) for suite in judged.suites],
+        cases=[
+            _case(
+                verdict,
+                changes.get(verdict.case),
+                known.get(verdict.case),
+                pictures,
+                limits=given.limits.get(verdict.case),
+                checks=checks[verdict.case],
+                command=given.commands.get(verdict.case, ""),
+                history=given.histories.get(verdict.case, ()),
+            )
+            for verdict in judged.cases
+        ],
+    )
+
+
+def _side(side: ReportSide) -> entries.SideEntry:
+    return entries.SideEntry(
+        label=side.label,
+        device=side.device,
+        dtype=side.dtype,
+        made=side.made,
+        model=side.model,
+        fingerprint={str(name): _json(value) for name, value in side.fingerprint.items()},
+    )
+
+
+def _differences(differences: Iterable[Difference]) -> list[entries.DifferenceEntry]:
+    found = [
+        entries.DifferenceEntry(
+            path=each.path, kind=_kind(each.path), before=_json(each.before), after=_json(each.after)
+        )
+        for each in differences
+    ]
+    return sorted(found, key=lambda each: (_KIND_ORDER.index(each.kind), each.path))
+
+
+def _kind(path: str) -> entries.KindOfDifference:
+    return next((kind for start, kind in _KINDS.items() if path.startswith(start)), "other")
+
+
+def _suite(suite: SuiteVerdict) -> entries.SuiteEntry:
+    return entries.SuiteEntry(
+        suite=suite.suite,
+        verdict=suite.verdict.value,
+        sentence=suite.sentence,
+        reasons=list(suite.reasons),
+        within_budget=suite.within_budget,
+        evidence=[_evidence(one) for one in suite.evidence],
+        cases=suite.cases,
+        clusters=suite.clusters,
+        counts={verdict.value: count for verdict, count in suite.counts.items()},
+        spread=_estimate(suite.spread),
+        shift=_estimate(suite.shift),
+        log_odds=_estimate(suite.log_odds),
+        margin=suite.margin,
+        accuracy=suite.accuracy,
+        flips=suite.flips,
+        expected_flips=number(suite.expected_flips),
+        missing_cases=suite.missing_cases,
+    )
+
+
+def _evidence(one: Evidence) -> entries.EvidenceEntry:
+    return entries.EvidenceEntry(
+        name=one.name,
+        rule=TESTS.get(one.name, ""),
+        text=one.text,
+        statistic=number(one.statistic),
+        p=number(one.p),
+        adjusted=number(one.adjusted),
+        alpha=one.alpha,
+        found=one.found,
+    )
+
+
+def _estimate(estimate: Estimate | None) -> entries.EstimateEntry | None:
+    if estimate is None:
+        return None
+    return entries.EstimateEntry(
+        value=number(estimate.value), low=number(estimate.low), high=number(estimate.high)
+    )
+
+
+def _case(
+    verdict: CaseVerdict,
+    change: Change | None,
+    case: Case | None,
+    pictures: _Pictures,
+    *,
+    limits: Tolerances | None,
+    checks: Sequence[CheckSummary],
+    command: str,
+    history: Sequence[HistoryPoint],
+) -> entries.CaseEntry:
+    agreement = None if change is None else change.agreement
+    image = None if case is None or case.image is None else pictures.key(case.image)
+    sides = (None, None) if agreement is None else (agreement.a, agreement.b)
+    baseline, candidate = (
+        None if side is None else _answer(side, verdict.letters, log_odds, right)
+        for side, log_odds, right in zip(
+            sides, (verdict.baseline, verdict.candidate), verdict.right, strict=True
+        )
+    )
+    flip = None
+    if verdict.flip is not None:
+        flip = entries.FlipEntry(
+            kind=verdict.flip.value,
+            before=None if baseline is None else baseline.top,
+            after=None if candidate is None else candidate.top,
+        )
+    return entries.CaseEntry(
+        case=verdict.case,
+        suite=verdict.suite,
+        place=verdict.place,
+        verdict=verdict.verdict.value,
+        reason=verdict.reason,
+        prompt=None if case is None else case.prompt,
+        system=None if case is None else case.system,
+        image=image,
+        cluster=verdict.case if change is None else change.cluster,
+        letters=list(verdict.letters),
+        expect=verdict.expect,
+        baseline=baseline,
+        candidate=candidate,
+        errors=[] if change is None else list(change.errors),
+        question=[] if agreement is None else [f"{q.title}: {q.text}" for q in agreement.question],
+        difference=[number(value) for value in verdict.difference],
+        largest=number(verdict.largest),
+        sigma=verdict.sigma,
+        limit=number(verdict.limit),
+        gap=number(verdict.gap),
+        flip=flip,
+        flip_probability=number(verdict.flip_probability),
+        metrics=_metrics(verdict, agreement, limits),
+        checks=[
+            entries.CheckEntry(check=one.check, engine=one.engine, status=one.status.name)  # type: ignore[arg-type]
+            for one in checks
+        ],
+        command=command,
+        history=[
+            entries.HistoryEntry(
+                when=point.when,
+                fingerprint=point.fingerprint,
+                version=point.version,
+                probability=number(point.probability),
+                log_odds=number(point.log_odds),
+                right=point.right,
+            )
+            for point in history
+        ],
+    )
+
+
+def _answer(side: Side, letters: Sequence[str], log_odds: LogOdds, right: bool | None) -> entries.AnswerEntry:
+    return entries.AnswerEntry(
+        engine=side.engine,
+        path=side.reading.path,
+        text=side.answer.text,
+        reached=side.reached,
+        partial=side.reading.partial,
+        top=None if side.top is None else letters[side.top],
+        right=right,
+        least=[number(interval.low) for interval in side.intervals],
+        most=[number(interval.high) for interval in side.intervals],
+        log_odds=[number(value) for value in log_odds],
+        coverage=_coverage(side, letters),
+    )
+
+
+def _coverage(side: Side, letters: Sequence[str]) -> entries.CoverageEntry:
+    """A full reading knows every rank; of a partial one only the letters outside its list are known."""
+    reading, count = side.reading, len(side.answer.reported_top)
+    reported = count or (len(reading.top) if reading.partial else 0) or None
+    if reading.letter_ranks:
+        lowest = max(range(len(letters)), key=reading.letter_ranks.__getitem__)
+        rank = reading.letter_ranks[lowest] + 1
+        within = None if reported is None else rank <= reported
+        return entries.CoverageEntry(reported=reported, within=within, lowest=letters[lowest], rank=rank)
+    if reading.partial:
+        within = not any(logit == -math.inf for logit in reading.letter_logits)
+        return entries.CoverageEntry(reported=reported, within=within, lowest=None, rank=None)
+    return entries.CoverageEntry(reported=reported, within=None, lowest=None, rank=None)
+
+
+def _metrics(
+    verdict: CaseVerdict, agreement: Agreement | None, limits: Tolerances | None
+) -> list[entries.MetricEntry]:
+    found: list[entries.MetricEntry] = []
+
+    def add(
+        name: str, value: float | None, limit: float | None, *, where: str = "", bounded: bool = False
+    ) -> None:
+        if value is not None:
+            entry = entries.MetricEntry(
+                name=name, value=_measured(value), limit=limit or None, where=where, bounded=bounded
+            )
+            found.append(entry)
+
+    add("log-odds", verdict.largest, number(verdict.limit))
+    if agreement is None:
+        return found
+    worst = agreement.worst_letter
+    add(
+        "|Δp|",
+        agreement.worst,
+        None if limits is None else limits.probability,
+        where="" if worst is None else agreement.letters[worst],
+        bounded=agreement.partial and agreement.worst != agreement.least,
+    )
+    add(
+        "total variation",
+        agreement.total_variation,
+        None if limits is None else limits.total_variation,
+        bounded=agreement.partial and agreement.total_variation != agreement.least_total_variation,
+    )
+    if agreement.full is not None:
+        add("KL", agreement.full.kl, None if limits is None else limits.kl)
+        add("JS", agreement.full.js, None if limits is None else limits.js)
+    return found
+
+
+def number(value: float | None) -> float | None:
+    """The number, or None for one that is infinite or not a number."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _measured(value: float) -> float | Literal["nan", "inf", "-inf"]:
+    if math.isfinite(value):
+        return float(value)
+    return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+
+
+def _json(value: object) -> JsonValue:
+    """Plain JSON; a number that JSON lacks is text."""
+    if isinstance(value, Mapping):
+        return {str(_json(str(name))): _json(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(one) for one in value]
+    if isinstance(value, float):
+        return _measured(value)
+    if value is None or isinstance(value, bool | int):
+        return value
+    return str(value).encode("utf-8", "replace").decode("utf-8")
+
+
+def _shown(path: Path) -> str:
+    """The path from the folder one is in, where it lies within."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _own_version() -> str:
+    try:
+        return version(_DISTRIBUTION)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,73 @@
+"""The report as one HTML file that needs nothing else: no network, no other files, no framework.
+
+The page holds the document as JSON and draws itself from it. Its policy lets only the scripts and styles run
+whose hashes it names, so nothing that a prompt or an answer contains can run.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+from functools import cache
+from pathlib import Path
+from string import Template
+
+from harness.reports.page.document import Report
+from harness.reports.page.thumbnails import LARGEST, make_thumbnail
+
+__all__ = ["BUDGET", "render_page"]
+
+BUDGET = 9_500_000
+"""Size in bytes that pictures must leave the page under; without them it may be larger."""
+
+_PARTS = Path(__file__).with_name("parts")
+_SCRIPTS = ("elements.js", "charts.js", "case.js", "cases.js", "sections.js", "page.js")
+_BASE64 = 4 / 3
+_AROUND = 60  # bytes of key, quotes and address around each picture
+
+
+def render_page(report: Report) -> str:
+    """The whole page; a picture that cannot be shown is told in a word."""
+    document = report.document
+    data = _embedded(document.model_dump_json())
+    room = BUDGET - len(data.encode()) - len(_style().encode()) - len(_script().encode())
+    each = int(room / max(1, len(report.pictures)) / _BASE64) - _AROUND
+    pictures = {
+        key: make_thumbnail(path, most=min(LARGEST, each))._asdict() for key, path in report.pictures.items()
+    }
+    worst = "; ".join(f"{one.verdict}: {one.name}" for one in document.comparisons)
+    policy = (
+        f"default-src 'none'; script-src {_hash(_script())}; style-src {_hash(_style())}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    page = Template((_PARTS / "page.html").read_text(encoding="utf-8"))
+    return page.substitute(
+        policy=policy,
+        title=html.escape(worst),
+        style=_style(),
+        document=data,
+        pictures=_embedded(json.dumps(pictures, ensure_ascii=False)),
+        script=_script(),
+    )
+
+
+def _embedded(text: str) -> str:
+    """JSON that can stand in a script element: no ``<``, so nothing ends it or begins a comment in it."""
+    return text.replace("<", "\\u003c")
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+@cache
+def _style() -> str:
+    return "\n" + (_PARTS / "page.css").read_text(encoding="utf-8")
+
+
+@cache
+def _script() -> str:
+    sources = "\n".join((_PARTS / name).read_text(encoding="utf-8") for name in _SCRIPTS)
+    return f'\n(() => {{\n"use strict";\n{sources}\n}})();\n'

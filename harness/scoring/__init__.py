@@ -1,0 +1,1 @@
+"""Which recordings are missing, and having them made."""

@@ -1,0 +1,100 @@
+"""Subjects: which case is put to which engine, and so which tests there are.
+
+A test of the suite asks for ``subject`` and says with the ``subjects`` mark which engines it is for::
+
+    @pytest.mark.subjects("compared")
+    def test_engines_agree(subject: Subject, ...) -> None: ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.cases.profiles import EngineSpec, Profile
+from harness.cases.suites import Case
+from harness.engines.contract import Request
+from harness.recordings.fingerprint import image_fingerprint
+
+__all__ = ["SELECTIONS", "Subject", "image_of", "request_for", "subjects"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One case put to one engine of one profile."""
+
+    case: Case
+    profile: Profile
+    engine: EngineSpec
+
+    @property
+    def id(self) -> str:
+        """The test id: ``suite.case-profile-engine``."""
+        return f"{self.case.name}-{self.profile.name}-{self.engine.name}"
+
+    @property
+    def engine_label(self) -> str:
+        """``profile-engine``, as shown in reports."""
+        return f"{self.profile.name}-{self.engine.name}"
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether this engine is the one the others are compared with."""
+        return self.engine.name == self.profile.reference
+
+    def reference(self) -> Subject:
+        """The same case put to the profile's reference engine."""
+        engine = next(e for e in self.profile.engines if e.name == self.profile.reference)
+        return Subject(self.case, self.profile, engine)
+
+
+def _reports_log_probabilities(subject: Subject) -> bool:
+    settings = subject.engine.settings
+    # TurboMind's, under greedy decoding, are one token with 0.0: nothing that could be right or wrong.
+    return (
+        settings.kind == "lmdeploy" and settings.top_k > 0 and settings.options.get("backend") != "turbomind"
+    )
+
+
+SELECTIONS: Mapping[str, Callable[[Subject], bool]] = {
+    "every": lambda _: True,
+    "compared": lambda subject: not subject.is_reference,
+    "top-k": _reports_log_probabilities,
+    # One account of an answer cannot contradict itself: it takes two paths, or a path and reported values.
+    # What is reported is the path top-k. An engine that takes the best paths it has is asked as well.
+    "staged": lambda subject: (
+        len(subject.engine.settings.paths) != 1
+        or (_reports_log_probabilities(subject) and subject.engine.settings.paths != ("top-k",))
+    ),
+}
+
+
+def subjects(cases: Sequence[Case], profiles: Sequence[Profile], *, selection: str) -> Iterator[Subject]:
+    """Yield the subjects of a selection (a key of `SELECTIONS`), cases first, then profiles and engines."""
+    chosen = SELECTIONS[selection]
+    for case in cases:
+        for profile in profiles:
+            if profile.suites and case.suite not in profile.suites:
+                continue
+            for engine in profile.engines:
+                subject = Subject(case, profile, engine)
+                if chosen(subject):
+                    yield subject
+
+
+def request_for(case: Case, profile: Profile) -> Request:
+    """The case as the engines of a profile see it: without the expected letter, with a system text pinned."""
+    return Request(
+        case=case.name,
+        prompt=case.prompt,
+        letters=case.letters,
+        image=None if case.image is None else str(case.image),
+        system=profile.system if case.system is None else case.system,
+        answer_prefix=case.answer_prefix,
+        max_new_tokens=case.max_new_tokens,
+    )
+
+
+def image_of(case: Case) -> str | None:
+    """The hash of the case's image, None for text only; raises `EngineError` when it cannot be read."""
+    return None if case.image is None else image_fingerprint(case.image)

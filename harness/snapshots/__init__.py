@@ -1,0 +1,1 @@
+"""Accepted outputs: what they hold, and updating them."""

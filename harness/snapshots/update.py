@@ -1,0 +1,206 @@
+"""``--snapshot-update``: what it may write, and what the run's end tells of it.
+
+syrupy writes whatever does not match. Here it is decided before that, by the verdict on the change: an answer
+that is none is never written, and one that loses a right answer only for a stated reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import pytest
+from _pytest.terminal import TerminalReporter
+from syrupy.assertion import SnapshotAssertion
+
+from harness.cases.problems import shown
+from harness.checks.tolerances import Tolerances
+from harness.engines.contract import Json
+from harness.errors import EngineError
+from harness.reports.outcomes import PROPERTY, SNAPSHOT
+from harness.scoring.subjects import Subject
+from harness.snapshots.change import SnapshotChange, letters_in, snapshot_change
+from harness.snapshots.extension import location, stored_text
+from harness.snapshots.told import Action, SnapshotUpdate, distributions, update_lines
+from harness.verdicts.verdict import Verdict
+
+__all__ = [
+    "OPTION",
+    "SnapshotSection",
+    "add_options",
+    "forbid_writing",
+    "is_updating",
+    "refusal",
+    "update_of",
+]
+
+OPTION: Final = "--accept-regressions"
+
+_REASON_CHARACTERS = 200
+
+
+def add_options(group: pytest.OptionGroup) -> None:
+    """Add ``--accept-regressions``."""
+    group.addoption(
+        OPTION,
+        dest="harness_accept_regressions",
+        metavar="REASON",
+        help="with --snapshot-update: write snapshots that lose a right answer, too, and keep REASON in them",
+    )
+
+
+def is_updating(config: pytest.Config) -> bool:
+    """Whether this run may write snapshots, new ones at least.
+
+    Raises UsageError where regressions are to be accepted without a reason, or without an update.
+    """
+    updating = any(
+        config.getoption(name, default=False) for name in ("update_snapshots", "update_new_snapshots_only")
+    )
+    reason: str | None = config.getoption("harness_accept_regressions")
+    if reason is not None and not (updating and reason.strip()):
+        found = "no --snapshot-update" if not updating else "an empty reason"
+        raise pytest.UsageError(
+            f"{OPTION}: found {found}; allowed: --snapshot-update {OPTION} 'why the lower reference is right'"
+        )
+    return updating
+
+
+def update_of(
+    snapshot: SnapshotAssertion,
+    answer: Mapping[str, Json],
+    subject: Subject,
+    tolerances: Tolerances,
+    *,
+    because: str | None,
+) -> SnapshotUpdate | None:
+    """What this run is to do with the file of ``snapshot``; None where it is only to compare.
+
+    ``because`` is the reason for accepting regressions, None where there is none.
+    """
+    file = location(snapshot)
+    stored = stored_text(file)
+    if not (snapshot.update_snapshots or (snapshot.update_new_snapshots_only and stored is None)):
+        return None
+    change = snapshot_change(stored, answer, expect=subject.case.expect, tolerance=tolerances.snapshot)
+    return SnapshotUpdate(
+        case=subject.case.name,
+        place=str(subject.case.location),
+        subject=subject.engine_label,
+        profile=subject.profile.name,
+        file=shown(file),
+        verdict="" if change.verdict is None else change.verdict.value,
+        action=_action(change, because),
+        reason=change.reason,
+        old=letters_in(change.old),
+        new=letters_in(change.new),
+        details=_details(change, tolerances),
+        because=because if because is not None and change.lowers else "",
+    )
+
+
+def forbid_writing(snapshot: SnapshotAssertion) -> None:
+    """Let a comparison with ``snapshot`` compare only, whatever the command line says."""
+    snapshot.update_snapshots = snapshot.update_new_snapshots_only = False
+
+
+def refusal(update: SnapshotUpdate, *, expected: str, again: str) -> str:
+    """The message of a test whose snapshot is not written; ``again`` is the command that runs just it."""
+    kept = f"kept: {update.file}"
+    if update.verdict == Verdict.ERROR:
+        return f"{update.place}: {update.case}, {update.subject}: {update.reason}\n{kept}\nrun again: {again}"
+    return "\n".join(
+        (
+            f"{update.place}: snapshot: {update.verdict}, so not written",
+            f"  {update.case}, {update.subject}",
+            "",
+            f"  - {update.reason}",
+            *(f"  - {line}" for line in update.details),
+            "",
+            *distributions(update, expected=expected),
+            "",
+            kept,
+            f"to accept it all the same: {again} --snapshot-update {OPTION} 'REASON'",
+        )
+    )
+
+
+class SnapshotSection:
+    """Hooks for the process that reports to a person: tells at the end what became of the snapshots."""
+
+    def __init__(self) -> None:
+        """With nothing to tell yet."""
+        self._updates: dict[str, SnapshotUpdate] = {}  # by test
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note what a test did with its snapshot, before its facts are made flat for JUnit."""
+        if (update := _reported(report)) is not None:
+            self._updates[report.nodeid] = update
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
+        """Tell it."""
+        if not self._updates:
+            return
+        terminalreporter.section("snapshots", sep="=")
+        terminalreporter.write("".join(f"{line}\n" for line in update_lines(self._updates.values())))
+
+
+def _reported(report: pytest.TestReport) -> SnapshotUpdate | None:
+    properties = dict(report.user_properties)
+    found = properties.get(SNAPSHOT)
+    if isinstance(found, Mapping):
+        if report.when == "call" or (report.when == "setup" and report.failed):
+            return _as_it_ended(SnapshotUpdate.from_json(found), report)
+        return None
+    facts = properties.get(PROPERTY)
+    if report.when == "setup" and report.failed and isinstance(facts, Mapping):
+        summary = facts["summary"]
+        if summary["check"] == "snapshot":  # the engine could not answer, so that nothing was decided
+            return SnapshotUpdate(
+                case=summary["case"],
+                place=summary["place"],
+                subject=f"{summary['profile']}-{summary['engine']}",
+                profile=summary["profile"],
+                file="",
+                verdict=Verdict.ERROR.value,
+                action=Action.REFUSED,
+                reason=_first_line(report),
+                old={},
+                new={},
+            )
+    return None
+
+
+def _first_line(report: pytest.TestReport) -> str:
+    """What went wrong in setting up a test, on one line."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = report.longreprtext if crash is None else str(crash.message)
+    ours = f"{EngineError.__module__}.{EngineError.__qualname__}: "
+    return text.removeprefix(ours).partition("\n")[0][:_REASON_CHARACTERS]
+
+
+def _as_it_ended(update: SnapshotUpdate, report: pytest.TestReport) -> SnapshotUpdate:
+    if report.failed and update.action in (Action.WRITTEN, Action.NEW):
+        why = "the file could not be written; the failure above says why"
+        return SnapshotUpdate.from_json({**update.to_json(), "action": Action.REFUSED.name, "reason": why})
+    return update
+
+
+def _action(change: SnapshotChange, because: str | None) -> Action:
+    if change.verdict is Verdict.ERROR or (change.lowers and because is None):
+        return Action.REFUSED
+    if change.verdict is None:
+        return Action.NEW
+    return Action.WRITTEN if change.differs else Action.KEPT
+
+
+def _details(change: SnapshotChange, tolerances: Tolerances) -> tuple[str, ...]:
+    """How far it moved, and what else differs: the letters' distributions are shown as such."""
+    if change.verdict is Verdict.ERROR or not change.differences:
+        return ()
+    moved = "" if change.share is None else f"{change.share}; allowed: {tolerances.snapshot:.3g}"
+    odds = "" if change.odds is None else str(change.odds)
+    others = (line for line in change.differences if not line.startswith(("letters.", "top:")))
+    return tuple(filter(None, (moved, odds, *others)))

@@ -1,0 +1,132 @@
+"""The CPU device plug-in: what it replaces, what it refuses, and its attention, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.engines.lmdeploy_on_cpu import plugin as lmdeploy_on_cpu
+
+SCENARIOS = Path(__file__).with_name("scenarios.py")
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the scenarios left behind."""
+    path = tmp_path_factory.mktemp("on-cpu") / "facts.json"
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    for name in lmdeploy_on_cpu.ENVIRONMENT:
+        environment.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, str(SCENARIOS), str(path)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def test_exactly_the_names_of_the_list_are_replaced(facts: dict[str, Any]) -> None:
+    names = sorted(replacement.name for replacement in lmdeploy_on_cpu.REPLACED)
+
+    assert facts["touched"] == names
+    # What is gone are the attributes of a class that a function took the place of.
+    assert {name.rpartition(".")[0] for name in facts["dropped"]} <= {"torch.cuda.device"}
+
+
+def test_no_stand_in_serves_two_names(facts: dict[str, Any]) -> None:
+    assert facts["functions"] == len(lmdeploy_on_cpu.REPLACED)
+
+
+def test_every_replacement_has_its_reason() -> None:
+    assert all(replacement.reason for replacement in lmdeploy_on_cpu.REPLACED)
+    assert len({replacement.name for replacement in lmdeploy_on_cpu.REPLACED}) == len(
+        lmdeploy_on_cpu.REPLACED
+    )
+
+
+def test_all_missing_names_are_named_and_nothing_is_replaced(facts: dict[str, Any]) -> None:
+    missing = facts["missing"]
+
+    assert missing["kind"] == "load"
+    assert "does not fit lmdeploy 0.18.0" in missing["message"]
+    assert "no lmdeploy.pytorch.backends.selector._get_backend (chooses the operators" in missing["message"]
+    assert "no lmdeploy.pytorch.config._update_torch_dtype (resolves the dtype" in missing["message"]
+    assert "run on LMDeploy 0.12.3, 0.14.0, 0.16.0, 0.18.0" in missing["message"]
+    assert "pip install lmdeploy==0.18.0" in missing["message"]
+    assert missing["touched"] == []
+
+
+def test_names_are_found_in_their_other_place_and_some_may_be_missing(facts: dict[str, Any]) -> None:
+    assert facts["elsewhere"] == {"found": True, "left out": True}
+
+
+def test_installing_after_lmdeploy_was_imported_is_refused(facts: dict[str, Any]) -> None:
+    assert facts["late"]["kind"] == "load"
+    assert "LMDEPLOY_SKIP_WARMUP" in facts["late"]["message"]
+
+
+@pytest.mark.parametrize("name", ["paged", "no window", "flash"])
+def test_plain_attention_is_built(facts: dict[str, Any], name: str) -> None:
+    assert facts["operators"][name]["kind"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("name", "feature"),
+    [
+        ("alibi", "ALiBi"),
+        ("window", "sliding window attention (window 16)"),
+        ("window pair", "sliding window attention (window (16, 16))"),
+        ("flash window", "sliding window attention (window 4)"),
+        ("softcap", "soft-capped attention logits (at 30.0)"),
+        ("flash softcap", "soft-capped attention logits (at 30.0)"),
+        ("mla", "multi-head latent attention"),
+        ("mla index", "sparse attention"),
+        ("sinks", "attention sinks"),
+        ("sparse", "block-sparse attention"),
+        ("quantised", "LinearW4A16"),
+        ("adapter", "LoRA"),
+    ],
+)
+def test_operators_it_lacks_are_refused_by_name(facts: dict[str, Any], name: str, feature: str) -> None:
+    refusal = facts["operators"][name]
+
+    assert refusal["kind"] == "unsupported"
+    assert f"does not implement {feature}" in refusal["message"].replace("LMDeploy's operator ", "")
+
+
+@pytest.mark.parametrize(("name", "feature"), [("quantised", "quant_policy 8"), ("window", "window 512")])
+def test_caches_it_lacks_are_refused_by_name(facts: dict[str, Any], name: str, feature: str) -> None:
+    assert facts["caches"][name]["kind"] == "unsupported"
+    assert feature in facts["caches"][name]["message"]
+
+
+@pytest.mark.parametrize("kind", ["paged", "flash causal=False", "flash causal=True"])
+def test_attention_is_what_its_formula_says(facts: dict[str, Any], kind: str) -> None:
+    assert facts["attention"][kind] <= 1e-6
+
+
+def test_cuda_means_the_cpu_within_the_engines_context_only(facts: dict[str, Any]) -> None:
+    device = facts["device"]
+
+    assert {device[name] for name in ("made", "moved", "by device", "module")} == {"cpu"}
+    assert device["outside"] != "made"
+    assert device["available"] is False
+
+
+def test_a_transfer_makes_a_copy(facts: dict[str, Any]) -> None:
+    assert facts["device"]["host"] == [0.0, 0.0]
+    assert facts["device"]["copied"] == [1.0, 1.0]
+
+
+def test_the_processor_has_a_name() -> None:
+    assert lmdeploy_on_cpu.processor_name().strip()

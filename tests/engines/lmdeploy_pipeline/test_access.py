@@ -1,0 +1,189 @@
+"""One way to ask every LMDeploy, on stand-ins that have the names of several versions."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from harness.engines.lmdeploy_pipeline.access import Access
+from harness.errors import EngineError, ErrorKind
+from tests.engines.lmdeploy_pipeline.stand_in import PROMPT, New, Old, ResponseType, install, row
+
+TALK = [{"role": "user", "content": [{"type": "text", "text": "A"}]}]
+
+
+@pytest.fixture(params=[Old, New])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    install(monkeypatch)
+    return request.param()
+
+
+def test_a_conversation_is_prepared_and_generated_from(engine: Any) -> None:
+    access = Access(engine)
+
+    async def ask() -> Any:
+        prepared = await access.prepare(TALK)
+        return prepared, await access.generate(prepared, steps=2, logprobs=1, processors=None)
+
+    prepared, (ids, entries) = asyncio.run(ask())
+
+    assert prepared.ids == PROMPT
+    assert prepared.options.stop_token_ids == [7]
+    assert ids == (4, 5)
+    assert [list(each) for each in entries] == [[4], [5]]
+    assert engine.session_mgr.open == {}
+
+
+def test_the_image_outlives_generation(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    access = Access(New())
+
+    async def ask() -> Any:
+        prepared = await access.prepare(TALK)
+        await access.generate(prepared, steps=1, logprobs=None, processors=None)
+        return prepared
+
+    assert asyncio.run(ask()).inputs["multimodal"] == ["image"]
+
+
+def test_what_is_prepared_and_not_used_leaves_no_session(engine: Any) -> None:
+    access = Access(engine)
+    access.forget(asyncio.run(access.prepare(TALK)))
+    assert engine.session_mgr.open == {}
+
+
+def test_stage_two_keeps_the_inputs_and_asks_for_its_temperature(engine: Any) -> None:
+    logits = asyncio.run(Access(engine).full_logits({"multimodal": ["image"]}, [1, 2, 3, 4], temperature=1.0))
+    (asked,) = engine.ran
+
+    assert torch.equal(logits, torch.stack([row(token) for token in (1, 2, 3, 4)]))
+    assert asked["multimodal"] == ["image"]
+    assert (asked["gen_config"].temperature, asked["gen_config"].max_new_tokens) == (1.0, 0)
+    assert engine.session_mgr.open == {}
+
+
+def test_sequences_are_begun_and_ended_where_callers_do_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    for engine, ends in ((Old(), True), (New(), False)):
+        asyncio.run(Access(engine).full_logits({}, [1, 2], temperature=1.0))
+        (asked,) = engine.ran
+        assert ("sequence_start" in asked, "sequence_end" in asked, "step" in asked) == (ends,) * 3
+        assert engine.session_mgr.ended == ([1] if ends else [])
+
+
+def test_a_row_too_few_is_no_answer(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "stack", lambda rows: torch.cat([each[None] for each in rows[1:]]))
+    with pytest.raises(EngineError, match="got 1 rows of logits for 2 tokens"):
+        asyncio.run(Access(engine).full_logits({}, [1, 2], temperature=1.0))
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(ResponseType.ENGINE_STOP_ERROR, "crash"), (ResponseType.INTERNAL_ENGINE_ERROR, "failed")],
+)
+def test_the_end_of_the_engine_is_told_from_a_failed_request(
+    engine: Any, status: ResponseType, kind: str
+) -> None:
+    engine.status = status
+
+    with pytest.raises(EngineError) as caught:
+        asyncio.run(Access(engine).full_logits({}, [1, 2], temperature=1.0))
+
+    assert caught.value.kind.value == kind
+    assert status.name in caught.value.message
+    assert engine.session_mgr.open == {}
+
+
+def test_without_safe_run_logits_of_ids_are_taken_and_the_scaled_row_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    install(monkeypatch)
+    monkeypatch.delattr("tests.engines.lmdeploy_pipeline.stand_in.Engine.safe_run")
+    access = Access(Old())
+
+    logits = asyncio.run(access.full_logits({}, [1, 2], temperature=1.0))
+    assert torch.equal(logits, torch.stack([row(1), row(2)]))
+
+    with pytest.raises(EngineError, match="not of a prompt with an image") as caught:
+        asyncio.run(access.full_logits({"multimodal": ["image"]}, [1, 2], temperature=1.0))
+    assert caught.value.kind is ErrorKind.UNSUPPORTED
+
+
+def test_other_tokens_than_were_prepared_are_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    engine = Old()
+    access = Access(engine)
+    original = engine.parts
+    monkeypatch.setattr(engine, "parts", lambda ids, options, length: original(ids, options, length + 1))
+
+    async def ask() -> None:
+        await access.generate(await access.prepare(TALK), steps=1, logprobs=None, processors=None)
+
+    with pytest.raises(EngineError, match="generated from 4 tokens, but prepares 3"):
+        asyncio.run(ask())
+
+
+def test_inputs_are_scored_where_there_is_a_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    access = Access(New())
+
+    async def ask() -> Any:
+        return await access.score_ids(await access.prepare(TALK), [*PROMPT, 4, 2], start=3, count=1)
+
+    first, second = asyncio.run(ask())
+    assert access.scores_inputs
+    assert first == {4: pytest.approx(float(row(3).log_softmax(-1)[4]))}
+    assert second == {
+        2: pytest.approx(float(row(4).log_softmax(-1)[2])),
+        5: pytest.approx(float(row(4).log_softmax(-1)[5])),
+    }
+
+
+@pytest.mark.parametrize(
+    ("has_reset", "running", "resets"), [(True, [], 1), (True, ["listed"], 0), (False, [], 0)]
+)
+def test_state_is_dropped_only_where_lmdeploy_will_not(
+    engine: Any, has_reset: bool, running: list[str], resets: int
+) -> None:
+    calls: list[int] = []
+    if has_reset:
+        engine.engine.executor.model_agent.reset_runtime_state = lambda: calls.append(1)
+    maker = SimpleNamespace(running_seqs=running)
+    engine.engine._engine_loop = SimpleNamespace(inputs_maker=maker)
+
+    Access(engine).reset()
+
+    assert len(calls) == resets
+
+
+def test_missing_names_are_all_told_at_once(engine: Any) -> None:
+    del engine.session_mgr, engine.engine.cache_config
+
+    with pytest.raises(EngineError) as caught:
+        Access(engine)
+
+    assert caught.value.kind is ErrorKind.LOAD
+    assert "AsyncEngine.session_mgr, AsyncEngine.engine.cache_config" in caught.value.message
+    assert "0.12.3, 0.14.0, 0.16.0, 0.18.0" in caught.value.message
+    assert "lmdeploy==0.18.0" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"), [(ValueError("planted"), EngineError), (torch.OutOfMemoryError("planted"), None)]
+)
+def test_what_cannot_be_prepared_is_the_prompts_fault_unless_memory_ran_out(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, raised: type[Exception] | None
+) -> None:
+    install(monkeypatch)
+    engine: Any = Old()
+
+    async def fail(**_: object) -> None:
+        raise error
+
+    engine.prompt_processor.get_prompt_input = fail
+    with pytest.raises(raised or type(error), match="planted"):
+        asyncio.run(Access(engine).prepare(TALK))

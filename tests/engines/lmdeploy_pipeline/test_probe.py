@@ -1,0 +1,143 @@
+"""What a loaded LMDeploy is found to give, on stand-ins; and which paths are gone then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from harness.engines.lmdeploy_pipeline.access import Access
+from harness.engines.lmdeploy_pipeline.probe import Probe, choose_paths, probe
+from harness.errors import EngineError, ErrorKind
+from tests.engines.lmdeploy_pipeline.stand_in import WIDTH, New, Old, install
+
+ALL = ("two-stage", "captured", "scored", "top-k")
+
+
+def found(*paths: str) -> Probe:
+    return Probe(
+        dtype="float32",
+        width=WIDTH,
+        stop_ids=(),
+        logprobs="raw",
+        paths={path: f"way of {path}" for path in paths},
+        lacking={path: f"no {path} here" for path in ALL if path not in paths},
+        temperature_trap=True,
+    )
+
+
+def test_a_new_engine_has_all_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    seen = asyncio.run(probe(Access(New())))
+
+    assert seen.paths == {
+        "captured": "logits_processors",
+        "two-stage": "preprocess, safe_run with output_logits=all",
+        "scored": "logprob_start_len with max_new_tokens=0",
+        "top-k": "logprobs while generating (raw)",
+    }
+    assert seen.lacking == {}
+    assert (seen.dtype, seen.width, seen.stop_ids, seen.logprobs) == ("float32", WIDTH, (7,), "raw")
+    assert seen.temperature_trap is True
+
+
+def test_an_old_engine_has_others_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, without=["logprob_start_len", "logits_processors"])
+    seen = asyncio.run(probe(Access(Old())))
+
+    assert seen.paths["two-stage"] == (
+        "get_prompt_input, safe_run with output_logits=all, the sequence ended by the caller"
+    )
+    assert seen.lacking == {
+        "captured": "GenerationConfig has no logits_processors",
+        "scored": "GenerationConfig has no logprob_start_len",
+    }
+
+
+def test_a_processor_that_is_never_called_is_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    seen = asyncio.run(probe(Access(New(calls_processors=False))))
+
+    assert "never called" in seen.lacking["captured"]
+    assert "two-stage" in seen.paths
+    assert seen.width == WIDTH
+
+
+def test_an_engine_that_leaves_the_last_row_alone_is_measured_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    assert asyncio.run(probe(Access(New(scales=False)))).temperature_trap is False
+
+
+@pytest.mark.parametrize(
+    ("reports", "words"), [("none", "reports no log-probabilities"), ("one", "one token with 0.0")]
+)
+def test_a_list_that_tells_nothing_is_no_path(
+    reports: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch)
+    seen = asyncio.run(probe(Access(New(reports=reports))))
+
+    assert "top-k" not in seen.paths
+    assert words in seen.lacking["top-k"]
+
+
+def test_stage_two_that_fails_is_no_path_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    engine = New()
+
+    def broken(*_: object, **__: object) -> Any:
+        raise RuntimeError("planted")
+
+    engine.safe_run = broken  # type: ignore[method-assign]
+    seen = asyncio.run(probe(Access(engine)))
+
+    assert seen.lacking["two-stage"] == "RuntimeError: planted"
+    assert seen.temperature_trap is None
+    assert "captured" in seen.paths
+
+
+@pytest.mark.parametrize(
+    ("there", "reports", "chosen"),
+    [
+        (ALL, True, ("two-stage", "captured")),
+        (("captured", "scored", "top-k"), True, ("captured",)),
+        (("two-stage", "top-k"), True, ("two-stage",)),
+        (("scored", "top-k"), True, ("scored",)),
+        (("top-k",), True, ("top-k",)),
+    ],
+)
+def test_without_a_wish_the_best_paths_are_taken(
+    there: Sequence[str], reports: bool, chosen: Sequence[str]
+) -> None:
+    assert choose_paths((), found(*there), reports=reports) == chosen
+
+
+def test_paths_asked_for_are_taken_in_their_order() -> None:
+    assert choose_paths(("scored", "captured"), found(*ALL), reports=True) == ("scored", "captured")
+
+
+def test_a_path_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(EngineError) as caught:
+        choose_paths(("scored",), found("two-stage", "captured"), reports=True)
+
+    assert caught.value.kind is ErrorKind.UNSUPPORTED
+    assert "found scored" in caught.value.message
+    assert "no scored here" in caught.value.message
+    assert "allowed: two-stage, captured" in caught.value.message
+
+
+@pytest.mark.parametrize(("there", "reports"), [((), True), (("top-k",), False)])
+def test_no_path_at_all_is_an_error_with_all_reasons(there: Sequence[str], reports: bool) -> None:
+    with pytest.raises(EngineError) as caught:
+        choose_paths((), found(*there), reports=reports)
+
+    assert caught.value.kind is ErrorKind.LOAD
+    assert "captured: no captured here" in caught.value.message
+
+
+def test_the_fingerprint_has_the_ways_that_are_gone_and_no_others() -> None:
+    told = found(*ALL).to_json(("captured",))
+    assert told["paths"] == {"captured": "way of captured"}
+    assert told["temperature_trap"] is True

@@ -1,0 +1,53 @@
+"""What LMDeploy asked, from inputs as its versions prepare them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.engines.lmdeploy_pipeline.questions import question_of
+
+WORDS = {1: "<s>", 7: "<IMG_CONTEXT>", 2: "What", 3: "?"}
+
+
+class Words:
+    """A stand-in for a tokenizer of four words."""
+
+    def decode(self, ids: list[int], **_: Any) -> str:
+        return "".join(WORDS[i] for i in ids)
+
+    def convert_ids_to_tokens(self, token: int) -> str:
+        return WORDS[token]
+
+
+def ask(inputs: dict[str, Any], *, dtype: Any = None, placeholder: int | None = 7) -> Any:
+    tokenizer: Any = Words()
+    return question_of(inputs, tokenizer=tokenizer, placeholder=placeholder, dtype=dtype)
+
+
+def test_the_prompt_is_taken_as_rendered() -> None:
+    import torch
+
+    pixels = torch.linspace(-1, 1, 24).reshape(2, 3, 2, 2)
+    inputs = {
+        "prompt": "<IMG_CONTEXT>What?",
+        "input_ids": [7, 7, 2, 3],
+        "multimodal": [{"pixel_values": pixels}],
+    }
+    asked = ask(inputs)
+    assert (asked.text, asked.tokens, asked.tiles) == ("<image>What?", 4, 2)
+    # Rounded here or where they enter the model: the same values.
+    early = {**inputs, "multimodal": [{"pixel_values": pixels.to(torch.bfloat16)}]}
+    rounded = ask(inputs, dtype=torch.bfloat16)
+    assert rounded == ask(early, dtype=torch.bfloat16)
+    assert rounded.pixels != asked.pixels
+
+
+def test_a_prompt_that_is_not_kept_is_read_back_from_the_ids() -> None:
+    assert ask({"input_ids": [1, 7, 7, 7, 2, 3], "multimodal": []}).text == "<s><image>What?"
+    assert ask({"prompt": None, "input_ids": [2, 3]}, placeholder=None).text == "What?"
+
+
+def test_pixels_that_are_not_shown_are_not_known() -> None:
+    asked = ask({"prompt": "What?", "input_ids": [2, 3], "multimodal": [{"image_tokens": 4}]})
+    assert (asked.tokens, asked.tiles, asked.pixels) == (2, None, None)
+    assert ask({"prompt": "What?", "input_ids": [2, 3]}).tiles == 0

@@ -1,0 +1,60 @@
+"""How LMDeploy is told the most tiles, with stand-ins for its vision models."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.engines.contract import Request
+from harness.engines.lmdeploy_pipeline.prompts import messages
+from harness.engines.lmdeploy_pipeline.tiles import image_options
+from harness.errors import EngineError
+
+
+def engine(**vision: Any) -> Any:
+    """A stand-in for LMDeploy's engine, as far as its preprocessing goes."""
+    vision = {"hf_config": SimpleNamespace(architectures=["Other"]), **vision}
+    encoder = SimpleNamespace(model=SimpleNamespace(**vision))
+    return SimpleNamespace(prompt_processor=SimpleNamespace(vl_encoder=encoder))
+
+
+def chat_model(**config: Any) -> Any:
+    return engine(hf_config=SimpleNamespace(architectures=["InternVLChatModel"], **config))
+
+
+def test_internvl_chat_models_are_told_with_every_image() -> None:
+    options = image_options(chat_model(dynamic_image_size=True), 6)
+    assert options == {"max_dynamic_patch": 6}
+    request = Request(case="s.c", prompt="What?", letters=("A", "B"))
+    picture: Any = object()
+    (user,) = messages(request, picture, options)
+    assert user["content"] == [
+        {"type": "image_data", "image_data": {"data": picture, "max_dynamic_patch": 6}},
+        {"type": "text", "text": "What?"},
+    ]
+
+
+def test_processors_of_transformers_are_set_once() -> None:
+    image_processor = SimpleNamespace(crop_to_patches=True, min_patches=1, max_patches=12)
+    assert image_options(engine(processor=SimpleNamespace(image_processor=image_processor)), 6) == {}
+    assert image_processor.max_patches == 6
+
+
+def test_without_a_limit_nothing_is_touched() -> None:
+    assert image_options(engine(), None) == {}
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (SimpleNamespace(prompt_processor=SimpleNamespace(vl_encoder=None)), "takes text only"),
+        (chat_model(), "no dynamic_image_size"),
+        (engine(processor=print), "has a preprocessing of its own"),
+        (engine(processor=SimpleNamespace(image_processor=object())), "offers no limit of tiles"),
+    ],
+)
+def test_a_limit_that_could_only_be_ignored_is_refused(model: Any, reason: str) -> None:
+    with pytest.raises(EngineError, match=reason):
+        image_options(model, 6)

@@ -1,0 +1,425 @@
+"""Letters against tokenizers built here, one of each kind that treats 'A' in its own way."""
+
+from __future__ import annotations
+
+import string
+import unicodedata
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from harness.engines.letters import LetterIds, LetterResolver
+from harness.errors import LettersError
+
+LETTERS = string.ascii_uppercase
+HEADER = "<|start|>assistant\n"
+# How GPT-2 and Qwen2 cut a text before merging: only the second lets '(A' become one token.
+GPT2_SPLITS = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+QWEN2_SPLITS = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+SPECIALS = ["<unk>", "<s>", "</s>", "<|start|>", "<|end|>"]
+
+
+def _wrap(tokenizer: Any, **options: Any) -> Any:
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+        extra_special_tokens=["<|start|>", "<|end|>"],
+        **options,
+    )
+
+
+def _byte_level(*merges: tuple[str, str], skip: str = "", splits: str = GPT2_SPLITS) -> Any:
+    """Byte-level BPE; each merge is a token of its own, the characters of ``skip`` have none."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+
+    tokens = [*SPECIALS, *sorted(set(pre_tokenizers.ByteLevel.alphabet()) - set(skip))]
+    tokens += [left + right for left, right in merges]
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, list(merges), unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(splits), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    return _wrap(tokenizer)
+
+
+def _spaced(letters: str = LETTERS) -> list[tuple[str, str]]:
+    return [("Ġ", letter) for letter in letters]
+
+
+def _metaspace(scheme: str, *, begin: bool = False, spaced: str = LETTERS, bare: str = LETTERS) -> Any:
+    """SentencePiece's manner: '▁' for a space, a dummy one before text, and bytes for what is unknown."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+    pieces = dict.fromkeys(SPECIALS, 0.0)
+    pieces |= {f"<0x{byte:02X}>": -9.0 for byte in range(256)}
+    pieces |= dict.fromkeys("▁:()." + string.ascii_lowercase + bare, -4.0)
+    pieces |= {"▁" + letter: -5.0 for letter in spaced}
+    pieces |= {"▁Answer": -3.0, "Answer": -3.5}
+    tokenizer = Tokenizer(models.Unigram(list(pieces.items()), unk_id=0, byte_fallback=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    if begin:
+        tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return _wrap(tokenizer)
+
+
+def _word_piece(*, lowercase: bool = False) -> Any:
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+    characters = string.ascii_letters + ":().\n"
+    tokens = [*SPECIALS, *characters, *("##" + c for c in string.ascii_letters), "assistant", "Answer"]
+    tokenizer = Tokenizer(models.WordPiece({t: i for i, t in enumerate(tokens)}, unk_token="<unk>"))
+    if lowercase:
+        tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.decoder = decoders.WordPiece()
+    return _wrap(tokenizer)
+
+
+def _byte_pieces() -> Any:
+    from transformers import ByT5Tokenizer
+
+    return ByT5Tokenizer(extra_ids=0, additional_special_tokens=["<|start|>", "<|end|>"])
+
+
+def _sentence_piece(folder: Path, *, keep_spaces: bool) -> Any:
+    """A slow tokenizer around the original SentencePiece library, with Llama's handling of spaces or T5's."""
+    import sentencepiece
+    from transformers.tokenization_utils_sentencepiece import SentencePieceBackend
+
+    lines = [f"Answer: {a} (is {b}) or {b}{a}." for a in LETTERS for b in LETTERS]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_prefix=str(folder / "pieces"),
+        vocab_size=420,
+        hard_vocab_limit=False,
+        model_type="bpe",
+        byte_fallback=True,
+        user_defined_symbols=["<|start|>", "<|end|>"],
+        normalization_rule_name="identity" if keep_spaces else "nmt_nfkc",
+        remove_extra_whitespaces=not keep_spaces,
+        minloglevel=2,
+    )
+    return SentencePieceBackend(
+        vocab_file=str(folder / "pieces.model"), unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    )
+
+
+class _Fixed:
+    """A tokenizer that gives each text the ids that it is told."""
+
+    all_special_ids = ()
+
+    def __init__(self, ids: Mapping[str, list[int]], texts: Mapping[int, str]) -> None:
+        self.ids, self.texts = ids, texts
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        assert not add_special_tokens
+        return self.ids[text]
+
+    def decode(self, token_ids: list[int], **_: bool) -> str:
+        return "".join(self.texts[i] for i in token_ids)
+
+    def get_vocab(self) -> dict[str, int]:
+        return {text: i for i, text in self.texts.items()}
+
+    def convert_tokens_to_ids(self, tokens: str) -> int | None:
+        return self.get_vocab().get(tokens)
+
+
+@pytest.fixture(scope="session")
+def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+    return {
+        "byte-level": _byte_level(*_spaced()),
+        "byte-level, no ' A'": _byte_level(),
+        "byte-level, half": _byte_level(*_spaced("ABCDEFGHIJKLM")),
+        "byte-level, '(A'": _byte_level(
+            *_spaced(), *(("(", letter) for letter in LETTERS), splits=QWEN2_SPLITS
+        ),
+        "byte-level, double newline": _byte_level(*_spaced(), ("Ċ", "Ċ")),
+        "metaspace": _metaspace("first"),
+        "metaspace, begin": _metaspace("first", begin=True),
+        "metaspace, always": _metaspace("always"),
+        "metaspace, never": _metaspace("never"),
+        "metaspace, half": _metaspace("always", spaced="ABCDEFGHIJKLM"),
+        "metaspace, no letters": _metaspace("first", spaced="", bare=""),
+        "word-piece": _word_piece(),
+        "word-piece, lower case": _word_piece(lowercase=True),
+        "bytes": _byte_pieces(),
+        "sentence-piece": _sentence_piece(tmp_path_factory.mktemp("pieces"), keep_spaces=True),
+        "sentence-piece, strips": _sentence_piece(tmp_path_factory.mktemp("pieces"), keep_spaces=False),
+    }
+
+
+@pytest.fixture
+def resolve(tokenizers: Mapping[str, Any]) -> Callable[..., LetterIds]:
+    def resolve(name: str, letters: str = "ABC", *, context: str = HEADER, prefix: str = "") -> LetterIds:
+        return LetterResolver(tokenizers[name]).resolve(context, list(letters), answer_prefix=prefix)
+
+    return resolve
+
+
+def _tokens(tokenizers: Mapping[str, Any], name: str, found: LetterIds) -> tuple[list[str], list[str]]:
+    """The raw tokens of the prefix and of the letters."""
+    tokenizer = tokenizers[name]
+    return (
+        tokenizer.convert_ids_to_tokens(list(found.prefix_ids)),
+        tokenizer.convert_ids_to_tokens(list(found.ids)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "context", "prefix", "prefix_tokens", "letter_tokens"),
+    [
+        ("byte-level", HEADER, "", [], ["A", "B"]),
+        ("byte-level", HEADER, " ", [], ["ĠA", "ĠB"]),
+        ("byte-level", "ASSISTANT:", " ", [], ["ĠA", "ĠB"]),
+        ("byte-level", HEADER, "x: ", ["x", ":"], ["ĠA", "ĠB"]),
+        ("byte-level", HEADER, "x:", ["x", ":"], ["A", "B"]),
+        ("byte-level, no ' A'", HEADER, "x: ", ["x", ":", "Ġ"], ["A", "B"]),
+        ("byte-level, '(A'", HEADER, "(", [], ["(A", "(B"]),
+        ("byte-level, double newline", "<|start|>x\n\n", "", [], ["A", "B"]),
+        ("metaspace", HEADER, "", [], ["A", "B"]),
+        ("metaspace", "", "", [], ["▁A", "▁B"]),
+        ("metaspace", "x:", " ", [], ["▁A", "▁B"]),
+        ("metaspace", HEADER, "Answer: ", ["Answer", ":"], ["▁A", "▁B"]),
+        ("metaspace, begin", "<s>x:", " ", [], ["▁A", "▁B"]),
+        ("metaspace, always", "<|start|>", "", [], ["▁A", "▁B"]),
+        ("metaspace, never", "<|start|>", "", [], ["A", "B"]),
+        ("metaspace, no letters", "<|start|>x:", "", [], ["<0x41>", "<0x42>"]),
+        ("word-piece", HEADER, "", [], ["A", "B"]),
+        ("word-piece", HEADER, "Answer: ", ["Answer", ":"], ["A", "B"]),
+        ("bytes", HEADER, "", [], ["A", "B"]),
+        ("sentence-piece", "<|start|>x:", " ", [], ["▁A", "▁B"]),
+        ("sentence-piece", "<|start|>x\n", "", [], ["A", "B"]),
+        ("sentence-piece", "<|start|>", "", [], ["A", "B"]),
+        # This one writes a line's end as a space, and none at all at the end of a text.
+        ("sentence-piece, strips", "<|start|>x\n", "", [], ["▁A", "▁B"]),
+    ],
+)
+def test_the_id_is_that_of_the_token_the_model_would_write(
+    tokenizers: Mapping[str, Any],
+    resolve: Callable[..., LetterIds],
+    name: str,
+    context: str,
+    prefix: str,
+    prefix_tokens: list[str],
+    letter_tokens: list[str],
+) -> None:
+    found = resolve(name, "AB", context=context, prefix=prefix)
+    assert _tokens(tokenizers, name, found) == (prefix_tokens, letter_tokens)
+
+
+def test_encoding_a_letter_alone_gives_another_id(tokenizers: Mapping[str, Any]) -> None:
+    """The traps that the resolver is there for."""
+    begin, plain = tokenizers["metaspace, begin"], tokenizers["byte-level"]
+    in_context = LetterResolver(begin).resolve("<s>x\n", ["A"]).ids[0]
+    assert begin.encode("A") == [begin.bos_token_id, begin.convert_tokens_to_ids("▁A")]
+    assert in_context == begin.convert_tokens_to_ids("A")
+    after_prefix = LetterResolver(plain).resolve(HEADER, ["A"], answer_prefix="x: ").ids[0]
+    assert plain.convert_tokens_to_ids("A") != after_prefix
+
+
+@pytest.mark.parametrize(
+    ("name", "letters", "context", "prefix", "expected"),
+    [
+        # Half of the letters have a merged ' A', the others follow a space of its own.
+        ("byte-level, half", "AZ", HEADER, "x: ", "Z: follows the ids"),
+        ("metaspace, half", "AZ", "<|start|>", "", "Z: takes 2 ids"),
+        # The header ends in a space, which the tokenizer puts into the letter's token.
+        ("byte-level", "AB", "ASSISTANT: ", "", "A: one token spans the end of the context"),
+        ("metaspace", "AB", "x: ", "", "A: one token spans the end of the context"),
+        # Every letter of an uncased tokenizer reads otherwise when decoded.
+        ("word-piece, lower case", "AB", HEADER, "", "read 'a' when decoded"),
+        # '##A' reads as it is written.
+        ("word-piece", "AB", "assistant", "", "read '##A' when decoded"),
+        ("word-piece", "AB", HEADER, "答", "ids [0] read '<unk>' when decoded"),
+    ],
+)
+def test_a_letter_without_an_id_of_its_own_is_an_error(
+    resolve: Callable[..., LetterIds], name: str, letters: str, context: str, prefix: str, expected: str
+) -> None:
+    with pytest.raises(LettersError) as caught:
+        resolve(name, letters, context=context, prefix=prefix)
+    message = str(caught.value)
+    assert expected in message
+    for letter in letters:
+        assert f"  {letter}: in context" in message
+        assert f"encode({letter!r}) = [" in message
+        assert f"convert_tokens_to_ids({letter!r}) = " in message
+    assert "what to change: " in message
+    assert "answer_prefix" in message
+
+
+def test_a_space_that_went_into_the_letters_token_is_seen_though_decoding_hides_it() -> None:
+    ids = {"x ": [1, 2], "x A": [1, 3], "x  A": [1, 2, 3], "A": [3]}
+    texts = {1: "x", 2: "", 3: "A"}
+    with pytest.raises(LettersError, match="A: one token spans the end of the context"):
+        LetterResolver(_Fixed(ids, texts)).resolve("x ", ["A"])
+    # With a space more, the same id follows the context itself.
+    assert LetterResolver(_Fixed(ids, texts)).resolve("x ", ["A"], answer_prefix=" ").ids == (3,)
+
+
+def test_letters_unknown_to_the_tokenizer_are_an_error() -> None:
+    with pytest.raises(LettersError, match=r"Q: ids .* read '<unk>' when decoded"):
+        LetterResolver(_byte_level(skip="QX")).resolve(HEADER, ["Q", "X"])
+
+
+def test_two_letters_with_the_same_id_are_an_error() -> None:
+    class Shared(_Fixed):
+        def decode(self, token_ids: list[int], **_: bool) -> str:
+            # What this tokenizer reads depends on how often it was asked: nothing but the ids tells.
+            self.asked = getattr(self, "asked", -1) + 1
+            return "AABB"[self.asked % 4]
+
+    prefixes = ("", " ")
+    ids = {f"x{p}{letter}": [1, 2] for p in prefixes for letter in "AB"} | {"x": [1], "A": [2], "B": [2]}
+    with pytest.raises(LettersError, match="B: has the id 2 of A"):
+        LetterResolver(Shared(ids, {1: "x", 2: "A"})).resolve("x", ["A", "B"])
+
+
+def test_a_letter_that_adds_nothing_is_an_error() -> None:
+    ids = {"x": [1], "xA": [1], "x A": [1], "A": []}
+    with pytest.raises(LettersError, match="A: adds no id at all"):
+        LetterResolver(_Fixed(ids, {1: "x"})).resolve("x", ["A"])
+
+
+@pytest.mark.parametrize("letters", [[], ["A", "A"], ["a"], ["AB"], ["1"], ["Ä"], [""]])
+def test_only_different_letters_from_a_to_z_are_resolved(
+    tokenizers: Mapping[str, Any], letters: list[str]
+) -> None:
+    with pytest.raises(LettersError, match="allowed: one or more of A to Z, each once"):
+        LetterResolver(tokenizers["byte-level"]).resolve(HEADER, letters)
+
+
+def test_the_error_offers_an_answer_prefix_that_works(resolve: Callable[..., LetterIds]) -> None:
+    with pytest.raises(LettersError, match="'x:' would resolve"):
+        resolve("byte-level, half", "AZ", prefix="x: ")
+    assert resolve("byte-level, half", "AZ", prefix="x:").prefix_ids
+
+
+def test_the_answers_row_comes_after_the_prefix() -> None:
+    found = LetterIds(("A",), (7, 8), (1,), ((),))
+    assert found.answer_step([7, 8, 1]) == 2
+    assert found.answer_step([7, 8, 5, 5]) == 2
+    assert found.answer_step([7, 8]) is None
+    assert found.answer_step([7, 9, 1]) is None
+    assert found.answer_step([]) is None
+    assert LetterIds(("A",), (), (1,), ((),)).answer_step([3]) == 0
+
+
+def test_other_spellings_are_found_in_every_way_of_writing_them() -> None:
+    tokenizer = _byte_level(
+        *_spaced("AB"), ("Ġ", "a"), ("A", "."), ("(", "A"), ("(A", ")"), ("A", "Ċ"), ("Ġa", "n"), ("A", "B"),
+        ("ï", "¼"), ("ï¼", "¡"),
+    )  # fmt: skip
+    tokenizer.add_tokens(["[A]"])
+    tokenizer.add_tokens(["{A}", "'a'"], special_tokens=True)
+    found = LetterResolver(tokenizer).resolve(HEADER, ["A", "B", "S"])
+    tokens = [set(tokenizer.convert_ids_to_tokens(list(ids))) for ids in found.spellings]
+    assert tokens[0] == {
+        "a",
+        "ĠA",
+        "Ġa",
+        "A.",
+        "(A",
+        "(A)",
+        "AĊ",
+        "ï¼¡",
+        "[A]",
+    }  # 'ï¼¡' is the full-width letter
+    assert tokens[1] == {"b", "ĠB"}
+    assert tokens[2] == {"s"}  # and neither '<s>' nor '</s>'
+
+
+def test_spellings_of_sentence_pieces_include_bytes_and_the_piece_with_a_space(
+    tokenizers: Mapping[str, Any], resolve: Callable[..., LetterIds]
+) -> None:
+    found = resolve("metaspace", "A")
+    tokens = tokenizers["metaspace"].convert_ids_to_tokens(list(found.spellings[0]))
+    assert set(tokens) == {"▁A", "a", "<0x41>", "<0x61>"}
+
+
+def test_the_vocabulary_is_searched_once(
+    tokenizers: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = tokenizers["byte-level"]
+    vocabulary = Mock(side_effect=tokenizer.get_vocab)
+    monkeypatch.setattr(tokenizer, "get_vocab", vocabulary)
+    resolver = LetterResolver(tokenizer)
+    first = resolver.resolve(HEADER, ["A", "B"])
+    assert resolver.resolve(HEADER, ["A", "B"]) == first
+    resolver.resolve(HEADER, ["C"], answer_prefix="x: ")
+    assert vocabulary.call_count == 1
+
+
+CONTEXTS = st.one_of(
+    st.text(max_size=12),
+    st.text(alphabet=" \n:()▁AZaz##", max_size=6),
+    st.sampled_from([HEADER, "ASSISTANT: ", "x\n\n", "<s>", "<|start|>", "[/INST]", "(", "é", "<0x41>"]),
+)
+PREFIXES = st.one_of(
+    st.sampled_from(["", " ", "Answer: ", "(", "答案：", "\n", "**", "The answer is "]),
+    st.text(alphabet=" :(An\n答#", max_size=5),
+)
+
+
+def _squeezed(text: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", text).split())
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(kind=0, letters=list(LETTERS), context=HEADER, prefix="Answer: ")
+@given(
+    kind=st.integers(0, 999),
+    letters=st.lists(st.sampled_from(LETTERS), min_size=1, max_size=26, unique=True),
+    context=CONTEXTS,
+    prefix=PREFIXES,
+)
+def test_letters_resolve_to_ids_that_read_back_or_raise(
+    tokenizers: Mapping[str, Any], kind: int, letters: list[str], context: str, prefix: str
+) -> None:
+    tokenizer = list(tokenizers.values())[kind % len(tokenizers)]
+    try:
+        found = LetterResolver(tokenizer).resolve(context, letters, answer_prefix=prefix)
+    except LettersError:
+        return
+    assert found.letters == tuple(letters)
+    assert len(found.ids) == len(set(found.ids)) == len(letters) == len(found.spellings)
+    for letter, own in zip(letters, found.ids, strict=True):
+        whole = tokenizer.decode([*found.prefix_ids, own], skip_special_tokens=False)
+        assert _squeezed(whole) == _squeezed(prefix + letter)
+        assert _squeezed(tokenizer.decode([own])).endswith(letter)
+        # The text as the tokenizer itself would cut it ends in these very ids.
+        whole_ids = tokenizer.encode(context + prefix + letter, add_special_tokens=False)
+        assert tuple(whole_ids[-len(found.prefix_ids) - 1 :]) == (*found.prefix_ids, own)
+    counted = [i for ids in found.spellings for i in ids]
+    assert len(counted) == len(set(counted))
+    assert not set(counted) & set(found.ids)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(letters=st.lists(st.sampled_from(LETTERS), min_size=1, max_size=26, unique=True))
+def test_every_subset_of_letters_has_the_ids_of_the_whole(
+    tokenizers: Mapping[str, Any], letters: list[str]
+) -> None:
+    resolver = LetterResolver(tokenizers["byte-level"])
+    whole = resolver.resolve(HEADER, list(LETTERS), answer_prefix="x: ")
+    part = resolver.resolve(HEADER, letters, answer_prefix="x: ")
+    assert part.prefix_ids == whole.prefix_ids
+    assert part.ids == tuple(whole.ids[LETTERS.index(letter)] for letter in letters)
