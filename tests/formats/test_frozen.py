@@ -1,0 +1,116 @@
+"""What an earlier version wrote is kept as it was, and is read by the present one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from jsonschema import validate  # type: ignore[import-untyped]
+
+from harness.errors import ErrorKind
+from harness.gate.accepted import read_accepted
+from harness.noise.store import NoiseStore
+from harness.recordings.journal import Journal
+from harness.recordings.store import RecordingStore
+from harness.scoring.stored_runs import StoredRuns
+from harness.snapshots.answers import share_interval
+
+HERE = Path(__file__).parent
+FROZEN = HERE / "f586fa1"
+SCHEMA = Path(__file__).parents[2] / "harness" / "schemas" / "report.schema.json"
+
+
+def changed_files(folder: Path) -> list[str]:
+    """Files that are not as the list says, gone or new."""
+    lines = (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    listed = {name.removeprefix("./"): sha for sha, _, name in (line.partition("  ") for line in lines)}
+    there = {
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in folder.rglob("*")
+        if file.is_file() and file.name not in ("SHA256SUMS", "README.md")
+    }
+    return sorted(name for name in listed.keys() | there.keys() if listed.get(name) != there.get(name))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A copy of the folder of recordings, which readers may add locks to."""
+    return Path(shutil.copytree(FROZEN / "store", tmp_path / "store"))
+
+
+def test_nothing_was_changed() -> None:
+    assert changed_files(FROZEN) == []
+
+
+def test_a_change_would_be_noticed(tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(FROZEN, tmp_path / "copy"))
+    (copy / "junit.xml").write_text("<changed/>")
+    (copy / "new.json").write_text("{}")
+    (copy / "store" / "metrics.jsonl").unlink()
+    assert changed_files(copy) == ["junit.xml", "new.json", "store/metrics.jsonl"]
+
+
+def test_runs_and_their_recordings_are_read(store: Path) -> None:
+    runs, recordings = StoredRuns(store), RecordingStore(store)
+    for engine, paths in (("torch", {"forward"}), ("lmdeploy", {"two-stage", "captured"})):
+        run = runs.of("small", engine)[-1]
+        assert sorted(run.keys) == ["few.green-cross-colour", "few.red-circle-colour", "few.stated-colour"]
+        for case, key in run.keys.items():
+            recording = recordings.get(key)
+            assert recording is not None
+            assert recording.case == case
+            assert {reading.path for reading in recording.answer.readings} == paths
+            assert recording.asked is not None
+            assert recording.asked["letters"] == ["A", "B", "C", "D"]
+            assert recordings.load_row(key, recording.answer.readings[0].path) is not None
+    pair = [
+        run.keys["few.stated-colour"]
+        for run in (runs.of("small", "torch")[-1], runs.of("small", "lmdeploy")[-1])
+    ]
+    assert recordings.get_metrics(*pair)
+
+
+def test_an_error_is_read(store: Path) -> None:
+    names = [
+        key
+        for file in (store / "recordings").glob("*.jsonl")
+        for key in Journal(file, format_name="vlm-harness recordings", version=2).keys()  # noqa: SIM118 - no mapping
+        if key.startswith("error:")
+    ]
+    _, run, key = names[0].split(":")
+    error = RecordingStore(store).error_for(key, run)
+    assert error is not None
+    assert error.kind is ErrorKind.LOAD
+
+
+@pytest.mark.parametrize("engine", ["torch", "lmdeploy"])
+def test_a_noise_floor_is_read(store: Path, engine: str) -> None:
+    floor = NoiseStore(store, "small", engine).floor()
+    assert floor is not None
+    assert sorted(floor.cases) == ["few.green-cross-colour", "few.red-circle-colour", "few.stated-colour"]
+
+
+def test_snapshots_are_read() -> None:
+    files = sorted((FROZEN / "snapshots" / "test_matches_snapshot").iterdir())
+    assert len(files) == 6
+    for file in files:
+        held = json.loads(file.read_text(encoding="utf-8"))
+        share = share_interval(held["letters"][held["top"]])
+        assert share is not None
+        assert share.low > 0.9
+
+
+def test_a_baseline_is_read() -> None:
+    baseline = read_accepted(FROZEN / "snapshots" / "baselines" / "small-lmdeploy.json")
+    assert sorted(baseline.cases) == ["few.green-cross-colour", "few.red-circle-colour", "few.stated-colour"]
+
+
+@pytest.mark.parametrize("name", ["report-gate.json", "report-pytest.json"])
+def test_reports_fit_the_schema(name: str) -> None:
+    validate(
+        json.loads((FROZEN / name).read_text(encoding="utf-8")),
+        json.loads(SCHEMA.read_text(encoding="utf-8")),
+    )
