@@ -7,9 +7,14 @@ from collections.abc import Sequence
 
 from harness.engines.contract import Reading
 
-__all__ = ["LogOdds", "centred", "difference", "largest", "mean_square", "of_reading"]
+__all__ = ["LogOdds", "centred", "coordinates", "difference", "largest", "mean_square", "of_reading"]
 
 LogOdds = tuple[float, ...]
+
+
+def coordinates(letters: Sequence[str]) -> tuple[str, ...]:
+    """The names of the letters' log-odds [L], such as ``log-odds A``, where they are kept in a file."""
+    return tuple(f"log-odds {letter}" for letter in letters)
 
 
 def centred(logits: Sequence[float]) -> LogOdds:

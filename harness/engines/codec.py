@@ -37,6 +37,8 @@ of the JSON.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -50,6 +52,7 @@ from harness.errors import RecordingError
 __all__ = [
     "answer_from_json",
     "answer_to_json",
+    "request_digest",
     "request_from_json",
     "request_to_json",
     "settings_from_json",
@@ -106,17 +109,24 @@ def request_to_json(request: Request) -> dict[str, Json]:
         "case": request.case,
         "prompt": request.prompt,
         "letters": list(request.letters),
-        "image": request.image,
+        "images": list(request.images),
         "system": request.system,
         "answer_prefix": request.answer_prefix,
         "max_new_tokens": request.max_new_tokens,
+        "kind": request.kind,
     }
 
 
 @_malformed_is_recording_error
 def request_from_json(data: Mapping[str, Any]) -> Request:
     """Inverse of `request_to_json`; raises `RecordingError` on missing, unknown or mistyped fields."""
-    return Request(**{**data, "letters": tuple(data["letters"])})
+    return Request(**{**data, "letters": tuple(data["letters"]), "images": tuple(data["images"])})
+
+
+def request_digest(request: Request) -> str:
+    """SHA-256 of a request as it was sent, by which an answer says what it is an answer to."""
+    text = json.dumps(request_to_json(request), sort_keys=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def answer_to_json(answer: Answer) -> dict[str, Json]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeAlias
 
-from harness.errors import ErrorKind
+from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:  # numpy takes longer to import than all else here, and only the name is needed
     import numpy as np
@@ -69,18 +69,31 @@ class EngineSettings:
 class Request:
     """A case as an engine sees it: without the expected letter.
 
-    ``case`` identifies it in answers. ``image`` is an absolute path, or None for text only. ``system`` is
-    the text of a system message, None to send none. ``answer_prefix`` is what the model writes before the
-    letter. ``max_new_tokens`` None means: up to and including the letter.
+    ``case`` identifies it in answers. ``images`` are absolute paths in the order in which they are shown:
+    none for text only, and one at most for now. ``system`` is the text of a system message, None to send
+    none. ``answer_prefix`` is what the model writes before the letter. ``max_new_tokens`` None means: up to
+    and including the letter. ``kind`` is that of the answer: `LETTER`.
     """
+
+    LETTER: ClassVar[str] = "letter"
 
     case: str
     prompt: str
     letters: tuple[str, ...]
-    image: str | None = None
+    images: tuple[str, ...] = ()
     system: str | None = None
     answer_prefix: str = ""
     max_new_tokens: int | None = None
+    kind: str = LETTER
+
+    @property
+    def image(self) -> str | None:
+        """The one image, None for text only; raises EngineError(UNSUPPORTED) where there are several."""
+        if len(self.images) > 1:
+            raise EngineError(
+                ErrorKind.UNSUPPORTED, f"{self.case}: found {len(self.images)} images; allowed: one at most"
+            )
+        return self.images[0] if self.images else None
 
 
 class Entry(NamedTuple):

@@ -23,7 +23,7 @@ from harness.cases.yaml_source import parse_document
 from harness.checks.answers import top_index
 from harness.engines.contract import Answer, Json, Reading
 from harness.errors import GateError
-from harness.recordings.fingerprint import digest
+from harness.recordings.fingerprint import asked_today, digest
 from harness.recordings.store import Recording
 from harness.schemas.accepted import AcceptedFile
 
@@ -324,4 +324,4 @@ def _case(data: Mapping[str, Any]) -> AcceptedCase:
         for letter, value in data["letters"].items()
     }
     ordered = {letter: letters[letter] for letter in offered if letter in letters}
-    return AcceptedCase(asked=data["asked"], letters=ordered, top=data["top"], text=data["text"])
+    return AcceptedCase(asked=asked_today(data["asked"]), letters=ordered, top=data["top"], text=data["text"])

@@ -13,7 +13,7 @@ from harness.errors import GateError
 from harness.gate.side import GateSide
 from harness.recordings.fingerprint import asked_of, recording_key
 from harness.recordings.store import Recording
-from harness.scoring.subjects import image_of, request_for
+from harness.scoring.subjects import images_of, request_for
 
 __all__ = [
     "ALLOWED",
@@ -31,7 +31,7 @@ ALLOWED = (WEIGHTS,)
 # Of what a case asks, what decides the distribution over the letters, with its name for people.
 _FIELDS: Mapping[str, str] = {
     "letters": "letters",
-    "image": "image",
+    "images": "image",
     "prompt": "prompt",
     "system": "system message",
     "answer_prefix": "answer prefix",
@@ -145,9 +145,9 @@ def _same_as_today(
     if profile is None:
         return None
     before_loading = {name: value for name, value in recording.fingerprint.items() if name != "loaded"}
-    image, request = image_of(case), request_for(case, profile)
-    same = recording_key(before_loading, request, image) == recording.key
-    return asked_of(request, image) if same else None
+    images, request = images_of(case), request_for(case, profile)
+    same = recording_key(before_loading, request, images) == recording.key
+    return asked_of(request, images) if same else None
 
 
 def _other_weights(baseline: GateSide, candidate: GateSide) -> list[str]:

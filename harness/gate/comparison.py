@@ -194,14 +194,14 @@ def _change(case: Case, baseline: GateSide, candidate: GateSide, scoring: Scorin
     if before is not None and after is not None:
         agreement = scoring.beside(before, after, case.letters)
     asked = candidate.asked.get(case.name) or baseline.asked.get(case.name) or {}
-    image = asked.get("image")
+    images = asked.get("images")
     return Change(
         case=case.name,
         suite=case.suite,
         place=str(case.location),
         letters=case.letters,
         expect=case.expect,
-        cluster=str(image) if image else case.name,
+        cluster=" ".join(map(str, images)) if isinstance(images, list) and images else case.name,
         agreement=agreement,
         noise=limits.of(case, asked),
         errors=tuple(errors),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from harness.checks.log_odds import difference, largest
+from harness.checks.log_odds import coordinates, difference, largest
 from harness.checks.tolerances import known_dtypes, resolve
 from harness.noise.runs import UNDISTURBED, Runs
 from harness.noise.store import Sample
@@ -92,6 +92,7 @@ def assemble(
             asked=question,
             reference=reference,
             runs={name: sample.log_odds for name, sample in samples.items()},
+            coordinates=coordinates(runs.letters(question)),
         )
         if from_reference and (largest_ := _largest(samples.values())):
             full[case] = largest_

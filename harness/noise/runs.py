@@ -71,6 +71,10 @@ class Runs:
         self._show = show
         self._work = work
 
+    def letters(self, asked: str) -> tuple[str, ...]:
+        """The letters on offer in a question."""
+        return self._requests[asked].letters
+
     def samples(self, name: str, asked: str) -> tuple[Sample, ...] | None:
         """What the run ``name`` answered; None where it was not made."""
         return self.store.samples(self.measurement, name, asked)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.engines.contract import Json
+from harness.engines.contract import Json, Request
 from harness.errors import RecordingError
 from harness.recordings.fingerprint import Difference, describe_differences, engine_id
 from harness.recordings.journal import Journal
@@ -22,7 +22,8 @@ from harness.verdicts.noise_floor import CaseNoise, NoiseFloor
 
 __all__ = ["NoiseStore", "Sample", "changed", "load_floor"]
 
-_VERSION = 1
+_VERSION = 1  # of the journal
+_FLOOR_VERSION = 2  # of a floor's entry; 1, which did not say so, had no names of coordinates
 _LAST = "last"
 _LOADED = "loaded"  # what an engine says once it is loaded is no part of what a floor is known by
 
@@ -123,6 +124,7 @@ class NoiseStore:
                 "asked": noise.asked,
                 "reference": _plain(noise.reference),
                 "runs": {run: _plain(values) for run, values in noise.runs.items()},
+                "coordinates": list(noise.coordinates),
             }
             for case, noise in floor.cases.items()
         }
@@ -130,6 +132,8 @@ class NoiseStore:
         self._journal.append(
             f"floor:{name}",
             {
+                "version": _FLOOR_VERSION,
+                "kind": Request.LETTER,
                 "dtype": floor.dtype,
                 "device": floor.device,
                 "made": floor.made,
@@ -179,6 +183,7 @@ def _floor_from_json(entry: Mapping[str, Any], names: tuple[str, str]) -> NoiseF
                     asked=noise["asked"],
                     reference=_floats(noise["reference"]),
                     runs={run: _floats(values) for run, values in noise["runs"].items()},
+                    coordinates=tuple(noise.get("coordinates", ())),
                 )
                 for case, noise in entry["cases"].items()
             },

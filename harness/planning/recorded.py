@@ -15,7 +15,7 @@ from harness.noise.choosing import fitting_floor
 from harness.recordings.fingerprint import asked_of, digest, loaded_dtype
 from harness.recordings.store import Recording, RecordingStore
 from harness.scoring.stored_runs import StoredRuns
-from harness.scoring.subjects import image_of, request_for
+from harness.scoring.subjects import images_of, request_for
 from harness.verdicts.case_judging import Look, look
 from harness.verdicts.noise_model import Noise, NoiseShape, Place
 from harness.verdicts.verdict import Change
@@ -55,7 +55,7 @@ def read_margins(
     """
     recordings = _recordings(root, profile, engine)
     # What was edited since has another margin now.
-    asked = {case.name: asked_of(request_for(case, profile), image_of(case)) for case in suite.cases}
+    asked = {case.name: asked_of(request_for(case, profile), images_of(case)) for case in suite.cases}
     known = {
         case.name: recording
         for case in suite.cases
@@ -118,4 +118,4 @@ def _beside_itself(case: Case, recording: Recording, noise: Noise, asked: str) -
 
 
 def _cluster(case: Case) -> str:
-    return image_of(case) or case.name
+    return " ".join(images_of(case)) or case.name

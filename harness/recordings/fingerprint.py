@@ -21,13 +21,13 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from harness.engines.api_server.running import is_running_server
 from harness.engines.codec import request_to_json, settings_to_json
-from harness.engines.contract import EngineSettings, Json, Request
+from harness.engines.contract import Answer, EngineSettings, Json, Request
 from harness.errors import EngineError, ErrorKind, RecordingError
 from harness.recordings.journal import Journal
 
@@ -35,6 +35,7 @@ __all__ = [
     "Difference",
     "asked_fingerprint",
     "asked_of",
+    "asked_today",
     "canonical_json",
     "describe_differences",
     "digest",
@@ -46,6 +47,7 @@ __all__ = [
     "loaded_dtype",
     "model_fingerprint",
     "recording_key",
+    "rendered_of",
 ]
 
 # What cannot change an answer is left out, not what can put in: a kind of file nobody thought of must count.
@@ -70,6 +72,8 @@ _ABSENT = "(absent)"
 _ENGINE_DIGITS = 12
 _REQUEST_DIGITS = 40
 _ASKED_DIGITS = 16
+_ASKED_VERSION = 2  # 1, which did not say so, had `image` and no `kind`
+_RENDERED_VERSION = 1
 
 
 class Difference(NamedTuple):
@@ -187,28 +191,31 @@ def engine_id(fingerprint: Mapping[str, Json]) -> str:
     return _engine_id(fingerprint, digest(dict(fingerprint)))
 
 
-def recording_key(fingerprint: Mapping[str, Json], request: Request, image: str | None) -> str:
+def recording_key(fingerprint: Mapping[str, Json], request: Request, images: Sequence[str]) -> str:
     """Key of the recording of ``request`` by the engine: ``KIND-HASH-HASH``, usable as a file's name.
 
     The first hash is the engine's (see `engine_id`), the second is over its whole hash, the request without
-    the case's name, and ``image``, the hash of the image (None for text only).
+    the case's name, and ``images``, the hashes of its images in order.
     """
     engine = digest(dict(fingerprint))
     asked = request_to_json(request)
     del asked["case"]
-    asked["image"] = image
+    asked["images"] = list(images)
     return f"{_engine_id(fingerprint, engine)}-{digest([engine, asked])[:_REQUEST_DIGITS]}"
 
 
-def asked_of(request: Request, image: str | None) -> dict[str, Json]:
+def asked_of(request: Request, images: Sequence[str]) -> dict[str, Json]:
     """What a case asks, field by field, so that a reader can name the one that differs.
 
-    ``image`` is the hash of the image, None for text only. Letters and numbers stand as they are, and of
-    texts and the image there are 16 digits of their hash. The expected letter is no part of it.
+    ``images`` are the hashes of the images in order. Letters and numbers stand as they are, and of texts and
+    images there are 16 digits of their hash. The expected letter is no part of it. ``version`` is that of
+    these fields; `asked_today` makes of an older one what it would be now.
     """
     return {
+        "version": _ASKED_VERSION,
+        "kind": request.kind,
         "letters": list(request.letters),
-        "image": None if image is None else image[:_ASKED_DIGITS],
+        "images": [image[:_ASKED_DIGITS] for image in images],
         "prompt": _text_digest(request.prompt),
         "system": _text_digest(request.system),
         "answer_prefix": _text_digest(request.answer_prefix),
@@ -216,9 +223,39 @@ def asked_of(request: Request, image: str | None) -> dict[str, Json]:
     }
 
 
-def asked_fingerprint(request: Request, image: str | None) -> str:
+def asked_today(asked: Mapping[str, Json]) -> dict[str, Json]:
+    """What `asked_of` gave, in whichever version, in the form of the present one."""
+    if "version" in asked:
+        return dict(asked)
+    rest = {name: value for name, value in asked.items() if name != "image"}
+    image = asked.get("image")
+    return {
+        "version": _ASKED_VERSION,
+        "kind": Request.LETTER,
+        "images": [] if image is None else [image],
+        **rest,
+    }
+
+
+def asked_fingerprint(request: Request, images: Sequence[str]) -> str:
     """One hash of what `asked_of` gives: two cases of equal hash ask the same."""
-    return digest(asked_of(request, image))
+    return digest(asked_of(request, images))
+
+
+def rendered_of(answer: Answer) -> dict[str, Json]:
+    """What a model was really shown, in short: digits of hashes of text, ids and pixels, and counts.
+
+    None stands for what the engine does not tell. Two answers of equal values were shown the same.
+    """
+    question = answer.question
+    return {
+        "version": _RENDERED_VERSION,
+        "text": _text_digest(question.text),
+        "ids": digest(list(answer.prompt_ids))[:_ASKED_DIGITS] if answer.prompt_ids else None,
+        "tokens": question.tokens,
+        "tiles": question.tiles,
+        "pixels": None if question.pixels is None else question.pixels[:_ASKED_DIGITS],
+    }
 
 
 def engine_id_of(key: str) -> str:

@@ -28,12 +28,13 @@ from filelock import FileLock, Timeout
 from harness.engines.codec import answer_from_json, answer_to_json
 from harness.engines.contract import Answer, Json, Row
 from harness.errors import EngineError, ErrorKind
-from harness.recordings.fingerprint import digest, engine_id, engine_id_of
+from harness.recordings.fingerprint import asked_today, digest, engine_id, engine_id_of
 from harness.recordings.journal import Journal, compact_json, disk_error
 
 __all__ = ["Recording", "RecordingStore"]
 
-_VERSION = 2  # of the entries below and of the codec; a change makes all recordings again
+_VERSION = 2  # of the journals; a change makes all recordings again
+_ENTRY_VERSION = 3  # of a recording's entry; 2, which did not say so, had `asked` in its first form, or none
 _WAIT_BEFORE_TELLING = 1.0
 _FINGERPRINT_DIGITS = 16
 
@@ -45,7 +46,7 @@ class Recording:
     ``key`` identifies everything the answer may depend on; ``case`` is ``suite.case-id`` and ``engine`` is
     ``profile-engine``, for people. ``fingerprint`` is that of the engine as it was loaded: model, versions,
     dtype, device. ``asked`` is what `harness.recordings.fingerprint.asked_of` says of the case, None in
-    recordings from before it was kept.
+    recordings from before it was kept. What the model was really shown is in the answer's question.
     """
 
     key: str
@@ -93,7 +94,7 @@ class RecordingStore:
             engine=entry["engine"],
             answer=_unpacked(entry["answer"]),
             fingerprint=fingerprint,
-            asked=entry.get("asked"),
+            asked=None if entry.get("asked") is None else asked_today(entry["asked"]),
         )
 
     def put(self, recording: Recording, *, run_id: str = "") -> None:
@@ -107,6 +108,7 @@ class RecordingStore:
         journal.append(
             recording.key,
             {
+                "version": _ENTRY_VERSION,
                 "case": recording.case,
                 "engine": recording.engine,
                 "run": run_id,

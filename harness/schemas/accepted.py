@@ -21,7 +21,10 @@ class Asked(FileModel):
     """What a case asks, field by field."""
 
     letters: list[Letter] = Field(description="The letters on offer.")
-    image: str | None = Field(description="Digits of the image's hash, null for text only.")
+    version: int = Field(default=1, description="Of these fields; left out in the first.")
+    kind: str = Field(default="letter", description="What kind of answer is asked for.")
+    images: list[str] = Field(default_factory=list, description="Digits of the images' hashes, in order.")
+    image: str | None = Field(default=None, description="The one image, in the first version.")
     prompt: str = Field(description="Digits of the prompt's hash.")
     system: str | None = Field(description="Digits of the system message's hash, null for none.")
     answer_prefix: str = Field(description="Digits of the hash of what comes before the letter.")

@@ -19,7 +19,7 @@ from harness.environments.store import Environments
 from harness.errors import EngineError, ErrorKind
 from harness.recordings.fingerprint import asked_of, engine_fingerprint, loaded_dtype, recording_key
 from harness.recordings.store import Recording, RecordingStore
-from harness.scoring.subjects import Subject, image_of, request_for
+from harness.scoring.subjects import Subject, images_of, request_for
 from harness.workers import Failed, Job, Loaded, Progress, Scored, find_model, probe, run
 
 __all__ = ["EngineProgress", "Scoring", "paths_with_rows"]
@@ -95,7 +95,7 @@ class Scoring:
         self._stored = lru_cache(maxsize=256)(self.store.get)  # a test asks several times for its recording
         self._installed: dict[str, dict[str, Json]] = {}  # by interpreter
         self._engines: dict[str, _Engine | EngineError] = {}  # by engine label
-        self._image = lru_cache(maxsize=None)(image_of)  # engines and reports ask again for a case's
+        self._images = lru_cache(maxsize=None)(images_of)  # engines and reports ask again for a case's
         self._keys: dict[str, str] = {}  # by subject id
         self._errors: dict[str, EngineError] = {}  # by recording key
 
@@ -132,7 +132,7 @@ class Scoring:
         """The key of the subject's recording; raises `EngineError` when the engine or image is not there."""
         if (key := self._keys.get(subject.id)) is None:
             request = request_for(subject.case, subject.profile)
-            key = recording_key(self._engine(subject).fingerprint, request, self._image(subject.case))
+            key = recording_key(self._engine(subject).fingerprint, request, self._images(subject.case))
             self._keys[subject.id] = key
         return key
 
@@ -142,7 +142,7 @@ class Scoring:
 
     def asked(self, subject: Subject) -> dict[str, Json]:
         """What the subject's case asks today; raises `EngineError` when its image cannot be read."""
-        return asked_of(request_for(subject.case, subject.profile), self._image(subject.case))
+        return asked_of(request_for(subject.case, subject.profile), self._images(subject.case))
 
     def recording(self, subject: Subject) -> Recording:
         """Return the subject's recording, under today's names.

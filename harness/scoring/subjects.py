@@ -16,7 +16,7 @@ from harness.cases.suites import Case
 from harness.engines.contract import Request
 from harness.recordings.fingerprint import image_fingerprint
 
-__all__ = ["SELECTIONS", "Subject", "image_of", "request_for", "subjects"]
+__all__ = ["SELECTIONS", "Subject", "images_of", "request_for", "subjects"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +88,13 @@ def request_for(case: Case, profile: Profile) -> Request:
         case=case.name,
         prompt=case.prompt,
         letters=case.letters,
-        image=None if case.image is None else str(case.image),
+        images=() if case.image is None else (str(case.image),),
         system=profile.system if case.system is None else case.system,
         answer_prefix=case.answer_prefix,
         max_new_tokens=case.max_new_tokens,
     )
 
 
-def image_of(case: Case) -> str | None:
-    """The hash of the case's image, None for text only; raises `EngineError` when it cannot be read."""
-    return None if case.image is None else image_fingerprint(case.image)
+def images_of(case: Case) -> tuple[str, ...]:
+    """The hashes of the case's images, none for text only; raises `EngineError` when one cannot be read."""
+    return () if case.image is None else (image_fingerprint(case.image),)

@@ -24,12 +24,14 @@ class CaseNoise:
     ``reference`` [L] is the answer that the runs are measured from: the engine's own in float32 where it has
     one, else its undisturbed run. ``runs`` [L] each are by the name of the jitter, such as ``batch-1``. A
     case is known by ``asked``, the hash of its question and image, so that one that was edited has no noise
-    of another.
+    of another. ``coordinates`` [L] name the values (see `harness.checks.log_odds.coordinates`); empty in
+    floors from before they were named, whose values are the letters' in the order on offer.
     """
 
     asked: str
     reference: tuple[float, ...]
     runs: Mapping[str, tuple[float, ...]]
+    coordinates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 
-from harness.engines.codec import answer_from_json, request_to_json, settings_to_json
+from harness.engines.codec import answer_from_json, request_digest, request_to_json, settings_to_json
 from harness.engines.contract import Request
 from harness.errors import EngineError, ErrorKind, RecordingError
 from harness.workers.endings import Ending, how_it_ended
@@ -86,7 +86,7 @@ def score(
             return Ending(
                 kind=ErrorKind(message["kind"]), what=what, log_tail=worker.log_tail(), lives_on=True
             )
-        outcome = _outcome(message, worker, job)
+        outcome = _outcome(message, left, worker, job)
         if outcome is None:
             returncode = worker.kill(grace=_EXIT_SECONDS)
             what = f"the worker {how_it_ended(returncode)}"
@@ -101,10 +101,17 @@ def _left(since: float, seconds: float) -> float:
     return since + seconds - time.monotonic()
 
 
-def _outcome(message: Message, worker: WorkerProcess, job: Job) -> Scored | Failed | None:
+def _outcome(
+    message: Message, left: Mapping[str, Item], worker: WorkerProcess, job: Job
+) -> Scored | Failed | None:
     try:
         if message["event"] == "answer":
-            return Scored(message["key"], answer_from_json(message["answer"]))
+            key = message["key"]
+            if message["request"] != request_digest(left[key][1]):
+                what = "the worker answered another request than this one; nothing of it is kept"
+                error = EngineError(ErrorKind.FAILED, what, log=str(job.log), log_tail=worker.log_tail())
+                return Failed(key, error)
+            return Scored(key, answer_from_json(message["answer"]))
         if message["event"] == "failure":
             kind, text = ErrorKind(message["kind"]), message["message"]
             return Failed(

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO, Final
 
-from harness.engines.codec import answer_to_json, request_from_json, settings_from_json
-from harness.engines.contract import Answer, Engine, EngineSettings, Failure
+from harness.engines.codec import answer_to_json, request_digest, request_from_json, settings_from_json
+from harness.engines.contract import Answer, Engine, EngineSettings, Failure, Request
 from harness.engines.out_of_memory import is_out_of_memory
 from harness.engines.remote_code import refuse_code_of_others, switched_off
 from harness.errors import EngineError, ErrorKind, LettersError
@@ -122,24 +122,24 @@ def _score(
     engine: Engine, batch: Iterable[tuple[str, Mapping[str, Any]]], rows: Path | None
 ) -> Iterator[Message]:
     requests = [request_from_json(request) for _, request in batch]
-    keys = {request.case: key for (key, _), request in zip(batch, requests, strict=True)}
+    keys = {request.case: (key, request) for (key, _), request in zip(batch, requests, strict=True)}
     strays: list[str] = []
     for case, result in engine.score(requests):
-        key = keys.pop(case, None)
-        if key is None:
+        found = keys.pop(case, None)
+        if found is None:
             strays.append(case)
             continue
-        yield _reply(key, result, rows)
+        yield _reply(*found, result, rows)
     stray = f"; it yielded unasked or twice: {', '.join(map(repr, strays))}" if strays else ""
     if strays:
         print(f"harness: the engine broke its contract{stray}", file=sys.stderr)  # noqa: T201 - this is the log
-    for key in keys.values():
+    for key, _ in keys.values():
         message = f"the engine finished the batch without an outcome for this case{stray}"
         yield {"event": "failure", "key": key, "kind": ErrorKind.FAILED, "message": message}
     yield {"event": "scored"}
 
 
-def _reply(key: str, result: object, rows: Path | None) -> Message:
+def _reply(key: str, request: Request, result: object, rows: Path | None) -> Message:
     """The message for one outcome."""
     kind = ErrorKind.FAILED
     if isinstance(result, Failure):
@@ -150,7 +150,8 @@ def _reply(key: str, result: object, rows: Path | None) -> Message:
         kind, message = ErrorKind.NOT_FINITE, f"{bad}; allowed: finite numbers"
     else:
         try:
-            answer = {"event": "answer", "key": key, "answer": answer_to_json(result)}
+            told = {"answer": answer_to_json(result), "request": request_digest(request)}
+            answer = {"event": "answer", "key": key, **told}
             encode(answer)
             if rows is not None:
                 save_rows(rows, key, result.rows)

@@ -86,10 +86,11 @@ REQUESTS = st.builds(
     case=TEXT,
     prompt=TEXT,
     letters=tuples(TEXT),
-    image=st.none() | TEXT,
+    images=tuples(TEXT),
     system=st.none() | TEXT,
     answer_prefix=TEXT,
     max_new_tokens=st.none() | st.integers(1, 100),
+    kind=st.just(Request.LETTER) | TEXT,
 )
 
 
@@ -208,7 +209,7 @@ def test_an_unknown_setting_is_refused() -> None:
 
 def test_an_unknown_request_field_is_refused() -> None:
     with pytest.raises(RecordingError, match=r"no request.*'colour'"):
-        codec.request_from_json({"case": "a.b", "prompt": "", "letters": ["A"], "colour": 1})
+        codec.request_from_json({"case": "a.b", "prompt": "", "letters": ["A"], "images": [], "colour": 1})
 
 
 SETTING_NAMES = [field.name for field in dataclasses.fields(EngineSettings)]

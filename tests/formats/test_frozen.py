@@ -65,6 +65,10 @@ def test_runs_and_their_recordings_are_read(store: Path) -> None:
             assert {reading.path for reading in recording.answer.readings} == paths
             assert recording.asked is not None
             assert recording.asked["letters"] == ["A", "B", "C", "D"]
+            assert recording.asked["kind"] == "letter"
+            images = recording.asked["images"]
+            assert isinstance(images, list)
+            assert len(images) == (0 if case == "few.stated-colour" else 1)
             assert recordings.load_row(key, recording.answer.readings[0].path) is not None
     pair = [
         run.keys["few.stated-colour"]

@@ -117,6 +117,7 @@ def test_every_variant_is_run_and_the_floor_is_kept(tmp_path: Path, work: StandI
     assert own is not None
     assert {"repeat", "repeat/captured", "undisturbed/captured"} <= set(own.cases["s.c0"].runs)
     assert own.cases["s.c0"].reference == floor.cases["s.c0"].reference
+    assert own.cases["s.c0"].coordinates == ("log-odds A", "log-odds B", "log-odds C")
     assert load_floor(tmp_path / "kept", "p", "lmdeploy") == own
     assert found["torch"].notes == found["lmdeploy"].notes == ()
     assert list((tmp_path / "kept" / "noise" / "rows").glob("*.npy")) == []

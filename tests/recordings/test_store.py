@@ -127,7 +127,9 @@ def test_a_recording_comes_back_in_another_process_too(store: RecordingStore) ->
 
 def test_what_was_asked_is_kept_and_may_be_unknown(store: RecordingStore) -> None:
     plain = Recording(key=key_of(1), case="s.a", engine="p-torch", answer=answer(), fingerprint=LOADED)
-    told = dataclasses.replace(plain, key=key_of(2), asked={"letters": ["A", "B"], "image": None})
+    told = dataclasses.replace(
+        plain, key=key_of(2), asked={"version": 2, "letters": ["A", "B"], "images": []}
+    )
     for recording in (plain, told):
         store.put(recording)
     found = [RecordingStore(store.root).get(key_of(number)) for number in (1, 2)]

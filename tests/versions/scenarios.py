@@ -41,7 +41,9 @@ def requests() -> list[Request]:
     made = []
     for number, name in enumerate(images):
         image = None if name is None else str(ROOT / "cases" / "images" / f"{name}.png")
-        plain = Request(case=f"{name}", prompt=PROMPT, letters=tuple("ABCD"), image=image)
+        plain = Request(
+            case=f"{name}", prompt=PROMPT, letters=tuple("ABCD"), images=() if image is None else (image,)
+        )
         later = PROMPT.replace("the option's letter.", "'Answer: ' and the option's letter.")
         made.append(replace(plain, max_new_tokens=3 if number % 2 else None))
         made.append(replace(plain, case=f"{name}-later", prompt=later, answer_prefix="Answer: "))

@@ -255,6 +255,12 @@ def test_something_that_is_no_message_ends_the_worker(workers: Workers) -> None:
     assert "this is no message" in result.error.message
 
 
+def test_the_answer_to_another_request_is_none(workers: Workers) -> None:
+    result = workers.run("forge", batch_size=1)
+    assert result.error.kind is ErrorKind.FAILED
+    assert "answered another request" in str(result.error)
+
+
 def test_an_engine_that_never_answers_is_given_up(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "_STARTS_WITHOUT_OUTCOME", 3)
     result = workers.run("a", *["exit 3"] * 5, "b", batch_size=1)

@@ -50,7 +50,10 @@ def answers(model: Path, kind: str, paths: tuple[str, ...], log: Path) -> list[A
     job = Job(python=sys.executable, settings=settings, load_seconds=300, case_seconds=120, log=log)
     letters = ("A", "B", "C", "D")
     requests = [
-        ("k1", Request(case="s.image", prompt="Which? A. red B. blue", letters=letters, image=str(IMAGE))),
+        (
+            "k1",
+            Request(case="s.image", prompt="Which? A. red B. blue", letters=letters, images=(str(IMAGE),)),
+        ),
         ("k2", Request(case="s.text", prompt="Which? A. one B. two", letters=letters)),
     ]
     events = list(run(job, requests))

@@ -101,7 +101,9 @@ def test_the_request_is_greedy_and_has_the_image_first(server: StandIn, tmp_path
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter, which no other engine does
     picture.save(tmp_path / "a.png", exif=exif)
-    answer(server, Request(case="s.a", prompt="Q", letters=("A",), system="S", image=str(tmp_path / "a.png")))
+    answer(
+        server, Request(case="s.a", prompt="Q", letters=("A",), system="S", images=(str(tmp_path / "a.png"),))
+    )
     body = server.asked[-1]
     assert (body["temperature"], body["max_tokens"], body["logprobs"], body["top_logprobs"]) == (
         0,
@@ -118,7 +120,7 @@ def test_the_request_is_greedy_and_has_the_image_first(server: StandIn, tmp_path
 
 def test_an_image_that_is_none_fails_its_case_only(server: StandIn, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("no picture")
-    wrong = Request(case="s.b", prompt="Q", letters=("A",), image=str(tmp_path / "a.png"))
+    wrong = Request(case="s.b", prompt="Q", letters=("A",), images=(str(tmp_path / "a.png"),))
     results = score(server, ASK, wrong)
     assert isinstance(results["s.a"], Answer)
     assert isinstance(results["s.b"], Failure)

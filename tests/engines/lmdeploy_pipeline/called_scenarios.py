@@ -38,9 +38,9 @@ def requests() -> Iterable[Request]:
     plain = Request(case="text", prompt=f"What colour is it?\n{COLOURS}", letters=("A", "B", "C"))
     yield plain
     for name in ("square", "wide"):
-        yield replace(plain, case=name, image=str(FOLDER / f"{name}.png"), system="You look at pictures.")
+        yield replace(plain, case=name, images=(str(FOLDER / f"{name}.png"),), system="You look at pictures.")
         # More than the letter: the model ends its answer itself.
-        yield replace(plain, case=f"{name}-whole", image=str(FOLDER / f"{name}.png"), max_new_tokens=6)
+        yield replace(plain, case=f"{name}-whole", images=(str(FOLDER / f"{name}.png"),), max_new_tokens=6)
 
 
 def keep(name: str, engine: Engine, asked: list[Request]) -> None:

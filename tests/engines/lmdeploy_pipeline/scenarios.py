@@ -82,7 +82,7 @@ def requests(pictures: dict[str, str], tokens: int | None) -> list[Request]:
                 case=f"{number}-{picture or 'text'}",
                 prompt=f"{question}\n{COLOURS}",
                 letters=("A", "B", "C"),
-                image=None if picture is None else pictures[picture],
+                images=() if picture is None else (pictures[picture],),
                 system="You look at pictures." if number % 2 else None,
                 max_new_tokens=tokens,
             )
@@ -179,7 +179,7 @@ def keep(name: str, results: dict[str, Answer | Failure]) -> None:
 
 def picture_only(path: str) -> list[dict[str, Any]]:
     """A conversation that is a picture and nothing else, in the form that the engine gives it."""
-    request = Request(case="picture", prompt="", letters=("A",), image=path)
+    request = Request(case="picture", prompt="", letters=("A",), images=(path,))
     (message,) = lmdeploy_prompts.messages(request, lmdeploy_prompts.open_image(path))
     return [{**message, "content": message["content"][:1]}]
 
@@ -363,13 +363,13 @@ def failures(pictures: dict[str, str], random: Path) -> None:
     whole = Path(pictures["large"]).read_bytes()
     half.write_bytes(whole[: len(whole) // 2])
     bad = {
-        "no-such-image": replace(good, image=str(FOLDER / "missing.png")),
-        "broken-image": replace(good, image=str(broken)),
-        "half-an-image": replace(good, image=str(half)),
+        "no-such-image": replace(good, images=(str(FOLDER / "missing.png"),)),
+        "broken-image": replace(good, images=(str(broken),)),
+        "half-an-image": replace(good, images=(str(half),)),
         "letters": replace(good, answer_prefix="a prefix that ends in a letter: X", letters=("A", "a")),
         "too-long": replace(good, prompt="red " * 1200),
         "too-many": replace(good, max_new_tokens=990),
-        "placeholder": replace(good, image=None, prompt="<IMG_CONTEXT> is no picture"),
+        "placeholder": replace(good, images=(), prompt="<IMG_CONTEXT> is no picture"),
     }
     asked = [good, *(replace(request, case=name) for name, request in bad.items())]
     with loaded(settings(options={"threads": 1, "session_len": 1000})) as engine:

@@ -119,11 +119,11 @@ def requests(picture: str) -> list[Request]:
     plain = Request(case="plain", prompt="What is it?", letters=("A", "B"), max_new_tokens=3)
     return [
         plain,
-        replace(plain, case="image", image=picture, system="Look."),
-        replace(plain, case="one", image=picture, max_new_tokens=None),
-        replace(plain, case="at-once", prompt="end at once", image=picture),
-        replace(plain, case="at-once-one", prompt="end at once", image=picture, max_new_tokens=1),
-        replace(plain, case="later", prompt="end later", image=picture, max_new_tokens=5),
+        replace(plain, case="image", images=(picture,), system="Look."),
+        replace(plain, case="one", images=(picture,), max_new_tokens=None),
+        replace(plain, case="at-once", prompt="end at once", images=(picture,)),
+        replace(plain, case="at-once-one", prompt="end at once", images=(picture,), max_new_tokens=1),
+        replace(plain, case="later", prompt="end later", images=(picture,), max_new_tokens=5),
     ]
 
 
@@ -373,7 +373,7 @@ def test_what_lmdeploy_would_cut_short_or_lengthen_is_refused(bench: Bench, pict
 def test_a_case_that_is_wrong_fails_alone(bench: Bench, picture: str) -> None:
     good = requests(picture)[1]
     wrong = [
-        replace(good, case="no-file", image="/nowhere.png"),
+        replace(good, case="no-file", images=("/nowhere.png",)),
         replace(good, case="letters", letters=("A", "a")),
         replace(good, case="placeholder", prompt="an <IMAGE_TOKEN> of my own"),
     ]

@@ -197,8 +197,9 @@ def changed(tiny: Path, tmp_path: Path) -> Callable[..., Path]:
     return change
 
 
-def _request(case: str, prompt: str = "Which one?", **changes: Any) -> Request:
-    return Request(case=case, prompt=prompt, **{"letters": ("A", "B", "C"), **changes})
+def _request(case: str, prompt: str = "Which one?", *, image: str | None = None, **changes: Any) -> Request:
+    images = () if image is None else (image,)
+    return Request(case=case, prompt=prompt, images=images, **{"letters": ("A", "B", "C"), **changes})
 
 
 # --- on the embedded model --------------------------------------------------------------------------------
@@ -206,8 +207,8 @@ def _request(case: str, prompt: str = "Which one?", **changes: Any) -> Request:
 
 def _mixed(pictures: SimpleNamespace) -> list[Request]:
     """One tile and several, no picture, other languages, a system text, the second answer style."""
-    plain = {"letters": LETTERS}
-    later = {"letters": LETTERS, "answer_prefix": "Answer: "}
+    plain: dict[str, Any] = {"letters": LETTERS}
+    later: dict[str, Any] = {"letters": LETTERS, "answer_prefix": "Answer: "}
     chinese = "物体是什么颜色？\nA. 红色\nB. 绿色\nC. 蓝色\nD. 黄色\n请回答选项的字母。"
     return [
         _request("square", QUESTION, image=pictures.square, **plain),
@@ -470,8 +471,8 @@ def test_nan_is_the_failure_of_its_case_only(
 @pytest.mark.parametrize(
     ("changes", "kind", "message"),
     [
-        ({"image": "nowhere.png"}, ErrorKind.FAILED, "nowhere.png"),
-        ({"image": __file__}, ErrorKind.FAILED, "cannot identify image file"),
+        ({"images": ("nowhere.png",)}, ErrorKind.FAILED, "nowhere.png"),
+        ({"images": (__file__,)}, ErrorKind.FAILED, "cannot identify image file"),
         ({"answer_prefix": "答"}, ErrorKind.LETTERS, "candidates:"),
         (
             {"prompt": "a <IMG_CONTEXT> b"},

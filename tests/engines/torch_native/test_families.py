@@ -29,8 +29,14 @@ OTHER = str(IMAGES / "blue-circle-top-left.png")
 WIDE = str(IMAGES / "two-green-cross-112x56.png")
 
 
-def _request(case: str, prompt: str, **changes: Any) -> Request:
-    return Request(case=case, prompt=prompt, **{"letters": ("A", "B", "C"), "max_new_tokens": 1, **changes})
+def _request(case: str, prompt: str, *, image: str | None = None, **changes: Any) -> Request:
+    images = () if image is None else (image,)
+    return Request(
+        case=case,
+        prompt=prompt,
+        images=images,
+        **{"letters": ("A", "B", "C"), "max_new_tokens": 1, **changes},
+    )
 
 
 # Of unlike lengths, so that rows of a batch are padded.

@@ -57,8 +57,9 @@ def _ask(
     return ask(folder, python, _settings(model, **changes), requests)
 
 
-def _request(case: str, prompt: str = COLOUR, **changes: Any) -> Request:
-    return Request(case=case, prompt=prompt, **{"letters": LETTERS, **changes})
+def _request(case: str, prompt: str = COLOUR, *, image: str | None = None, **changes: Any) -> Request:
+    images = () if image is None else (image,)
+    return Request(case=case, prompt=prompt, images=images, **{"letters": LETTERS, **changes})
 
 
 REQUESTS = (
