@@ -12,10 +12,10 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from harness.cases.profiles import EngineSpec
+from harness.engines.requirements import LOADED_NAMES, REQUIREMENTS
 from harness.environments.store import Environments
 from harness.errors import EngineError
 from harness.workers.interpreter import ask
-from harness.workers.serving import LOADED_NAMES, REQUIREMENTS
 
 __all__ = ["Loadable", "check_loadable"]
 

@@ -195,16 +195,12 @@ def _change(case: Case, baseline: GateSide, candidate: GateSide, scoring: Scorin
         agreement = scoring.beside(before, after, case.letters)
     asked = candidate.asked.get(case.name) or baseline.asked.get(case.name) or {}
     images = asked.get("images")
-    return Change(
-        case=case.name,
-        suite=case.suite,
-        place=str(case.location),
-        letters=case.letters,
-        expect=case.expect,
-        cluster=" ".join(map(str, images)) if isinstance(images, list) and images else case.name,
+    return Change.of(
+        case,
+        images=list(map(str, images)) if isinstance(images, list) else (),
         agreement=agreement,
         noise=limits.of(case, asked),
-        errors=tuple(errors),
+        errors=errors,
     )
 
 

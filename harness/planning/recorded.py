@@ -105,16 +105,8 @@ def _recordings(root: Path, profile: Profile, engine: EngineSpec) -> Mapping[str
 
 
 def _beside_itself(case: Case, recording: Recording, noise: Noise, asked: str) -> Change:
-    return Change(
-        case=case.name,
-        suite=case.suite,
-        place=str(case.location),
-        letters=case.letters,
-        expect=case.expect,
-        cluster=_cluster(case),
-        agreement=compare(recording, recording, case.letters),
-        noise=noise.of(case.name, asked),
-    )
+    agreement = compare(recording, recording, case.letters)
+    return Change.of(case, images=images_of(case), agreement=agreement, noise=noise.of(case.name, asked))
 
 
 def _cluster(case: Case) -> str:

@@ -30,6 +30,7 @@ from harness.engines.contract import Answer, Json, Row
 from harness.errors import EngineError, ErrorKind
 from harness.recordings.fingerprint import asked_today, digest, engine_id, engine_id_of
 from harness.recordings.journal import Journal, compact_json, disk_error
+from harness.workers.rows import row_file
 
 __all__ = ["Recording", "RecordingStore"]
 
@@ -174,7 +175,7 @@ class RecordingStore:
 
         A damaged file is deleted and counts as none.
         """
-        file = self._row_file(key, path)
+        file = row_file(self.rows_folder, key, path)
         try:
             with file.open("rb") as stream:
                 row = _whole_row(stream)
@@ -189,7 +190,7 @@ class RecordingStore:
     def drop_rows(self, key: str, paths: Iterable[str]) -> None:
         """Delete the full rows that ``paths`` saw for ``key``; missing ones do not matter."""
         for path in paths:
-            file = self._row_file(key, path)
+            file = row_file(self.rows_folder, key, path)
             try:
                 file.unlink(missing_ok=True)
             except OSError as error:
@@ -237,9 +238,6 @@ class RecordingStore:
                 return None
             self._fingerprints[name] = entry["fingerprint"]
         return self._fingerprints[name]
-
-    def _row_file(self, key: str, path: str) -> Path:
-        return self.rows_folder / f"{key}.{path}.npy"
 
     def _make_root(self) -> None:
         ignore = self.root / ".gitignore"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
+from harness.cases.suites import Case
 from harness.checks.agreement import Agreement
 from harness.verdicts.noise_floor import PairNoise
 
@@ -73,6 +74,29 @@ class Change:
     agreement: Agreement | None
     noise: PairNoise
     errors: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        case: Case,
+        *,
+        images: Sequence[str],
+        agreement: Agreement | None,
+        noise: PairNoise,
+        errors: Sequence[str] = (),
+    ) -> Change:
+        """That of ``case``, whose ``images`` are known by hashes."""
+        return cls(
+            case=case.name,
+            suite=case.suite,
+            place=str(case.location),
+            letters=case.letters,
+            expect=case.expect,
+            cluster=" ".join(images) or case.name,
+            agreement=agreement,
+            noise=noise,
+            errors=tuple(errors),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from harness.engines.codec import answer_to_json, request_digest, request_from_j
 from harness.engines.contract import Answer, Engine, EngineSettings, Failure, Request
 from harness.engines.out_of_memory import is_out_of_memory
 from harness.engines.remote_code import refuse_code_of_others, switched_off
+from harness.engines.requirements import IN_REQUIREMENTS, REQUIREMENTS
 from harness.errors import EngineError, ErrorKind, LettersError
 from harness.workers.protocol import Message, decode, encode
 from harness.workers.rows import save_rows
@@ -37,23 +38,8 @@ ENGINE_MODULES: Final[Mapping[str, str]] = {
 
 # Compilers put whole programs into their exceptions; the log has them in full.
 _WORDS_CHARACTERS = 2000
-REQUIREMENTS = {
-    "api": ("httpx2>=2.12", "pillow>=10.4"),
-    "torch": ("jinja2>=3.1", "pillow>=10.4", "torch>=2.6", "torchvision>=0.21", "transformers>=4.46"),
-    "lmdeploy": ("lmdeploy>=0.12", "pillow>=10.4"),
-}
-"""What each kind of engine needs in its interpreter, as the extras of the same names say."""
-
-LOADED_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "torch": ("transformers.AutoModelForImageTextToText", "transformers.AutoProcessor"),
-    "lmdeploy": ("lmdeploy.pipeline", "lmdeploy.GenerationConfig", "lmdeploy.PytorchEngineConfig"),
-}
-"""What each kind of engine cannot do without in its library, whatever the version."""
-
 ENVIRONMENT_MARKER: Final = "harness-environment.json"
 """A file in environments that the harness made (see `harness.environments`)."""
-
-_IN_REQUIREMENTS = {"PIL", "httpx2", "jinja2", "lmdeploy", "numpy", "torch", "torchvision", "transformers"}
 
 
 def serve(requests: int, replies: int) -> None:
@@ -207,7 +193,7 @@ def _refusal(kind: str, error: BaseException) -> dict[str, str]:
     words = _in_words(error)
     if isinstance(error, ModuleNotFoundError) and error.name:
         root = error.name.partition(".")[0]
-        wanted = REQUIREMENTS[kind] if kind in REQUIREMENTS and root in _IN_REQUIREMENTS else (root,)
+        wanted = REQUIREMENTS[kind] if kind in REQUIREMENTS and root in IN_REQUIREMENTS else (root,)
         # An environment that the harness made has no pip, and others may share it.
         if Path(sys.prefix, ENVIRONMENT_MARKER).exists():
             words += f"; add to the engine's `requirements` in profiles.yaml: {', '.join(wanted)}"

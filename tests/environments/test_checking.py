@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.cases.profiles import EngineSpec
+from harness.engines.requirements import LOADED_NAMES, REQUIREMENTS
 from harness.environments import checking
 from harness.environments.checking import check_loadable
 from harness.environments.store import Environments
-from harness.workers.serving import LOADED_NAMES, REQUIREMENTS
 from tests.environments.conftest import engine, unseen
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from harness.engines.requirements import REQUIREMENTS
 from harness.errors import ErrorKind
-from harness.workers.serving import REQUIREMENTS
 
 if TYPE_CHECKING:
     from tests.workers.conftest import Workers
