@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from harness.checks.agreement import Agreement, Side
+from harness.checks.agreement import Agreement
 from harness.checks.log_odds import LogOdds
+from harness.checks.side import Side
 from harness.engines.contract import Answer, Reading
 from harness.verdicts.case_judging import Look, look
 from harness.verdicts.judging import judge

@@ -12,53 +12,24 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.checks.answers import Parting, by_text, id_text, letter_probabilities, parting, top_index
+from harness.checks.answers import Parting, by_text, id_text, parting
 from harness.checks.full_vocabulary import FullVocabulary, compare_rows
-from harness.checks.intervals import Interval, apart, letter_intervals, overlapping
+from harness.checks.intervals import Interval, apart, overlapping
 from harness.checks.log_odds import difference, largest, of_reading
 from harness.checks.question.causes import QuestionDifference
 from harness.checks.question.question import compare_questions
 from harness.checks.result import Finding, Metric, Result
+from harness.checks.side import Side, side_of
 from harness.checks.tolerances import Tolerances
 from harness.checks.undecided import over_limit_or_undecided
 from harness.distributions import logsumexp, total_variation
-from harness.engines.contract import Answer, Reading, Row
+from harness.engines.contract import Reading, Row
 from harness.errors import RecordingError
 from harness.recordings.store import Recording
 
-__all__ = ["Agreed", "Agreement", "Side", "compare", "judge", "row_belongs"]
+__all__ = ["Agreed", "Agreement", "compare", "judge", "row_belongs"]
 
-# The reading of a side that never got as far as the letter.
-_NO_READING = Reading(path="", argmax=(), logprobs=())
 ROWS_MISSING = "full rows missing; run again with --fresh to make both recordings with their rows"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
-    """One engine's half: ``probabilities`` [L] of the letters over the whole vocabulary, ``spellings`` [L].
-
-    Both are empty, and ``top`` is None, where the engine never reached the letter. ``gap`` is how far the top
-    letter's probability is above the next one's. Of a partial reading, ``probabilities`` are NaN where only
-    ``intervals`` [L] are known, and ``top`` and ``gap`` are None where they leave it open.
-    """
-
-    engine: str
-    probabilities: tuple[float, ...]
-    intervals: tuple[Interval, ...]
-    spellings: tuple[float, ...]
-    top: int | None
-    gap: float | None
-    answer: Answer
-
-    @property
-    def reached(self) -> bool:
-        """Whether there is a distribution over the letters."""
-        return bool(self.probabilities)
-
-    @property
-    def reading(self) -> Reading:
-        """The first path's reading, an empty one where there is none."""
-        return self.answer.readings[0] if self.answer.readings else _NO_READING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +95,7 @@ def compare(
     full-vocabulary metrics of the same two recordings where they were taken before and rows are gone; rows
     win over them. Raises RecordingError if a row is not that of its recording.
     """
-    side_a, side_b = _side(a), _side(b)
+    side_a, side_b = side_of(a), side_of(b)
     if row_a is not None and row_b is not None:
         _require_own_row(a, row_a)
         _require_own_row(b, row_b)
@@ -206,23 +177,6 @@ def judge(agreement: Agreement, tolerances: Tolerances) -> Agreed:
         notes=tuple(notes),
         agreement=agreement,
         limits=tolerances.source,
-    )
-
-
-def _side(recording: Recording) -> Side:
-    answer = recording.answer
-    reading = answer.readings[0] if answer.readings else None
-    intervals = () if reading is None else letter_intervals(reading)
-    top = None if reading is None else top_index(reading, answer.letter_ids)
-    others = [interval.high for i, interval in enumerate(intervals) if i != top]
-    return Side(
-        engine=recording.engine,
-        probabilities=() if reading is None else letter_probabilities(reading),
-        intervals=intervals,
-        spellings=() if reading is None else reading.other_spellings,
-        top=top,
-        gap=None if top is None or not others else intervals[top].low - max(others),
-        answer=answer,
     )
 
 

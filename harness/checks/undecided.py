@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from harness.checks.intervals import more, seen
 from harness.checks.result import Finding, Metric, over_limit
-
-if TYPE_CHECKING:
-    from harness.checks.agreement import Side
+from harness.checks.side import Side
 
 __all__ = ["over_limit_or_undecided"]
 

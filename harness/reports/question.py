@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.checks.agreement import Side
 from harness.checks.question.causes import Cause
 from harness.checks.question.ids import collapsed, placeholder_of, shown_ids, unlike
 from harness.checks.question.tiles import count_of_tiles
 from harness.checks.same_question import SameQuestion
+from harness.checks.side import Side
 from harness.engines.contract import Question
 
 __all__ = ["question_lines"]

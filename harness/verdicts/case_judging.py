@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from harness.checks.agreement import Agreement, Side
+from harness.checks.agreement import Agreement
 from harness.checks.log_odds import LogOdds, difference, largest, mean_square, of_reading
+from harness.checks.side import Side
 from harness.verdicts.evidence import case_limit, case_p, confident, flip_p
 from harness.verdicts.noise_floor import PairNoise
 from harness.verdicts.rules import ALLOWANCE

@@ -15,8 +15,9 @@ from typing import Literal
 from pydantic import JsonValue
 
 from harness.cases.suites import Case
-from harness.checks.agreement import Agreement, Side
+from harness.checks.agreement import Agreement
 from harness.checks.log_odds import LogOdds
+from harness.checks.side import Side
 from harness.checks.tolerances import Tolerances
 from harness.errors import EngineError
 from harness.recordings.fingerprint import Difference, digest, image_fingerprint
