@@ -7,11 +7,14 @@ from typing import NamedTuple
 
 from harness.engines.contract import Json
 from harness.recordings.fingerprint import Difference, describe_differences
+from harness.workers.interpreter import PACKAGES
 
 __all__ = ["WhatChanged", "what_changed"]
 
 _VERSIONS = "installed.packages."
 _ENVIRONMENT = "environment.packages."
+_CODE = "harness."
+_FORM = "version"
 # Beginnings of paths in a fingerprint, with what they are called.
 _GROUPS = (
     (_VERSIONS, "version"),
@@ -23,8 +26,9 @@ _GROUPS = (
     ("loaded.", "as loaded"),
     ("installed.environment", "variable"),
     ("installed.", "machine"),
+    ("patch.", "patch"),
     ("patch", "patch"),
-    ("harness", "the harness's own engine code"),
+    (_FORM, "form of fingerprints"),
 )
 _TOLD_BY_FILES = ("model.hash", "environment.lock")
 _ABSENT = "(absent)"
@@ -42,20 +46,27 @@ def what_changed(before: Mapping[str, Json], after: Mapping[str, Json]) -> WhatC
     """What differs between the fingerprints of two sides."""
     differences = describe_differences(before, after)
     told = [d for d in differences if d.path not in _TOLD_BY_FILES]
+    if any(d.path == _FORM for d in told):
+        # Of two forms of fingerprints, what one of them lacks or tells in another way says nothing.
+        told = [d for d in told if d.path == _FORM or (type(d.before) is type(d.after) and not _one_sided(d))]
     if any(d.path == "settings.kind" for d in told):
-        # Engines of two kinds tell of different things when they are loaded.
-        told = [d for d in told if not (d.path.startswith("loaded.") and _ABSENT in (d.before, d.after))]
+        # Engines of two kinds go through code of their own, and tell of different things when loaded.
+        told = [d for d in told if not (d.path.startswith(("loaded.", _CODE)) and _one_sided(d))]
     lines: list[str] = []
     for start, title in _GROUPS:
-        group = [d for d in told if d.path.startswith(start)]
+        group = [d for d in told if d.path.startswith(start) and not _in_sum(d.path)]
         told = [d for d in told if d not in group]
         lines += [_line(d, start, title) for d in group]
-    others = [d for d in told if d.path.startswith(_ENVIRONMENT) or d.path == "environment"]
     shown = {d.path.removeprefix(_VERSIONS) for d in differences if d.path.startswith(_VERSIONS)}
-    packages = [d for d in others if d.path.removeprefix(_ENVIRONMENT) not in shown]
-    lines += [str(d) for d in told if d not in others]
-    if packages:
-        lines.append(f"other packages of the environment: {_packages(packages)}")
+    lines += [str(d) for d in told if not _in_sum(d.path)]
+    for title, starts in (
+        ("other packages", (_VERSIONS, _ENVIRONMENT)),
+        ("the harness's own code", (_CODE,)),
+    ):
+        named = [(_name(d.path, starts), d) for d in told if d.path.startswith(starts)]
+        named = [(name, d) for name, d in named if d.path.startswith(starts[0]) or name not in shown]
+        if named:
+            lines.append(f"{title}: {_in_one_line(named)}")
     return WhatChanged(tuple(lines), differences)
 
 
@@ -77,7 +88,21 @@ def _short(text: str) -> str:
     return plain if len(plain) <= _LONGEST else f"{plain[: _LONGEST - 1]}…"
 
 
-def _packages(differences: list[Difference]) -> str:
-    if len(differences) > 6:
-        return f"{len(differences)} differ"
-    return ", ".join(f"{d.path.removeprefix(_ENVIRONMENT)} {_text(d)}" for d in differences)
+def _in_sum(path: str) -> bool:
+    """Whether it is told in one line with its like: code of ours, and packages that few people ask for."""
+    by_name = path.startswith(_VERSIONS) and path.removeprefix(_VERSIONS) not in PACKAGES
+    return by_name or path.startswith((_ENVIRONMENT, _CODE))
+
+
+def _one_sided(difference: Difference) -> bool:
+    return _ABSENT in (difference.before, difference.after)
+
+
+def _name(path: str, starts: tuple[str, ...]) -> str:
+    return next(path.removeprefix(start) for start in starts if path.startswith(start))
+
+
+def _in_one_line(named: list[tuple[str, Difference]]) -> str:
+    if len(named) > 6:
+        return f"{len(named)} differ"
+    return ", ".join(f"{name} {_text(d)}" for name, d in named)

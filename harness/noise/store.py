@@ -160,9 +160,11 @@ def load_floor(
 def changed(floor: NoiseFloor, fingerprint: Mapping[str, Json]) -> tuple[Difference, ...]:
     """What changed in the engine since ``floor`` was measured: nothing where it is fresh.
 
-    ``fingerprint`` is today's, as `harness.scoring.scoring.Scoring.fingerprint` or a recording has it.
+    ``fingerprint`` is today's, as `harness.scoring.scoring.Scoring.fingerprint` or a recording has it. Of a
+    floor whose fingerprint has another form, nothing but that is told.
     """
-    return describe_differences(_before_loading(floor.fingerprint), _before_loading(fingerprint))
+    found = describe_differences(_before_loading(floor.fingerprint), _before_loading(fingerprint))
+    return tuple(difference for difference in found if difference.path == "version") or found
 
 
 def _before_loading(fingerprint: Mapping[str, Json]) -> dict[str, Json]:

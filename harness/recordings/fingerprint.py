@@ -2,12 +2,20 @@
 
 An engine's fingerprint is known before the engine is loaded::
 
-    {"settings": {...},    # EngineSettings, but for the model's folder: moving it changes nothing
+    {"version": 2,         # of this form
+     "settings": {...},    # EngineSettings, but for the model's folder: moving it changes nothing; an option
+                           # that is the path of a file is there by that file's content
      "model": {"hash": ..., "files": {name: hash}},
-     "installed": {...},   # what `harness.workers.probe` says of the interpreter and its machine
+     "installed": {...},   # what `harness.workers.probe` says of the interpreter and its machine: versions of
+                           # what the engines' libraries require, their code (Python and native), variables
+                           # that choose kernels or numerics, processor, cores, and for ``device: cuda`` the
+                           # visible GPUs with the driver's version
      "environment": {"lock": hash, "packages": {name: version}},   # if the harness made it
-     "patch": hash or None,
-     "harness": hash}      # of our own sources that shape an answer
+     "patch": None or {name: hash},   # of the file and of what it imports from beside it
+     "harness": {module: hash}}       # of our own modules that this engine's answers go through
+
+It holds what may change an answer and nothing else: not other engines' code, not what reads answers, not the
+place of a cache, not a package that no engine's library requires.
 
 A recording's key adds the request and the image's content. The name of the case is not in it: a renamed case
 keeps its recordings, and two cases of equal content share one.
@@ -20,8 +28,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +39,7 @@ from harness.engines.codec import request_to_json, settings_to_json
 from harness.engines.contract import Answer, EngineSettings, Json, Request
 from harness.errors import EngineError, ErrorKind, RecordingError
 from harness.recordings.journal import Journal
+from harness.recordings.sources import engine_sources, sources_beside
 
 __all__ = [
     "Difference",
@@ -42,7 +52,6 @@ __all__ = [
     "engine_fingerprint",
     "engine_id",
     "engine_id_of",
-    "harness_fingerprint",
     "image_fingerprint",
     "loaded_dtype",
     "model_fingerprint",
@@ -66,7 +75,7 @@ _DOCUMENTS = {
     ".webp",
 }
 _DOCUMENT_NAMES = ("license", "notice", "readme")
-_OWN_SOURCES = ("engines/**/*.py", "distributions.py")
+_VERSION = 2
 _FRESH_NS = 2_000_000_000
 _ABSENT = "(absent)"
 _ENGINE_DIGITS = 12
@@ -74,6 +83,7 @@ _REQUEST_DIGITS = 40
 _ASKED_DIGITS = 16
 _ASKED_VERSION = 2  # 1, which did not say so, had `image` and no `kind`
 _RENDERED_VERSION = 1
+_NAMED = 3
 
 
 class Difference(NamedTuple):
@@ -139,16 +149,6 @@ def image_fingerprint(path: Path) -> str:
         ) from error
 
 
-def harness_fingerprint(*, root: Path | None = None) -> str:
-    """Hash of our own sources that shape an answer; when they change, recordings are made again.
-
-    ``root`` is the folder of the package.
-    """
-    root = root or Path(__file__).parents[1]
-    sources = sorted(path for pattern in _OWN_SOURCES for path in root.glob(pattern))
-    return digest({path.relative_to(root).as_posix(): _file_hash(path) for path in sources})
-
-
 def engine_fingerprint(
     settings: EngineSettings,
     installed: Mapping[str, Json],
@@ -162,27 +162,24 @@ def engine_fingerprint(
     ``installed`` is what `harness.workers.probe` returned for its interpreter, ``patch`` the Python file that
     is run before the engine, ``cache`` a folder for hashes of large files, ``environment`` the lock of one
     that the harness made. Of a server that is running already only the model's name is known. Raises as
-    `model_fingerprint`, and `EngineError` (LOAD) when the patch cannot be read.
+    `model_fingerprint`, and `EngineError` (LOAD) when the patch, the engine's module or a file that an option
+    names cannot be read, or there are GPUs to compute on and nothing tells which.
     """
     described = settings_to_json(settings)
     del described["model"]
-    try:
-        patch_hash = None if patch is None else _file_hash(patch)
-    except OSError as error:
-        raise EngineError(
-            ErrorKind.LOAD, f"cannot read the patch {patch}: {error.strerror}\nSee: ls -l {patch}"
-        ) from error
+    described["options"] = {name: _by_content(name, value) for name, value in settings.options.items()}
     return {
+        "version": _VERSION,
         "settings": described,
         "model": (
             {"served": settings.model}
             if is_running_server(settings)
             else model_fingerprint(Path(settings.model), cache)
         ),
-        "installed": dict(installed),
+        "installed": _seen_by(settings, installed),
         **({} if environment is None else {"environment": dict(environment)}),
-        "patch": patch_hash,
-        "harness": harness_fingerprint(),
+        "patch": None if patch is None else _hashes("patch", patch, sources_beside),
+        "harness": _hashes("engine", settings.kind, lambda _: engine_sources(settings)),
     }
 
 
@@ -294,6 +291,40 @@ def _engine_id(fingerprint: Mapping[str, Json], engine: str) -> str:
     return f"{kind or 'engine'}-{engine[:_ENGINE_DIGITS]}"
 
 
+def _seen_by(settings: EngineSettings, installed: Mapping[str, Json]) -> dict[str, Json]:
+    """What is ``installed``, without the GPUs where they are not computed on."""
+    told = {name: value for name, value in installed.items() if name not in ("gpus", "gpus_untold")}
+    if settings.device != "cuda" or is_running_server(settings):
+        return told
+    if untold := installed.get("gpus_untold"):
+        raise EngineError(
+            ErrorKind.LOAD,
+            "device: found cuda, and this machine has GPUs, but not which: an answer of one kind could pass "
+            f"for that of another\ntried: {untold}\nallowed: a driver that tells its GPUs. Make "
+            "libnvidia-ml.so.1 loadable (in a container: NVIDIA_DRIVER_CAPABILITIES=compute,utility), or "
+            "/proc/driver/nvidia readable",
+        )
+    return {**told, "gpus": installed.get("gpus", [])}
+
+
+def _by_content(name: str, value: Json) -> Json:
+    """An option's value; of a file that it names, the name and 16 digits of its hash."""
+    if not isinstance(value, str) or not os.path.isfile(value):  # noqa: PTH113 - whatever the text
+        return value
+    (file, digest), *_ = _hashes(f"options.{name}", value, lambda path: {path.name: path}).items()
+    return f"{file} {str(digest)[:_ASKED_DIGITS]}"
+
+
+def _hashes(what: str, path: Path | str, files: Callable[[Path], Mapping[str, Path]]) -> dict[str, Json]:
+    try:
+        return {name: _file_hash(file) for name, file in files(Path(path)).items()}
+    except OSError as error:
+        raise EngineError(
+            ErrorKind.LOAD,
+            f"cannot read the {what} {error.filename}: {error.strerror}\nSee: ls -l {error.filename}",
+        ) from error
+
+
 def _text_digest(text: str | None) -> str | None:
     return None if text is None else digest(text)[:_ASKED_DIGITS]
 
@@ -330,4 +361,6 @@ def _shown(value: Json) -> str:
     if isinstance(value, str):
         is_hash = len(value) == hashlib.sha256().digest_size * 2 and value.isalnum()
         return value[:_ENGINE_DIGITS] if is_hash else value if value == _ABSENT else repr(value)
+    if isinstance(value, dict):
+        return ", ".join(value) if len(value) <= _NAMED else f"{len(value)} values"
     return json.dumps(value)

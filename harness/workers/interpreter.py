@@ -20,14 +20,14 @@ _SCRIPT = Path(__file__).with_name("interpreter_report.py")
 _TOKENIZER_SCRIPT = Path(__file__).with_name("tokenizer_report.py")
 
 PACKAGES = ("lmdeploy", "numpy", "pillow", "tokenizers", "torch", "torchvision", "transformers")
-"""What an answer may depend on, by the names pip knows."""
+"""What is always told of, there or not, by the names pip knows."""
 
 
 def probe(
     python: str,
     packages: Sequence[str] = PACKAGES,
     *,
-    sources: Sequence[str] = ("lmdeploy", "transformers"),
+    sources: Sequence[str] = ("lmdeploy", "torch", "transformers"),
     cache: Path | None = None,
     seconds: float = 60.0,
 ) -> dict[str, Json]:
@@ -35,9 +35,13 @@ def probe(
 
     Returns:
         ``python`` (version) and ``implementation``; ``platform``; ``processor`` and ``cores`` (usable ones);
-        ``gpus``, one 'name, driver version' each; ``packages``, name to version or None; ``sources``, import
-        name to the hash of its ``.py`` files or None, so that an install edited in place is another engine;
-        ``environment``, the variables that change numerics or imports, never one that may hold a secret.
+        ``gpus``, one 'name, driver version' for each that is visible, and ``gpus_untold``, what was tried
+        where there are some that cannot be told, '' else; ``packages``, name to version: ``packages`` (None:
+        not there), what torch, transformers and lmdeploy require in any number of steps, and libraries of
+        kernels; ``sources``, import name to the hash of its Python and native code or None, so that an
+        install edited in place is another engine (of torch, of what its installer noted); ``environment``,
+        the variables that change numerics or imports, of files that they name the content, never one that
+        may hold a secret.
 
     Hashes are kept in the folder ``cache`` and made anew when a file's size or time differs.
 

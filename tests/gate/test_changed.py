@@ -16,7 +16,7 @@ BEFORE: dict[str, Any] = {
     },
     "environment": {"lock": "3" * 64, "packages": {"lmdeploy": "0.14.0", "ray": "2.50.0"}},
     "patch": None,
-    "harness": "4" * 64,
+    "harness": {"engines.codec": "4" * 64},
     "loaded": {"device": "cpu"},
 }
 
@@ -39,7 +39,7 @@ def test_versions_come_first_and_are_told_once() -> None:
         "lmdeploy: 0.14.0 → 0.18.0",
         "torch: 2.8.0 → 2.12.1",
         "setting dtype: bfloat16 → float16",
-        "other packages of the environment: ray 2.50.0 → 2.60.0",
+        "other packages: ray 2.50.0 → 2.60.0",
     )
 
 
@@ -55,10 +55,50 @@ def test_what_only_one_kind_of_engine_tells_is_left_out() -> None:
     assert lines == ("setting kind: lmdeploy → torch", "as loaded device: cpu → gpu")
 
 
-def test_every_difference_is_kept_for_machines() -> None:
-    found = what_changed(BEFORE, {**BEFORE, "harness": "8" * 64, "extra": 1})
-    assert found.lines == (
-        "the harness's own engine code: 444444444444 → 888888888888",
-        "extra: (absent) became 1",
+def test_packages_that_few_ask_for_are_told_in_one_line() -> None:
+    installed: dict[str, Json] = {
+        "lmdeploy": "0.18.0",
+        "torch": "2.8.0",
+        **{f"p{index}": "1" for index in range(6)},
+    }
+    lines = changed(installed={**BEFORE["installed"], "packages": installed})
+    assert lines[0] == "lmdeploy: 0.14.0 → 0.18.0"
+    assert lines[1].startswith("other packages: p0 (absent) → 1, p1 (absent) → 1, ")
+    lines = changed(installed={**BEFORE["installed"], "packages": {**installed, "p6": "1"}})
+    assert lines[1] == "other packages: 7 differ"
+
+
+def test_code_that_only_one_kind_goes_through_is_left_out() -> None:
+    lines = changed(
+        settings={"kind": "torch", "dtype": "bfloat16"},
+        harness={"engines.codec": "8" * 64, "engines.torch_native.engine": "9" * 64},
     )
-    assert [difference.path for difference in found.differences] == ["extra", "harness"]
+    assert lines == (
+        "setting kind: lmdeploy → torch",
+        "the harness's own code: engines.codec 444444444444 → 888888888888",
+    )
+
+
+def test_of_another_form_only_what_both_have_is_compared() -> None:
+    old = {**BEFORE, "harness": "4" * 64, "patch": "5" * 64}
+    new = {
+        **BEFORE,
+        "version": 2,
+        "installed": {
+            **BEFORE["installed"],
+            "packages": {"lmdeploy": "0.18.0", "torch": "2.8.0", "ray": "1"},
+        },
+    }
+    assert what_changed(old, new).lines == (
+        "lmdeploy: 0.14.0 → 0.18.0",
+        "form of fingerprints: (absent) → 2",
+    )
+
+
+def test_every_difference_is_kept_for_machines() -> None:
+    found = what_changed(BEFORE, {**BEFORE, "harness": {"engines.codec": "8" * 64}, "extra": 1})
+    assert found.lines == (
+        "extra: (absent) became 1",
+        "the harness's own code: engines.codec 444444444444 → 888888888888",
+    )
+    assert [difference.path for difference in found.differences] == ["extra", "harness.engines.codec"]

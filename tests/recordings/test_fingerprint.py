@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -13,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import harness
 from harness.engines.contract import EngineSettings, Json, Request
 from harness.errors import EngineError, ErrorKind, RecordingError
 from harness.recordings import fingerprint
@@ -23,7 +21,6 @@ from harness.recordings.fingerprint import (
     engine_fingerprint,
     engine_id,
     engine_id_of,
-    harness_fingerprint,
     image_fingerprint,
     model_fingerprint,
     recording_key,
@@ -175,20 +172,6 @@ def test_image_by_its_bytes(tmp_path: Path) -> None:
         image_fingerprint(tmp_path / "b.png")
 
 
-OWN_SOURCES = ("engines/torch_native/engine.py", "engines/codec.py", "engines/letters.py", "distributions.py")
-
-
-@pytest.mark.parametrize("name", OWN_SOURCES)
-def test_own_sources_count(tmp_path: Path, name: str) -> None:
-    package = Path(harness.__file__).parent
-    copy = tmp_path / "harness"
-    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    (copy / "cli.py").write_text("# shapes no answer")
-    assert harness_fingerprint(root=copy) == harness_fingerprint()
-    (copy / name).write_text("# changed")
-    assert harness_fingerprint(root=copy) != harness_fingerprint()
-
-
 def key_for(model: Path, cache: Path) -> str:
     return recording_key(
         engine_fingerprint(settings_for(model), INSTALLED, patch=None, cache=cache), REQUEST, "0f"
@@ -250,7 +233,8 @@ def test_every_setting_is(model: Path, cache: Path, field: str) -> None:
     other = dataclasses.replace(settings, **{field: SETTING_CHANGES[field]})  # type: ignore[arg-type]
     engines = [engine_fingerprint(s, INSTALLED, patch=None, cache=cache) for s in (settings, other)]
     assert engine_id(engines[0]) != engine_id(engines[1])
-    assert [d.path.split(".")[:2] for d in describe_differences(*engines)] == [["settings", field]]
+    changed = {d.path.split(".")[1] for d in describe_differences(*engines) if d.path.startswith("settings")}
+    assert changed == {field}
 
 
 def change_package(model: Path, patch: Path, installed: dict[str, Json]) -> None:
@@ -270,7 +254,7 @@ def change_patch(model: Path, patch: Path, installed: dict[str, Json]) -> None:
     [
         (change_package, "installed.packages.torch"),
         (change_weights, "model.files.model.safetensors"),
-        (change_patch, "patch"),
+        (change_patch, "patch.patch.py"),
     ],
 )
 def test_the_rest_of_the_engine_is(
@@ -286,11 +270,75 @@ def test_the_rest_of_the_engine_is(
     assert path in [d.path for d in describe_differences(before, after)]
 
 
-def test_our_own_sources_are(model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_own_modules_are_by_name(model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = engine_fingerprint(settings_for(model), INSTALLED, patch=None, cache=cache)
-    monkeypatch.setattr(fingerprint, "harness_fingerprint", lambda: "changed")
+    read = fingerprint._file_hash
+    monkeypatch.setattr(
+        fingerprint, "_file_hash", lambda path: "changed" if path.name == "passes.py" else read(path)
+    )
     after = engine_fingerprint(settings_for(model), INSTALLED, patch=None, cache=cache)
-    assert [d.path for d in describe_differences(before, after)] == ["harness"]
+    assert [d.path for d in describe_differences(before, after)] == ["harness.engines.torch_native.passes"]
+    assert before["version"] == 2
+
+
+def test_what_a_patch_imports_counts_and_what_lies_beside_does_not(
+    model: Path, cache: Path, tmp_path: Path
+) -> None:
+    patch, helper, other = (tmp_path / name for name in ("patch.py", "helper.py", "other.py"))
+    patch.write_text("import helper")
+    helper.write_text("x = 1")
+    other.write_text("x = 1")
+
+    def patched() -> dict[str, Json]:
+        return engine_fingerprint(settings_for(model), INSTALLED, patch=patch, cache=cache)
+
+    before = patched()
+    other.write_text("x = 2")
+    assert patched() == before
+    helper.write_text("x = 2")
+    assert [d.path for d in describe_differences(before, patched())] == ["patch.helper.py"]
+
+
+def test_a_file_that_an_option_names_counts_by_content(model: Path, cache: Path, tmp_path: Path) -> None:
+    template = tmp_path / "template.json"
+    template.write_text("{}")
+
+    def key(place: Path) -> str:
+        settings = dataclasses.replace(settings_for(model), options={"template": str(place)})
+        return engine_id(engine_fingerprint(settings, INSTALLED, patch=None, cache=cache))
+
+    before = key(template)
+    (tmp_path / "moved").mkdir()
+    moved = template.rename(tmp_path / "moved" / template.name)
+    assert key(moved) == before
+    moved.write_text("{ }")
+    assert key(moved) != before
+
+
+GPUS: dict[str, Json] = {**INSTALLED, "gpus": ["NVIDIA X1, 500.1"], "gpus_untold": ""}
+OTHER_GPUS: dict[str, Json] = {**GPUS, "gpus": ["NVIDIA X2, 500.1"]}
+
+
+@pytest.mark.parametrize(("device", "changes"), [("cuda", True), ("cpu", False)])
+def test_a_gpu_counts_where_it_computes(model: Path, cache: Path, device: str, changes: bool) -> None:
+    settings = dataclasses.replace(settings_for(model), device=device)
+    ids = {
+        engine_id(engine_fingerprint(settings, installed, patch=None, cache=cache))
+        for installed in (GPUS, OTHER_GPUS)
+    }
+    assert (len(ids) == 2) == changes
+
+
+def test_a_gpu_that_nothing_tells_is_an_error_where_it_would_compute(model: Path, cache: Path) -> None:
+    untold: dict[str, Json] = {**INSTALLED, "gpus": [], "gpus_untold": "NVML: not there"}
+    on_gpu = dataclasses.replace(settings_for(model), device="cuda")
+    with pytest.raises(EngineError, match=r"device: found cuda(?s:.*)tried: NVML: not there") as caught:
+        engine_fingerprint(on_gpu, untold, patch=None, cache=cache)
+    assert caught.value.kind is ErrorKind.LOAD
+    engine_fingerprint(settings_for(model), untold, patch=None, cache=cache)
+    none_at_all: dict[str, Json] = {**untold, "gpus_untold": ""}
+    # The engine says that there is none.
+    assert engine_fingerprint(on_gpu, none_at_all, patch=None, cache=cache)["installed"]["gpus"] == []  # type: ignore[call-overload,index]
 
 
 def test_a_missing_patch_is_named(model: Path, cache: Path) -> None:

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import configparser
 import importlib.metadata
 import os
 import platform
+import shutil
 import sys
+from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.errors import EngineError, ErrorKind
-from harness.workers import find_model, probe
+from harness.workers import find_model, interpreter_report, probe
 
 
 def run_probe(*args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -25,6 +29,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "__init__.py").write_text("raise SystemExit('imported')\n")
     (folder / "inner" / "shapes.py").write_text("RED = 1\n")
     (folder / "data.bin").write_bytes(b"0")
+    (folder / "inner" / "_shapes.cpython-311.so").write_bytes(b"kernel A")
     monkeypatch.setenv("PYTHONPATH", str(folder.parent))
     return folder
 
@@ -36,7 +41,8 @@ def test_an_interpreter_and_its_machine_are_described() -> None:
     assert report["platform"] == f"{platform.system()} {platform.machine()}"
     assert report["processor"]
     assert report["cores"] == len(os.sched_getaffinity(0))
-    assert report["packages"] == {"numpy": importlib.metadata.version("numpy"), "surely-not-there": None}
+    assert report["packages"]["numpy"] == importlib.metadata.version("numpy")
+    assert report["packages"]["surely-not-there"] is None
 
 
 def test_sources_are_hashed_without_being_imported(package: Path) -> None:
@@ -55,6 +61,7 @@ def test_the_hash_follows_the_sources_and_nothing_else(package: Path, tmp_path: 
     (package / "__pycache__").mkdir()
     (package / "__pycache__" / "generated.py").write_text("")
     os.utime(package / "inner" / "shapes.py")
+    os.utime(package / "inner" / "_shapes.cpython-311.so")
     assert digest() == first
 
     shapes = package / "inner" / "shapes.py"
@@ -66,6 +73,18 @@ def test_the_hash_follows_the_sources_and_nothing_else(package: Path, tmp_path: 
 
     shapes.rename(shapes.with_name("forms.py"))
     assert digest() not in {first, edited}
+
+
+@pytest.mark.parametrize("name", ["_shapes.cpython-311.so", "libshapes.so.1.2", "shapes.pyd", "shapes.cu"])
+def test_native_code_counts(package: Path, tmp_path: Path, name: str) -> None:
+    library = package / "inner" / name
+    library.write_bytes(b"kernel A")
+    cache = tmp_path / "cache"
+    before = run_probe([], sources=["painted"], cache=cache)["sources"]["painted"]
+    times = library.stat()
+    library.write_bytes(b"kernel B")
+    os.utime(library, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert run_probe([], sources=["painted"], cache=cache)["sources"]["painted"] != before
 
 
 def test_a_hash_that_is_kept_is_not_made_again(package: Path, tmp_path: Path) -> None:
@@ -80,45 +99,116 @@ def test_a_hash_that_is_kept_is_not_made_again(package: Path, tmp_path: Path) ->
     assert run_probe([], sources=["painted"], cache=cache)["sources"]["painted"] == first
 
 
-def test_variables_that_change_numerics_are_told_and_secrets_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (
-        "OMP_NUM_THREADS",
-        "MKL_DYNAMIC",
-        "CUDA_VISIBLE_DEVICES",
-        "LMDEPLOY_X",
-        "TORCHDYNAMO_DISABLE",
-    ):
+COUNTING = (
+    "DEEPEP_X", "DG_JIT_X", "HF_HUB_OFFLINE", "LD_LIBRARY_PATH", "LMDEPLOY_X", "MKL_DYNAMIC",
+    "OMP_NUM_THREADS", "TM_GEMM_TUNE", "TOKENIZERS_X", "TORCHDYNAMO_DISABLE", "TRANSFORMERS_X", "TRITON_X",
+    "USE_HUB_KERNELS",
+)  # fmt: skip
+SECRET = (
+    "HF_HUB_TOKEN",
+    "LMDEPLOY_API_KEY",
+    "TORCH_SECRET",
+    "OMP_PASSWORD",
+    "TOKENIZERS_TOKEN",
+    "TRITON_AUTH",
+)
+CHANGING_NOTHING = (
+    "DG_JIT_CACHE_DIR", "EDITOR", "HF_HUB_CACHE", "NVIDIA_VISIBLE_DEVICES", "TMPDIR", "TMP_X",
+    "TOKENIZERS_PARALLELISM", "TORCHINDUCTOR_CACHE_DIR", "TORCH_LOGS", "TRANSFORMERS_CACHE",
+    "TRANSFORMERS_VERBOSITY", "TRITON_CACHE_DIR",
+)  # fmt: skip
+
+
+def test_variables_that_change_numerics_are_told_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in COUNTING:
         monkeypatch.setenv(name, "1")
-    for name in ("HF_HUB_TOKEN", "LMDEPLOY_API_KEY", "NVIDIA_SECRET", "OMP_PASSWORD", "EDITOR"):
-        monkeypatch.setenv(name, "hush")
-    told = run_probe([])["environment"]
-    assert {
-        "OMP_NUM_THREADS",
-        "MKL_DYNAMIC",
-        "CUDA_VISIBLE_DEVICES",
-        "LMDEPLOY_X",
-        "TORCHDYNAMO_DISABLE",
-    } <= set(told)
-    assert "hush" not in told.values()
+    before = run_probe([])
+    assert set(COUNTING) <= set(before["environment"])
+    for name in (*SECRET, *CHANGING_NOTHING):
+        monkeypatch.setenv(name, "/tmp" if name == "TMPDIR" else "hush")
+    assert run_probe([]) == before
 
 
-def test_gpus_are_read_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "nvidia-smi"
-    program.write_text(
-        "#!/bin/sh\n"
-        '[ "$*" = "--query-gpu=name,driver_version --format=csv,noheader" ] || exit 1\n'
-        "echo 'NVIDIA X1, 500.1'\necho 'NVIDIA X1, 500.1'\n"
-    )
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert run_probe([])["gpus"] == ["NVIDIA X1, 500.1"] * 2
-    program.write_text("#!/bin/sh\necho 'could not communicate with the driver'\nexit 9\n")
-    assert run_probe([])["gpus"] == []
+def test_a_file_that_a_variable_names_is_told_by_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels = tmp_path / "kernels.bin"
+    kernels.write_text("A")
+    monkeypatch.setenv("TM_GEMM_IMPORT", str(kernels))
+    before = run_probe([])["environment"]["TM_GEMM_IMPORT"]
+    os.utime(kernels)
+    assert run_probe([])["environment"]["TM_GEMM_IMPORT"] == before
+    kernels.write_text("B")
+    assert run_probe([])["environment"]["TM_GEMM_IMPORT"] != before
 
 
-def test_without_nvidia_smi_there_are_no_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert run_probe([])["gpus"] == []
+def test_tox_passes_on_every_variable_that_is_told() -> None:
+    ini = configparser.ConfigParser()
+    ini.read(Path(__file__).parents[2] / "tox.ini")
+    passed = ini["testenv:harness"]["pass_env"].split()
+    names = (*interpreter_report.NAMES, *(f"{start}X" for start in interpreter_report.PREFIXES))
+    lacking = [name for name in names if not any(fnmatchcase(name, pattern) for pattern in passed)]
+    assert lacking == []
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Writes a distribution of a version that requires others, where the interpreter finds it first."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+    def write(name: str, version: str, *requires: str, record: str = "") -> None:
+        for old in folder.glob(f"{name}-*.dist-info"):
+            shutil.rmtree(old)
+        info = folder / f"{name}-{version}.dist-info"
+        info.mkdir()
+        needs = "".join(f"Requires-Dist: {each}\n" for each in requires)
+        head = f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n{needs}"
+        (info / "METADATA").write_text(f"{head}\nRequires-Dist: words-of-a-description\n")
+        (info / "RECORD").write_text(record)
+
+    write("lmdeploy", "0.99", "paint-brush[soft] (>=1)", 'hidden; extra == "all"', "Painted_Wall; x < '3'")
+    write("paint_brush", "1", 'bristle ; extra == "soft"', 'steel ; extra == "hard"')
+    for name in (
+        "bristle",
+        "hidden",
+        "steel",
+        "painted-wall",
+        "words-of-a-description",
+        "ruff-like",
+        "flash_attn",
+    ):
+        write(name, "1")
+    return write
+
+
+def test_what_engines_require_counts_and_what_nobody_requires_does_not(site: Callable[..., None]) -> None:
+    before = run_probe([])["packages"]
+    assert before["lmdeploy"] == "0.99"
+    required = {"paint-brush", "bristle", "painted-wall", "flash-attn"}
+    assert required == {
+        name
+        for name in before
+        if name in required | {"hidden", "steel", "ruff-like", "ruff", "pytest", "words-of-a-description"}
+    }
+    site("ruff-like", "2")
+    assert run_probe([])["packages"] == before
+    site("bristle", "2")
+    site("flash_attn", "2.8.3")
+    after = run_probe([])["packages"]
+    assert {name for name in after if after[name] != before[name]} == {"bristle", "flash-attn"}
+
+
+def test_torch_counts_by_what_its_installer_noted(site: Callable[..., None]) -> None:
+    def digest(record: str) -> str:
+        site("torch", "2.99", record=record)
+        return str(run_probe([], sources=["torch"])["sources"]["torch"])
+
+    noted = "torch/lib/libtorch.so,sha256=abc,5\n"
+    before = digest(noted)
+    assert digest(f"torch/a.pyc,,\n{noted}torch-2.99.dist-info/INSTALLER,sha256=x,3\n") == before
+    assert digest(noted.replace("abc", "abd")) != before
 
 
 def test_what_an_interpreter_prints_at_its_start_does_no_harm(

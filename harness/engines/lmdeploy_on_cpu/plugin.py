@@ -170,13 +170,16 @@ def _backend() -> type:
     """The backend of operators, made the way in which this LMDeploy asks for them."""
     from lmdeploy.pytorch.backends.default import DefaultOpsBackend
 
-    way = "specs" if hasattr(DefaultOpsBackend, "build_op") else "layers"
     try:
-        module = importlib.import_module(f"harness.engines.lmdeploy_on_cpu.{way}")
+        if hasattr(DefaultOpsBackend, "build_op"):
+            from harness.engines.lmdeploy_on_cpu import specs
+
+            return specs.CpuOpsBackend
+        from harness.engines.lmdeploy_on_cpu import layers
+
+        return layers.CpuOpsBackend
     except (ImportError, AttributeError) as error:
         raise _refusal(str(error)) from error
-    found: type = module.CpuOpsBackend
-    return found
 
 
 def _owners() -> dict[str, ModuleType | type]:
