@@ -21,8 +21,8 @@ __all__ = ["engine_sources", "sources_beside"]
 
 _PACKAGE = "harness"
 _WORKER = "harness.workers.serving"
-# Their __init__ is for pytest's own process: a list of what they offer.
-_OF_THE_PARENT = {"harness", "harness.workers"}
+# Lists of what two packages offer to the parent, and what to install where a module is missing.
+_NO_ANSWER = {"harness", "harness.workers", "harness.engines.requirements"}
 _ON_CPU = "harness.engines.lmdeploy_on_cpu"
 _NEVER = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 _STARTED = "harness.engines.api_server.lmdeploy_script"
@@ -106,7 +106,7 @@ def _closure(starts: list[str], find: Callable[[str], _Module | None]) -> dict[s
 
 def _in_package(name: str, root: Path) -> _Module | None:
     first, _, rest = name.partition(".")
-    if first != _PACKAGE or name in _OF_THE_PARENT:
+    if first != _PACKAGE or name in _NO_ANSWER:
         return None
     return _find(rest, root)
 
