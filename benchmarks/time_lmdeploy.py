@@ -19,10 +19,10 @@ from PIL import Image
 from benchmarks.ratios import interleaved
 from harness.engines.codec import request_from_json, settings_from_json
 from harness.engines.contract import EngineSettings, Failure, Request
-from harness.engines.lmdeploy_pipeline.access import Access
 from harness.engines.lmdeploy_pipeline.engine import LmdeployPipeline, load
 from harness.engines.lmdeploy_pipeline.options import AT_ONCE, CAPTURED, STEPWISE, TWO_STAGE
 from harness.engines.lmdeploy_pipeline.stages import Stages
+from harness.engines.lmdeploy_pipeline.steps.pytorch import PytorchSteps
 from harness.errors import EngineError, ErrorKind
 
 Ids = dict[str, tuple[int, ...]]
@@ -83,6 +83,7 @@ def time_paths(
 
 
 def time_stage_two(
+    settings: EngineSettings,
     pipe: Any,  # noqa: ANN401
     request: Request,
     tokens: Sequence[int],
@@ -92,9 +93,9 @@ def time_stage_two(
 
     The tokens are put there by hand, since which ones they are costs nothing and a real answer is short.
     """
-    loop, access = pipe.internal_thread.loop, Access(pipe.async_engine)
+    loop, steps = pipe.internal_thread.loop, PytorchSteps(pipe.async_engine, settings)
     stages = {
-        way: Stages(pipe.async_engine, access, paths=(TWO_STAGE,), top_k=0, stage_two=way, limits={})
+        way: Stages(pipe.async_engine, steps, paths=(TWO_STAGE,), top_k=0, stage_two=way)
         for way in (AT_ONCE, STEPWISE)
     }
 
@@ -106,12 +107,12 @@ def time_stage_two(
         try:
             await stages[way]._stage_two(given)  # noqa: SLF001
         finally:
-            access.reset()
+            steps.reset()
 
     one = asyncio.run_coroutine_threadsafe(begin(), loop).result()
 
     def once(way: str, count: int) -> None:
-        given = replace(one, generated_ids=one.generated_ids[:1] * count)
+        given = replace(one, generated=replace(one.generated, ids=one.generated.ids[:1] * count))
         asyncio.run_coroutine_threadsafe(finish(way, given), loop).result()
 
     work = {f"{way} {count}": partial(once, way, count) for count in tokens for way in stages}
@@ -123,14 +124,12 @@ def main(order_file: str, result_file: str) -> None:
     order = json.loads(Path(order_file).read_text(encoding="utf-8"))
     settings, repeats = settings_from_json(order["settings"]), order["repeats"]
     requests = [request_from_json(request) for request in order["requests"]]
-    engine = load(settings)
-    if not isinstance(engine, LmdeployPipeline):
-        raise EngineError(ErrorKind.UNSUPPORTED, f"{type(engine).__name__} has no stages to be timed")
+    engine: Any = load(settings)
     pipe = engine._pipe  # noqa: SLF001 - the plain pipeline that the engine works with, and nothing else has it
     seconds: dict[str, dict[str, list[float]]] = {}
     if "stage two" in order["measure"]:
         with_image = next((request for request in requests if request.image is not None), requests[0])
-        seconds["stage two"] = time_stage_two(pipe, with_image, order["tokens"], repeats)
+        seconds["stage two"] = time_stage_two(settings, pipe, with_image, order["tokens"], repeats)
     if "paths" in order["measure"]:
         seconds["paths"] = time_paths(settings, pipe, requests, repeats)
     engine.close()

@@ -1,8 +1,15 @@
-"""From an engine's full rows of logits to what is kept of them. NumPy only."""
+"""From what an engine tells of its rows of logits to what is kept of them. NumPy only.
+
+Where it tells the top of a row only, the reading is partial: what is not in the list is bounded, never taken
+for zero. A token outside it is no more probable than the list's last entry, nor than all that the list leaves
+over (see `ceiling`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +19,10 @@ from harness.engines.contract import Entry, Reading
 from harness.engines.letters import LetterIds
 from harness.errors import EngineError, ErrorKind
 
-__all__ = ["NotFinite", "read_rows"]
+__all__ = ["NotFinite", "TextEntry", "ceiling", "read_rows", "read_top", "read_top_texts"]
+
+_ROUNDING: Final = 1e-6
+"""How far the probabilities of a list, which engines compute in float32, may be off in sum."""
 
 
 class NotFinite(EngineError):  # noqa: N818 - named as its ErrorKind is
@@ -108,4 +118,128 @@ def _require_shape(
             ErrorKind.FAILED,
             f"{path}: the ids {beyond} lie beyond the {width} columns of the model's logits: "
             "the tokenizer and the weights do not belong together",
+        )
+
+
+class TextEntry(NamedTuple):
+    """One token of a top-k list by its text, where its id is not told."""
+
+    text: str
+    logprob: float
+
+
+def ceiling(logprobs: Sequence[float]) -> float:
+    """The most that the log-probability of a token outside the top-k list ``logprobs`` [k] can be.
+
+    The smallest entry, or what the entries leave of a probability of 1 if that is less; 0 for an empty list.
+    """
+    if not logprobs:
+        return 0.0
+    rest = max(0.0, 1.0 - math.fsum(math.exp(value) for value in logprobs)) + _ROUNDING
+    return min(*logprobs, math.log(min(rest, 1.0)), 0.0)
+
+
+def read_top(
+    path: str,
+    tops: Sequence[Mapping[int, float]],
+    generated_ids: Sequence[int],
+    *,
+    letter_ids: LetterIds,
+) -> Reading:
+    """What ``path`` saw, from the most probable entries of each row: ``tops`` [T], log-probabilities by id.
+
+    Each must hold the generated token of its row. Its largest entry, of equals that of the lowest id, is the
+    row's most probable. Letters outside the answer's list get ``-inf`` and a ceiling.
+
+    Raises EngineError: FAILED if a row has no list or its list lacks the generated token, NOT_FINITE for a
+    NaN or a log-probability of a generated token that is infinite, and for entries above 0.
+    """
+    if len(tops) != len(generated_ids):
+        raise EngineError(
+            ErrorKind.FAILED,
+            f"{path}: found {len(tops)} top-k lists for {len(generated_ids)} generated tokens; allowed: "
+            "one each",
+        )
+    for place, (top, token) in enumerate(zip(tops, generated_ids, strict=True)):
+        if token not in top:
+            raise EngineError(
+                ErrorKind.FAILED,
+                f"{path}: the generated token {token} is not in the top-k list of its own row, step {place}",
+            )
+        _require_logprobs(path, f"step {place}", list(top.values()), top[token])
+    argmax = tuple(min(top, key=lambda token: (-top[token], token)) for top in tops)
+    logprobs = tuple(float(top[token]) for top, token in zip(tops, generated_ids, strict=True))
+    step = letter_ids.answer_step(generated_ids)
+    if step is None:
+        return Reading(path=path, argmax=argmax, logprobs=logprobs)
+    answer = tops[step]
+    most = ceiling(list(answer.values()))
+    return Reading(
+        path=path,
+        argmax=argmax,
+        logprobs=logprobs,
+        letter_logits=tuple(float(answer.get(token, -math.inf)) for token in letter_ids.ids),
+        log_z=0.0,
+        top=tuple(
+            Entry(int(token), float(value))
+            for token, value in sorted(answer.items(), key=lambda entry: (-entry[1], entry[0]))
+        ),
+        other_spellings=tuple(
+            math.fsum(math.exp(answer[token]) for token in ids if token in answer)
+            for ids in letter_ids.spellings
+        ),
+        letter_ceilings=tuple(float(answer.get(token, most)) for token in letter_ids.ids),
+    )
+
+
+def read_top_texts(
+    path: str,
+    top: Sequence[TextEntry] | None,
+    logprobs: Sequence[float],
+    *,
+    letters: Sequence[str],
+    spellings: Sequence[Sequence[str]],
+) -> Reading:
+    """What ``path`` saw where ids are not told; ``top`` [k] is the answer's row's list, None without one.
+
+    ``logprobs`` [T] are those of the generated tokens. ``letters`` [L] are the letters' texts in that place
+    (such as ' A' behind 'Answer:') and ``spellings`` [L] other texts that read as them. Of several entries
+    with a letter's text (two tokens can read the same) the most probable is the letter and the others are
+    other spellings.
+
+    Raises EngineError: NOT_FINITE as `read_top` does.
+    """
+    for step, value in enumerate(logprobs):
+        _require_logprobs(path, f"step {step}", [value], value)
+    if top is None:
+        return Reading(path=path, argmax=(), logprobs=tuple(logprobs))
+    values = [entry.logprob for entry in top]
+    _require_logprobs(path, "the answer's row", values, 0.0)
+    most = ceiling(values)
+    logits: list[float] = []
+    others: list[float] = []
+    for letter, spelled in zip(letters, spellings, strict=True):
+        found = sorted((entry.logprob for entry in top if entry.text == letter), reverse=True)
+        logits.append(found[0] if found else -math.inf)
+        beside = [entry.logprob for entry in top if entry.text in spelled and entry.text != letter]
+        others.append(math.fsum(math.exp(value) for value in [*found[1:], *beside]))
+    return Reading(
+        path=path,
+        argmax=(),
+        logprobs=tuple(logprobs),
+        letter_logits=tuple(logits),
+        log_z=0.0,
+        other_spellings=tuple(others),
+        letter_ceilings=tuple(most if logit == -math.inf else logit for logit in logits),
+    )
+
+
+def _require_logprobs(path: str, where: str, values: Sequence[float], generated: float) -> None:
+    # Rounding may put the log-probability of a certain token a hair above 0.
+    wrong = [value for value in values if math.isnan(value) or value > _ROUNDING]
+    if wrong or not math.isfinite(generated):
+        raise EngineError(
+            ErrorKind.NOT_FINITE,
+            f"{path}: found {(wrong or [generated])[0]} among the log-probabilities of {where}; "
+            "allowed: finite numbers up to 0",
         )

@@ -20,7 +20,7 @@ from harness.checks.top_k import check_top_k
 from harness.distributions import log_softmax
 from harness.engines.contract import Answer, Entry, Reading
 from harness.engines.letters import LetterIds
-from harness.engines.partial_readings import TextEntry, read_top, read_top_texts
+from harness.engines.readings import TextEntry, read_top, read_top_texts
 from harness.recordings.store import Recording
 from harness.snapshots.answers import differences, snapshot_data
 from tests.checks.test_expected_letter import Case

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harness.distributions import log_softmax
 from harness.engines.contract import Entry
 from harness.engines.letters import LetterIds
-from harness.engines.partial_readings import TextEntry, ceiling, read_top, read_top_texts
+from harness.engines.readings import TextEntry, ceiling, read_top, read_top_texts
 from harness.errors import EngineError, ErrorKind
 
 LETTERS = LetterIds(("A", "B", "C"), (), (10, 11, 12), ((40, 41), (42,), (43,)))

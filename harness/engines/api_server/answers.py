@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from harness.engines.api_server.client import Reply
 from harness.engines.api_server.tokens import Spelling, other_spellings, place_of, tokens_of
 from harness.engines.contract import Reading, Request
-from harness.engines.partial_readings import read_top_texts
+from harness.engines.readings import read_top_texts
 from harness.errors import EngineError, ErrorKind
 
 __all__ = ["Choice", "Written", "choice_of", "read_choice"]

@@ -25,7 +25,7 @@ from harness.engines.api_server.scored import SCORED, InputScorer
 from harness.engines.api_server.serving import Server
 from harness.engines.api_server.tokens import Spelling, spelling_of
 from harness.engines.contract import Answer, EngineSettings, Failure, Json, Outcome, Question, Request
-from harness.engines.lmdeploy_pipeline.prompts import open_image
+from harness.engines.images import open_image
 from harness.errors import EngineError, ErrorKind, LettersError
 
 __all__ = ["CHAT", "ApiServer", "load"]

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from harness.engines.api_server.client import Client, Reply
 from harness.engines.contract import Json, Reading, Request
+from harness.engines.images import open_image
 from harness.engines.letters import LetterResolver
-from harness.engines.lmdeploy_pipeline.prompts import open_image
 from harness.errors import EngineError, ErrorKind
 
 __all__ = ["SCORED", "InputScorer"]

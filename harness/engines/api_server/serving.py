@@ -19,7 +19,8 @@ from typing import Final
 from harness.engines.api_server.client import Client
 from harness.engines.codec import settings_to_json
 from harness.engines.contract import EngineSettings
-from harness.engines.lmdeploy_on_cpu.plugin import processor_name
+from harness.engines.gpu import gpu_name
+from harness.engines.lmdeploy_on_cpu.processor import processor_name
 from harness.errors import EngineError, ErrorKind
 
 __all__ = ["Server"]
@@ -54,7 +55,7 @@ class Server:
                 f"{sys.executable} -m pip install lmdeploy, or set url to a server that is already running",
             ) from None
         self.device: Final = (
-            f"CPU device plug-in ({processor_name()})" if settings.device == "cpu" else _gpu_name()
+            f"CPU device plug-in ({processor_name()})" if settings.device == "cpu" else gpu_name()
         )
         self._settings: Final = settings
         self._served_model: Final = served_model
@@ -139,15 +140,3 @@ def _dtype(settings: EngineSettings) -> str:
         "float16",
     )
     return "float16" if found == "float32" and settings.device == "cuda" else found
-
-
-def _gpu_name() -> str:
-    import torch
-
-    if not torch.cuda.is_available():
-        raise EngineError(
-            ErrorKind.LOAD,
-            "device: found cuda, but this machine has no NVIDIA GPU visible (torch.cuda.is_available() is "
-            "False). Run on a machine with one, or choose a profile with 'device: cpu'; nothing was scored",
-        )
-    return str(torch.cuda.get_device_name())

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from harness.engines.letters import BYTE_OF
-from harness.engines.partial_readings import TextEntry
+from harness.engines.readings import TextEntry
 
 __all__ = ["Place", "Spelling", "Token", "other_spellings", "place_of", "spelling_of", "tokens_of"]
 

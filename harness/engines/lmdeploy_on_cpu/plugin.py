@@ -15,10 +15,8 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import os
-import platform
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,7 +34,6 @@ __all__ = [
     "REPLACED",
     "Replacement",
     "install",
-    "processor_name",
     "replace_names",
     "unsupported",
 ]
@@ -117,16 +114,6 @@ def unsupported(feature: str) -> EngineError:
         f"the CPU device plug-in for LMDeploy does not implement {feature}; run this profile with "
         "'device: cuda' on a machine with an NVIDIA GPU, or leave lmdeploy out of the profile's engines",
     )
-
-
-def processor_name() -> str:
-    """The processor's model name, such as 'AMD EPYC 9R14'."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()
 
 
 def install(*, dtype: str = "auto") -> None:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.engines.contract import EngineSettings
-from harness.engines.lmdeploy_pipeline.eras import Pipe, core_of
 from harness.engines.lmdeploy_pipeline.options import PYTORCH, engine_options
 from harness.engines.lmdeploy_pipeline.turbomind import TURBOMIND, is_turbomind, turbomind_options
 from harness.errors import EngineError, ErrorKind
+
+if TYPE_CHECKING:
+    from lmdeploy.pipeline import Pipeline
 
 __all__ = ["backend_config", "backend_in_force", "version"]
 
@@ -36,13 +38,13 @@ def backend_config(settings: EngineSettings) -> Any:  # noqa: ANN401 - a class o
     return kind(**(turbomind_options if on_turbomind else engine_options)(settings, known))
 
 
-def backend_in_force(settings: EngineSettings, pipe: Pipe) -> str:
+def backend_in_force(settings: EngineSettings, pipe: Pipeline) -> str:
     """What LMDeploy really chose. It takes PyTorch where TurboMind cannot load a model, and only warns.
 
     Raises EngineError(LOAD) where that is not what the profile asks for.
     """
     asked = TURBOMIND if is_turbomind(settings) else PYTORCH
-    engine = core_of(pipe)
+    engine = pipe.async_engine
     found = str(engine.backend)
     config = type(engine.backend_config).__name__
     if found != asked or not config.lower().startswith(asked):

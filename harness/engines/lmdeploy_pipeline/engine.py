@@ -1,31 +1,70 @@
-"""The engine ``lmdeploy``: the real package's pipeline, built and then read in the way that it allows.
+"""The engine ``lmdeploy``: the real package's pipeline, fed a batch at a time and read, and when it has died.
 
 On ``device: cuda`` it runs as it is; on ``device: cpu`` through the CPU device plug-in (`lmdeploy_on_cpu`),
-which the fingerprint says.
+which the fingerprint says. How a case goes through it stands in `stages`, what each of LMDeploy's engines is
+asked for then in `steps`, and what this one gives in `steps.probe`.
 
 Importing it imports neither torch nor lmdeploy.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+from collections.abc import Coroutine, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from harness.engines.contract import Engine, EngineSettings
+import numpy as np
+import numpy.typing as npt
+
+from harness.engines.contract import (
+    Answer,
+    Engine,
+    EngineSettings,
+    Entry,
+    Failure,
+    Json,
+    Outcome,
+    Reading,
+    Request,
+)
+from harness.engines.gpu import gpu_name
 from harness.engines.lmdeploy_on_cpu import plugin as lmdeploy_on_cpu
 from harness.engines.lmdeploy_pipeline.backends import backend_config, backend_in_force
-from harness.engines.lmdeploy_pipeline.called import CalledPipeline
-from harness.engines.lmdeploy_pipeline.options import check_settings
-from harness.engines.lmdeploy_pipeline.pytorch import LmdeployPipeline
+from harness.engines.lmdeploy_pipeline.described import engine_config, templates, where_it_runs
+from harness.engines.lmdeploy_pipeline.options import SCORED, TOP_K, check_settings, stage_two
+from harness.engines.lmdeploy_pipeline.prompts import probe_conversation
+from harness.engines.lmdeploy_pipeline.stages import Scored, Stages
+from harness.engines.lmdeploy_pipeline.steps.contract import Steps
+from harness.engines.lmdeploy_pipeline.steps.probe import Probe, choose_paths, probe
+from harness.engines.lmdeploy_pipeline.steps.pytorch import PytorchSteps
+from harness.engines.lmdeploy_pipeline.steps.turbomind import TurbomindSteps
 from harness.engines.lmdeploy_pipeline.turbomind import TURBOMIND
 from harness.engines.out_of_memory import is_out_of_memory
-from harness.errors import EngineError, ErrorKind
+from harness.engines.readings import read_rows, read_top
+from harness.errors import EngineError, ErrorKind, LettersError
 
 if TYPE_CHECKING:
     from lmdeploy.pipeline import Pipeline
 
-__all__ = ["LmdeployPipeline", "choose", "load"]
+__all__ = ["LmdeployPipeline", "load"]
+
+_T = TypeVar("_T")
+_Done = tuple[Request, Scored | Exception]
+
+_LOOK_SECONDS: Final = 2.0
+"""How long to wait for the next outcome before looking whether the engine still lives."""
+
+_OF_THE_CASE: Final = {
+    "context_length_exceeded": ErrorKind.UNSUPPORTED,
+    "invalid_request": ErrorKind.FAILED,
+    "preprocess_failed": ErrorKind.FAILED,
+    "unsupported_feature": ErrorKind.UNSUPPORTED,
+}
+"""LMDeploy's own error codes that concern a request; the others concern the engine."""
 
 
 def load(settings: EngineSettings) -> Engine:
@@ -44,29 +83,195 @@ def load(settings: EngineSettings) -> Engine:
         lmdeploy_on_cpu.install(dtype=settings.dtype)
     import torch
 
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise EngineError(
-            ErrorKind.LOAD,
-            "device: found cuda, but this machine has no NVIDIA GPU visible (torch.cuda.is_available() is "
-            "False). Run on a machine with one, or choose a profile with 'device: cpu'; nothing was scored",
-        )
+    if settings.device == "cuda":
+        gpu_name()
     threads = settings.options.get("threads")
     if isinstance(threads, int):
         torch.set_num_threads(threads)
     pipe = _build(settings)
     try:
-        return choose(settings, pipe)
+        return LmdeployPipeline(settings, pipe)
     except BaseException:
-        if hasattr(pipe, "close"):  # until 0.6 it has none
-            pipe.close()
+        pipe.close()
         raise
 
 
-def choose(settings: EngineSettings, pipe: Pipeline) -> Engine:
-    """The engine that knows how to read ``pipe``, by what the pipeline has and the backend it really uses."""
-    if backend_in_force(settings, pipe) == TURBOMIND or not hasattr(pipe, "async_engine"):
-        return CalledPipeline(settings, pipe)
-    return LmdeployPipeline(settings, pipe)
+class LmdeployPipeline:
+    """A loaded pipeline; `score` works on ``batch_size`` cases at a time."""
+
+    def __init__(self, settings: EngineSettings, pipe: Pipeline) -> None:
+        """Try the pipeline with one token, and refuse what does not fit it or the model's logits.
+
+        Raises EngineError: LOAD where LMDeploy took another backend or dtype than was asked for, or lacks a
+        way to its probabilities; UNSUPPORTED for settings that this pipeline cannot honour.
+        """
+        self._settings = settings
+        self._pipe = pipe
+        self._engine = pipe.async_engine
+        self._backend = backend_in_force(settings, pipe)
+        kind = TurbomindSteps if self._backend == TURBOMIND else PytorchSteps
+        self._steps: Steps = kind(self._engine, settings)
+        if settings.dtype not in ("auto", self._steps.dtype):
+            raise EngineError(
+                ErrorKind.LOAD, f"dtype: asked for {settings.dtype}, but LMDeploy loaded {self._steps.dtype}"
+            )
+        self._probe = self._probed()
+        self._paths = choose_paths(settings.paths, self._probe, reports=settings.top_k > 0)
+        self._stages = Stages(
+            self._engine,
+            self._steps,
+            paths=self._paths,
+            top_k=settings.top_k,
+            stage_two=stage_two(settings),
+            max_tiles=settings.max_tiles,
+        )
+        width = self._probe.width
+        if width is not None and settings.top_k > width:
+            raise EngineError(
+                ErrorKind.UNSUPPORTED,
+                f"top_k: found {settings.top_k}; allowed: 0 to {width}, the width of this model's logits "
+                "(more would end LMDeploy's engine loop). Set top_k of this engine in the profile",
+            )
+
+    def _probed(self) -> Probe:
+        try:
+            found = self._in_loop(probe(self._steps, probe_conversation(self._engine))).result()
+        except Exception as error:
+            if isinstance(error, EngineError) and error.kind is not ErrorKind.FAILED:
+                raise
+            self._check_alive()
+            raise EngineError(
+                ErrorKind.LOAD, f"LMDeploy failed at its first token: {type(error).__name__}: {error}"
+            ) from error
+        self._check_alive()  # a path that failed may have taken the engine with it
+        return found
+
+    def fingerprint(self) -> dict[str, Json]:
+        """Device, dtype, LMDeploy's options as they are in force, chat template and form of the logits."""
+        import torch
+
+        return {
+            **where_it_runs(self._settings),
+            **templates(self._engine, self._stages.tokenizer),
+            **self._steps.described,
+            "threads": torch.get_num_threads(),
+            "dtype": self._steps.dtype,
+            "backend": self._backend,
+            "engine_config": engine_config(self._engine.backend_config),
+            "limits": {**self._steps.limits},
+            "stage_two": stage_two(self._settings),
+            **self._probe.to_json(self._paths),
+        }
+
+    def score(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+        """Yield one outcome per request, in the order in which the engine gets done with them.
+
+        An answer's ``seconds`` are the wall times of ``prepare``, ``stage one`` and ``stage two``, in which
+        other cases were worked on as well.
+
+        Raises EngineError when the engine itself failed: CRASH, OUT_OF_MEMORY or FAILED.
+        """
+        done: SimpleQueue[_Done] = SimpleQueue()
+        work = self._in_loop(self._score_all(requests, done))
+        try:
+            for _ in requests:
+                request, result = self._next(done, work)
+                yield Outcome(request.case, self._read(request, result))
+            work.result()  # the engine is not ready for the next batch before
+        finally:
+            work.cancel()
+
+    def close(self) -> None:
+        """End the engine's loop and free what it holds."""
+        self._pipe.close()
+
+    async def _score_all(self, requests: Sequence[Request], done: SimpleQueue[_Done]) -> None:
+        size = self._settings.batch_size
+        for start in range(0, len(requests), size):
+            await self._stages.score(
+                requests[start : start + size], lambda request, result: done.put((request, result))
+            )
+
+    def _next(self, done: SimpleQueue[_Done], work: Future[None]) -> _Done:
+        while True:
+            try:
+                return done.get(timeout=_LOOK_SECONDS)
+            except Empty:
+                self._check_alive()
+                if work.done():
+                    work.result()
+
+    def _read(self, request: Request, result: Scored | Exception) -> Answer | Failure:
+        if isinstance(result, Exception):
+            return self._failure(request, result)
+        try:
+            return self._answer(result)
+        except EngineError as error:
+            return Failure(kind=error.kind, message=f"{request.case}: {error.message}")
+
+    def _answer(self, scored: Scored) -> Answer:
+        letters, ids, logprobs = scored.letter_ids, scored.generated.ids, scored.generated.logprobs
+        step = letters.answer_step(ids)
+        rows = {path: np.asarray(row.float().cpu().numpy()) for path, row in scored.rows.items()}
+        top: tuple[Entry, ...] = ()
+        if logprobs and step is not None:
+            # LMDeploy puts the generated id before the top k, so among equal values it may be one too many.
+            entries = (Entry(int(token), float(value)) for token, value in logprobs[step].items())
+            top = tuple(sorted(entries, key=lambda entry: -entry.logprob)[: self._settings.top_k])
+        # Where they are the only path there is, they are no second account of the answer.
+        told = () if self._paths == (TOP_K,) else zip(ids, logprobs, strict=False)
+        return Answer(
+            prompt_ids=scored.prompt_ids,
+            generated_ids=ids,
+            text=self._stages.tokenizer.decode(list(ids), skip_special_tokens=True),
+            letter_ids=letters.ids,
+            answer_step=step,
+            readings=tuple(self._reading(path, scored, rows.get(path)) for path in self._paths),
+            reported_top=top,
+            reported_logprobs=tuple(float(entries[token]) for token, entries in told),
+            seconds=dict(scored.seconds),
+            rows={} if step is None else {path: each[step].copy() for path, each in rows.items()},
+            question=scored.question,
+        )
+
+    def _reading(self, path: str, scored: Scored, rows: npt.NDArray[np.float32] | None) -> Reading:
+        letters, ids, top_k = scored.letter_ids, scored.generated.ids, self._settings.top_k
+        if path == SCORED and scored.scores is not None:
+            return scored.scores.reading(ids, step=letters.answer_step(ids), top_k=top_k)
+        if path == TOP_K:
+            return read_top(TOP_K, scored.generated.logprobs, ids, letter_ids=letters)
+        if rows is None:
+            raise EngineError(ErrorKind.FAILED, f"{path}: LMDeploy gave no rows of logits")
+        return read_rows(path, rows, ids, letter_ids=letters, top_k=top_k)
+
+    def _failure(self, request: Request, error: Exception) -> Failure:
+        """What a case's exception means: its own failure, or (raised) the end of the engine."""
+        if isinstance(error, LettersError):
+            return Failure(kind=ErrorKind.LETTERS, message=str(error))
+        if isinstance(error, EngineError) and error.kind is not ErrorKind.CRASH:
+            self._check_alive()  # a request of a dead engine may end as if it were its own fault
+            return Failure(kind=error.kind, message=f"{request.case}: {error.message}")
+        code = str(getattr(getattr(error, "code", None), "value", None))
+        if kind := _OF_THE_CASE.get(code):
+            cause = f" ({error.__cause__})" if error.__cause__ is not None else ""
+            return Failure(kind=kind, message=f"{request.case}: LMDeploy says {code}: {error}{cause}")
+        self._check_alive()
+        if isinstance(error, EngineError):
+            raise error
+        raise EngineError(
+            ErrorKind.OUT_OF_MEMORY if is_out_of_memory(error) else ErrorKind.FAILED,
+            f"LMDeploy failed at {request.case}: {type(error).__name__}: {error}",
+        ) from error
+
+    def _check_alive(self) -> None:
+        """Raise EngineError (CRASH or OUT_OF_MEMORY), saying why, if LMDeploy's engine loop has ended."""
+        if not self._pipe.internal_thread.thread.is_alive():
+            raise EngineError(ErrorKind.CRASH, "the thread of LMDeploy's event loop has ended")
+        if (error := self._steps.failure()) is not None:
+            raise error
+
+    def _in_loop(self, coroutine: Coroutine[Any, Any, _T]) -> Future[_T]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._pipe.internal_thread.loop)
 
 
 def _build(settings: EngineSettings) -> Pipeline:
@@ -90,10 +295,7 @@ def _trust(settings: EngineSettings) -> dict[str, Any]:
 
     Raises EngineError(UNSUPPORTED) where LMDeploy cannot be told, and would run them unasked.
     """
-    try:
-        from lmdeploy.pipeline import Pipeline
-    except ModuleNotFoundError:  # until 0.11 there is only the function
-        from lmdeploy import pipeline as Pipeline  # noqa: N812
+    from lmdeploy.pipeline import Pipeline
 
     trusted = bool(settings.options.get("trust_remote_code", False))
     if "trust_remote_code" in inspect.signature(Pipeline).parameters:

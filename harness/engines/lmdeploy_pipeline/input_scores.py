@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from harness.engines.contract import Entry, Reading
 from harness.engines.letters import LetterIds
-from harness.engines.lmdeploy_pipeline.access import Access, Entries, Prepared
 from harness.engines.lmdeploy_pipeline.options import SCORED
+from harness.engines.lmdeploy_pipeline.steps.contract import Entries, Prepared, Steps
 
 __all__ = ["InputScores", "score_inputs"]
 
@@ -47,7 +47,7 @@ class InputScores:
 
 
 async def score_inputs(
-    access: Access,
+    steps: Steps,
     prepared: Prepared,
     generated_ids: tuple[int, ...],
     *,
@@ -58,13 +58,10 @@ async def score_inputs(
 
     Raises LMDeploy's own RequestError, and EngineError(FAILED).
     """
-    prompt = prepared.ids
     answered = letter_ids.answer_step(generated_ids) is not None
     letters = [(*letter_ids.prefix_ids, token) for token in letter_ids.ids] if answered else []
     behind = list(dict.fromkeys([generated_ids, *letters]))
-    found = await asyncio.gather(
-        *(access.score_ids(prepared, [*prompt, *ids], start=len(prompt), count=count) for ids in behind)
-    )
+    found = await asyncio.gather(*(steps.score_ids(prepared, ids, count=count) for ids in behind))
     scores = dict(zip(behind, found, strict=True))
     return InputScores(
         generated=scores[generated_ids],

@@ -8,52 +8,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from harness.engines.contract import Request
+from harness.engines.contract import Question, Request
+from harness.engines.lmdeploy_pipeline.turbomind import TURBOMIND
 from harness.engines.out_of_memory import is_out_of_memory
+from harness.engines.questions import question
 from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:
     from lmdeploy.serve.core.async_engine import AsyncEngine
     from PIL.Image import Image
+    from transformers import PreTrainedTokenizerBase
 
 __all__ = [
     "check_generated",
     "check_length",
     "check_placeholders",
+    "check_spelling",
     "messages",
-    "open_image",
     "placeholder_id",
     "preparing",
+    "probe_conversation",
+    "question_of",
 ]
 
 
-def open_image(path: str) -> Image:
-    """The picture in RGB as its file stores it, which is what LMDeploy's own loader makes of a file.
-
-    Its EXIF data is dropped, so that no image processor turns it the way that they say.
-
-    Raises EngineError(FAILED) for what is no image, or not all of one.
-    """
-    from PIL import Image, ImageFile
-
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # LMDeploy's import sets it: half a picture, half of it grey
-    try:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
-    except Exception as error:
-        raise EngineError(
-            ErrorKind.FAILED, f"the image {path} cannot be opened: {type(error).__name__}: {error}"
-        ) from error
-    image.info.clear()
-    return image
+_IMAGE_TOKEN: Final = "<IMAGE_TOKEN>"  # noqa: S105 - not that kind of token
+"""What LMDeploy writes into a prompt where an image goes, until it is tokenized."""
 
 
 def messages(
     request: Request, image: Image | None, image_options: Mapping[str, int] | None = None
 ) -> list[dict[str, Any]]:
-    """A list of messages, in which the image comes first: LMDeploy's tuples put it behind from 0.11 on.
+    """A list of messages, in which the image comes first: LMDeploy's own tuples put it behind.
 
     ``image_options`` go along with the image, in the one form that all versions read.
     """
@@ -64,6 +52,16 @@ def messages(
     if request.system is None:
         return [user]
     return [{"role": "system", "content": request.system}, user]
+
+
+def probe_conversation(engine: AsyncEngine) -> list[dict[str, Any]]:
+    """What an engine is tried with: a letter, on TurboMind behind an image where the model takes one."""
+    from PIL import Image
+
+    image = None
+    if engine.backend == TURBOMIND and getattr(engine.prompt_processor, "vl_encoder", None) is not None:
+        image = Image.new("RGB", (64, 64), (90, 120, 150))
+    return messages(Request(case="probe", prompt="A", letters=("A",)), image)
 
 
 @contextmanager
@@ -84,13 +82,22 @@ def preparing() -> Iterator[None]:
 
 def placeholder_id(engine: AsyncEngine) -> int | None:
     """The id that stands for a piece of an image; None for a model that takes text only."""
-    owner = getattr(engine, "prompt_processor", engine)  # the engine itself until 0.11
-    vision = getattr(getattr(owner, "vl_encoder", None), "model", None)
+    vision = getattr(getattr(engine.prompt_processor, "vl_encoder", None), "model", None)
     for owner in (getattr(vision, "mm_tokens", None), vision):
         found = getattr(owner, "image_token_id", None)
         if found:  # LMDeploy writes 0 where it knows none
             return int(found)
     return None
+
+
+def check_spelling(prompt: str) -> None:
+    """Refuse, with an EngineError(FAILED), a text in which LMDeploy would find the place of an image."""
+    if _IMAGE_TOKEN in prompt:
+        raise EngineError(
+            ErrorKind.FAILED,
+            f"the prompt holds {_IMAGE_TOKEN}, where LMDeploy would put the image; allowed: nothing of the "
+            "sort. Take it out of the case's text",
+        )
 
 
 def check_length(prompt: int, steps: int, limits: Mapping[str, int]) -> None:
@@ -136,3 +143,36 @@ def check_generated(ids: Sequence[int], placeholder: int | None) -> None:
                 "cannot put behind the prompt. Generate less with max_new_tokens, or write "
                 "'paths: [captured]' for this engine in the profile",
             )
+
+
+def question_of(
+    inputs: Mapping[str, Any],
+    *,
+    tokenizer: PreTrainedTokenizerBase,
+    placeholder: int | None,
+    dtype: str,
+) -> Question:
+    """The question in ``inputs``: LMDeploy's ``prompt``, ``input_ids`` and ``multimodal`` items of a case.
+
+    ``placeholder`` is the id that stands for a piece of an image. ``dtype`` is the model's: pixel values are
+    rounded to it, as some versions do here and others where they enter the model. Where LMDeploy does not
+    keep the rendered prompt, it is read back from the ids; of an image that it hands on as embeddings the
+    pixels are not known.
+    """
+    import torch
+
+    ids = list(inputs["input_ids"])
+    text = inputs.get("prompt") or tokenizer.decode(
+        ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
+    )
+    values = [item.get("pixel_values") for item in inputs.get("multimodal") or ()]
+    pixels = None
+    if not inputs.get("input_embeddings") and all(hasattr(each, "cpu") for each in values):
+        pixels = [each.to(getattr(torch, dtype)).float().cpu().numpy() for each in values]
+    mark = None if placeholder is None else tokenizer.convert_ids_to_tokens(placeholder)
+    return question(
+        text=text,
+        prompt_ids=ids,
+        placeholder=_IMAGE_TOKEN if _IMAGE_TOKEN in text else mark,
+        pixels=pixels,
+    )

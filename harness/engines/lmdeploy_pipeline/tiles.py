@@ -22,8 +22,7 @@ def image_options(engine: AsyncEngine, max_tiles: int | None) -> dict[str, int]:
     """
     if max_tiles is None:
         return {}
-    owner = getattr(engine, "prompt_processor", engine)  # the engine itself until 0.11
-    vision = getattr(getattr(owner, "vl_encoder", None), "model", None)
+    vision = getattr(getattr(engine.prompt_processor, "vl_encoder", None), "model", None)
     if vision is None:
         raise refuse_tiles("the model takes text only")
     if not hasattr(vision, "hf_config"):

@@ -23,6 +23,7 @@ import torch
 import transformers
 
 from harness.engines.contract import Answer, EngineSettings, Failure, Json, Outcome, Request
+from harness.engines.gpu import gpu_name
 from harness.engines.out_of_memory import is_out_of_memory
 from harness.engines.readings import read_rows
 from harness.engines.remote_code import environment_advice
@@ -53,13 +54,8 @@ def load(settings: EngineSettings) -> TorchEngine:
     device, the folder, the weights, the processor or the chat template is not there or not whole.
     """
     require_known(settings)
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise EngineError(
-            ErrorKind.LOAD,
-            f"the profile asks for device: cuda, but PyTorch {torch.__version__} sees no GPU on this "
-            "machine. Run it on a machine with one, or set device: cpu; to see what PyTorch sees: "
-            "python -c 'import torch; print(torch.version.cuda, torch.cuda.device_count())'",
-        )
+    if settings.device == "cuda":
+        gpu_name()
     threads = settings.options.get("threads")
     if isinstance(threads, int):
         torch.set_num_threads(threads)

@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 from jinja2 import TemplateError
-from PIL import Image
 from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
 from harness.engines.contract import Failure, Question, Request
+from harness.engines.images import open_image
 from harness.engines.letters import LetterIds, LetterResolver
 from harness.engines.questions import question
-from harness.errors import ErrorKind, LettersError
+from harness.errors import EngineError, ErrorKind, LettersError
 
 __all__ = [
     "REQUEST_ERRORS",
@@ -27,13 +27,12 @@ __all__ = [
     "Prepared",
     "Prompts",
     "batched",
-    "open_image",
     "pad_together",
     "request_failure",
 ]
 
 REQUEST_ERRORS = (
-    ArithmeticError, AssertionError, AttributeError, Image.DecompressionBombError, LettersError, LookupError,
+    ArithmeticError, AssertionError, AttributeError, EngineError, LettersError, LookupError,
     OSError, RuntimeError, SyntaxError, TemplateError, TypeError, ValueError,
 )  # fmt: skip
 """What goes wrong on account of one request: Pillow, the template, the processor, the letters."""
@@ -43,6 +42,8 @@ def request_failure(request: Request, error: Exception) -> Failure:
     """One of `REQUEST_ERRORS` as the failure of its request."""
     if isinstance(error, LettersError):
         return Failure(kind=ErrorKind.LETTERS, message=f"{request.case}: {error}")
+    if isinstance(error, EngineError):
+        return Failure(kind=error.kind, message=f"{request.case}: {error.message}")
     return Failure(kind=ErrorKind.FAILED, message=f"{request.case}: {type(error).__name__}: {error}")
 
 
@@ -246,15 +247,3 @@ def _lengthen(name: str, tensor: torch.Tensor, case: Forced, width: int, pad_id:
 
 def _along_the_text(tensor: torch.Tensor, prepared: Prepared) -> bool:
     return tensor.ndim >= 2 and tuple(tensor.shape[:2]) == (1, len(prepared.prompt_ids))
-
-
-def open_image(path: str) -> Image.Image:
-    """The image in RGB as its file stores it.
-
-    An EXIF orientation is not applied: LMDeploy's own loader does not, and both sides must see one picture.
-    So it is dropped here, lest an image processor applies it.
-    """
-    with Image.open(path) as opened:
-        image = opened.convert("RGB")
-    image.info.clear()
-    return image

@@ -22,6 +22,7 @@ import transformers
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from harness.engines.contract import EngineSettings, Failure, Json, Request
+from harness.engines.images import open_image
 from harness.engines.letters import LetterIds, LetterResolver
 from harness.engines.questions import question
 from harness.engines.remote_code import environment_advice
@@ -30,7 +31,6 @@ from harness.engines.torch_native.inputs import (
     REQUEST_ERRORS,
     Forced,
     Prepared,
-    open_image,
     pad_together,
     request_failure,
 )

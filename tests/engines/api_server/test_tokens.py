@@ -14,7 +14,7 @@ from harness.engines.api_server.tokens import (
     spelling_of,
     tokens_of,
 )
-from harness.engines.partial_readings import TextEntry
+from harness.engines.readings import TextEntry
 
 
 def item(token: str, logprob: float = -0.1, *top: tuple[str, float], **more: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from harness.engines.lmdeploy_on_cpu import plugin as lmdeploy_on_cpu
+from harness.engines.lmdeploy_on_cpu.processor import processor_name
 
 SCENARIOS = Path(__file__).with_name("scenarios.py")
 
@@ -129,4 +130,4 @@ def test_a_transfer_makes_a_copy(facts: dict[str, Any]) -> None:
 
 
 def test_the_processor_has_a_name() -> None:
-    assert lmdeploy_on_cpu.processor_name().strip()
+    assert processor_name().strip()

@@ -22,6 +22,7 @@ import numpy as np
 
 from harness.engines.codec import answer_to_json
 from harness.engines.contract import Answer, EngineSettings, Failure, Json, Request
+from harness.engines.images import open_image
 from harness.engines.lmdeploy_pipeline import engine as lmdeploy_pipeline
 from harness.engines.lmdeploy_pipeline import prompts as lmdeploy_prompts
 from harness.engines.lmdeploy_pipeline import stages as lmdeploy_stages
@@ -180,7 +181,7 @@ def keep(name: str, results: dict[str, Answer | Failure]) -> None:
 def picture_only(path: str) -> list[dict[str, Any]]:
     """A conversation that is a picture and nothing else, in the form that the engine gives it."""
     request = Request(case="picture", prompt="", letters=("A",), images=(path,))
-    (message,) = lmdeploy_prompts.messages(request, lmdeploy_prompts.open_image(path))
+    (message,) = lmdeploy_prompts.messages(request, open_image(path))
     return [{**message, "content": message["content"][:1]}]
 
 
@@ -265,7 +266,7 @@ def public_call(pictures: dict[str, str], random: Path) -> None:
         for name, path in pictures.items():
             image = Image.open(path).convert("RGB")
             wanted = processor.image_processor(image, crop_to_patches=True, return_tensors="pt").pixel_values
-            prepared = engine._in_loop(engine._access.prepare(picture_only(path))).result()
+            prepared = engine._in_loop(engine._steps.prepare(picture_only(path))).result()
             found = prepared.inputs["multimodal"][0]["pixel_values"]
             facts["pixels"][name] = {"tiles": len(found), "equal": bool((found == wanted).all())}
 
@@ -305,8 +306,8 @@ def small_cache(pictures: dict[str, str], random: Path) -> None:
     with loaded(settings(random, options=options)) as engine:
         keep("small-cache", score(engine, asked))
     with loaded(settings(random, options=options, paths=("captured",))) as engine:
-        engine._stages._room._free = 10**6
-        engine._stages._room._blocks = 10**6
+        steps: Any = engine._steps
+        steps._room._free = steps._room._blocks = 10**6
         keep("crowded-cache", score(engine, asked))
     with loaded(settings(random, paths=("captured",))) as engine:
         keep("ample-cache", score(engine, asked))
@@ -327,7 +328,7 @@ def dtypes(pictures: dict[str, str]) -> None:
         with loaded(settings(model, dtype=dtype)) as engine:
             fingerprint = engine.fingerprint()
             name = f"{model.name}-{dtype}"
-            prepared = engine._in_loop(engine._access.prepare(picture_only(pictures["square"]))).result()
+            prepared = engine._in_loop(engine._steps.prepare(picture_only(pictures["square"]))).result()
             facts["dtypes"][name] = {
                 "dtype": fingerprint["dtype"],
                 "logits": fingerprint["logits"]["dtype"],  # type: ignore[index,call-overload]

@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 import torch
 
+from harness.engines.lmdeploy_pipeline.steps.pytorch import PytorchSteps
+
 WIDTH = 8
 PROMPT = [1, 2, 3]
 
@@ -104,12 +106,15 @@ class Engine:
         self.ran: list[dict[str, Any]] = []
         self.prompt_processor = SimpleNamespace(get_prompt_input=self.get_prompt_input)
         self.engine = SimpleNamespace(
-            cache_config=SimpleNamespace(),
+            cache_config=SimpleNamespace(
+                num_gpu_blocks=9, num_reserved_gpu_blocks=0, block_size=64, max_prefill_token_num=99
+            ),
             max_session_len=99,
-            model_config=SimpleNamespace(),
+            model_config=SimpleNamespace(dtype=torch.float32),
             req_manager=SimpleNamespace(),
             executor=SimpleNamespace(model_agent=SimpleNamespace()),
         )
+        self.session_len = 99
         self.tokenizer = SimpleNamespace(eos_token_id=7)
         self.stop_words = None
         self.hf_gen_cfg: dict[str, Any] = {}
@@ -136,6 +141,7 @@ class Engine:
                 input_token_len=length,
                 token_ids=made,
                 logprobs=entries if told else None,
+                logits=None,
                 finish_reason="length",
             )
         ]
@@ -162,7 +168,9 @@ class Old(Engine):
         assert sequence_start
         return {"prompt": "abc", "input_ids": list(PROMPT)}
 
-    async def generate(self, messages: Any, session_id: Any, gen_config: Any) -> AsyncIterator[Any]:
+    async def generate(
+        self, messages: Any, session_id: Any, gen_config: Any, stream_response: bool
+    ) -> AsyncIterator[Any]:
         for part in self.parts(list(PROMPT), deepcopy(gen_config), len(PROMPT)):
             yield part
         self.session_mgr.remove(session_id)
@@ -170,10 +178,7 @@ class Old(Engine):
     async def async_get_logits(
         self, input_ids: list[list[int]], sequence_start: bool = True, sequence_end: bool = True
     ) -> list[torch.Tensor]:
-        logits = [torch.stack([row(token) for token in ids]) for ids in input_ids]
-        for each in logits:
-            each[-1] /= 0.8
-        return logits
+        raise AssertionError("safe_run is there")
 
 
 class New(Engine):
@@ -181,9 +186,11 @@ class New(Engine):
 
     async def preprocess(self, messages: Any, session_id: Any, gen_config: Any) -> Request:
         gen_config.stop_token_ids = [7]
-        return Request(session_id, {"input_ids": list(PROMPT), "multimodal": ["image"]}, 3, gen_config)
+        return Request(
+            session_id, {"input_ids": list(PROMPT), "multimodal": [{"pixels": "image"}]}, 3, gen_config
+        )
 
-    async def generate(self, request: Request) -> AsyncIterator[Any]:
+    async def generate(self, request: Request, stream_response: bool = True) -> AsyncIterator[Any]:
         options, ids = request.gen_config, request.inputs["input_ids"]
         request.inputs.pop("multimodal")
         if options.logprob_start_len >= 0:
@@ -201,3 +208,9 @@ class New(Engine):
 
     async def async_get_logits(self, input_ids: list[list[int]], sessions: Any = None) -> Any:
         raise AssertionError("safe_run is there")
+
+
+def steps_on(engine: Any) -> PytorchSteps:
+    """The steps on a stand-in; they ask it for all that they need."""
+    settings: Any = None
+    return PytorchSteps(engine, settings)

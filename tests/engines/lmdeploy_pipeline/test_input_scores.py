@@ -7,9 +7,8 @@ import asyncio
 import pytest
 
 from harness.engines.letters import LetterIds
-from harness.engines.lmdeploy_pipeline.access import Access
 from harness.engines.lmdeploy_pipeline.input_scores import InputScores, score_inputs
-from tests.engines.lmdeploy_pipeline.stand_in import New, install, row
+from tests.engines.lmdeploy_pipeline.stand_in import New, install, row, steps_on
 
 TALK = [{"role": "user", "content": "A"}]
 LETTERS = LetterIds(("A", "B"), (4,), (5, 2), ((), ()))
@@ -17,11 +16,11 @@ LETTERS = LetterIds(("A", "B"), (4,), (5, 2), ((), ()))
 
 def scores(monkeypatch: pytest.MonkeyPatch, generated: tuple[int, ...]) -> InputScores:
     install(monkeypatch)
-    access = Access(New())
+    steps = steps_on(New())
 
     async def ask() -> InputScores:
-        prepared = await access.prepare(TALK)
-        return await score_inputs(access, prepared, generated, letter_ids=LETTERS, count=1)
+        prepared = await steps.prepare(TALK)
+        return await score_inputs(steps, prepared, generated, letter_ids=LETTERS, count=1)
 
     return asyncio.run(ask())
 

@@ -581,7 +581,7 @@ def test_a_picture_is_seen_as_stored_whatever_its_exif_orientation(
     tiny_engine: Any, pictures: SimpleNamespace, tmp_path: Path
 ) -> None:
     """As LMDeploy's loader sees it; turned, this picture would have other tiles."""
-    from harness.engines.torch_native.inputs import open_image
+    from harness.engines.images import open_image
 
     turned = tmp_path / "turned.png"
     with Image.open(pictures.wide) as image:
@@ -711,7 +711,7 @@ def test_without_a_gpu_the_device_cuda_is_refused(tiny: Path, monkeypatch: pytes
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(EngineError, match=r"sees no GPU on this machine.*set device: cpu") as caught:
+    with pytest.raises(EngineError, match=r"no NVIDIA GPU visible.*'device: cpu'") as caught:
         _load(tiny, device="cuda")
     assert caught.value.kind is ErrorKind.LOAD
 

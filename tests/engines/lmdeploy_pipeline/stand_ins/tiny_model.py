@@ -52,6 +52,9 @@ class HubTokenizer:
     def convert_tokens_to_ids(self, tokens: str) -> int | None:
         return VOCABULARY.get(tokens)
 
+    def convert_ids_to_tokens(self, token: int) -> str:
+        return list(VOCABULARY)[token]
+
 
 class Tokenizer:
     """LMDeploy's own around it: ``tokenizer.model.model`` is the hub's."""

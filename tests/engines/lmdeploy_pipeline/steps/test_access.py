@@ -9,11 +9,17 @@ from typing import Any
 import pytest
 import torch
 
-from harness.engines.lmdeploy_pipeline.access import Access
+from harness.engines.lmdeploy_pipeline.steps.contract import Prepared
 from harness.errors import EngineError, ErrorKind
-from tests.engines.lmdeploy_pipeline.stand_in import PROMPT, New, Old, ResponseType, install, row
+from tests.engines.lmdeploy_pipeline.stand_in import PROMPT, New, Old, ResponseType, install, row, steps_on
 
 TALK = [{"role": "user", "content": [{"type": "text", "text": "A"}]}]
+
+
+def second(engine: Any, inputs: dict[str, Any], ids: list[int]) -> torch.Tensor:
+    options: Any = None
+    prepared = Prepared(conversation=[], inputs=inputs, options=options)
+    return asyncio.run(steps_on(engine).rows_behind(prepared, ids, temperature=1.0))
 
 
 @pytest.fixture(params=[Old, New])
@@ -23,41 +29,41 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> A
 
 
 def test_a_conversation_is_prepared_and_generated_from(engine: Any) -> None:
-    access = Access(engine)
+    steps = steps_on(engine)
 
     async def ask() -> Any:
-        prepared = await access.prepare(TALK)
-        return prepared, await access.generate(prepared, steps=2, logprobs=1, processors=None)
+        prepared = await steps.prepare(TALK)
+        return prepared, await steps.generate(prepared, steps=2, logprobs=1, with_rows=False)
 
-    prepared, (ids, entries) = asyncio.run(ask())
+    prepared, found = asyncio.run(ask())
 
     assert prepared.ids == PROMPT
     assert prepared.options.stop_token_ids == [7]
-    assert ids == (4, 5)
-    assert [list(each) for each in entries] == [[4], [5]]
+    assert found.ids == (4, 5)
+    assert [list(each) for each in found.logprobs] == [[4], [5]]
     assert engine.session_mgr.open == {}
 
 
 def test_the_image_outlives_generation(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
-    access = Access(New())
+    steps = steps_on(New())
 
     async def ask() -> Any:
-        prepared = await access.prepare(TALK)
-        await access.generate(prepared, steps=1, logprobs=None, processors=None)
+        prepared = await steps.prepare(TALK)
+        await steps.generate(prepared, steps=1, logprobs=None, with_rows=False)
         return prepared
 
-    assert asyncio.run(ask()).inputs["multimodal"] == ["image"]
+    assert asyncio.run(ask()).has_image
 
 
 def test_what_is_prepared_and_not_used_leaves_no_session(engine: Any) -> None:
-    access = Access(engine)
-    access.forget(asyncio.run(access.prepare(TALK)))
+    steps = steps_on(engine)
+    steps.forget(asyncio.run(steps.prepare(TALK)))
     assert engine.session_mgr.open == {}
 
 
 def test_stage_two_keeps_the_inputs_and_asks_for_its_temperature(engine: Any) -> None:
-    logits = asyncio.run(Access(engine).full_logits({"multimodal": ["image"]}, [1, 2, 3, 4], temperature=1.0))
+    logits = second(engine, {"multimodal": ["image"], "input_ids": [1, 2, 3]}, [4])
     (asked,) = engine.ran
 
     assert torch.equal(logits, torch.stack([row(token) for token in (1, 2, 3, 4)]))
@@ -69,7 +75,7 @@ def test_stage_two_keeps_the_inputs_and_asks_for_its_temperature(engine: Any) ->
 def test_sequences_are_begun_and_ended_where_callers_do_that(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
     for engine, ends in ((Old(), True), (New(), False)):
-        asyncio.run(Access(engine).full_logits({}, [1, 2], temperature=1.0))
+        second(engine, {"input_ids": [1]}, [2])
         (asked,) = engine.ran
         assert ("sequence_start" in asked, "sequence_end" in asked, "step" in asked) == (ends,) * 3
         assert engine.session_mgr.ended == ([1] if ends else [])
@@ -78,7 +84,7 @@ def test_sequences_are_begun_and_ended_where_callers_do_that(monkeypatch: pytest
 def test_a_row_too_few_is_no_answer(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "stack", lambda rows: torch.cat([each[None] for each in rows[1:]]))
     with pytest.raises(EngineError, match="got 1 rows of logits for 2 tokens"):
-        asyncio.run(Access(engine).full_logits({}, [1, 2], temperature=1.0))
+        second(engine, {"input_ids": [1]}, [2])
 
 
 @pytest.mark.parametrize(
@@ -91,37 +97,22 @@ def test_the_end_of_the_engine_is_told_from_a_failed_request(
     engine.status = status
 
     with pytest.raises(EngineError) as caught:
-        asyncio.run(Access(engine).full_logits({}, [1, 2], temperature=1.0))
+        second(engine, {"input_ids": [1]}, [2])
 
     assert caught.value.kind.value == kind
     assert status.name in caught.value.message
     assert engine.session_mgr.open == {}
 
 
-def test_without_safe_run_logits_of_ids_are_taken_and_the_scaled_row_is_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    install(monkeypatch)
-    monkeypatch.delattr("tests.engines.lmdeploy_pipeline.stand_in.Engine.safe_run")
-    access = Access(Old())
-
-    logits = asyncio.run(access.full_logits({}, [1, 2], temperature=1.0))
-    assert torch.equal(logits, torch.stack([row(1), row(2)]))
-
-    with pytest.raises(EngineError, match="not of a prompt with an image") as caught:
-        asyncio.run(access.full_logits({"multimodal": ["image"]}, [1, 2], temperature=1.0))
-    assert caught.value.kind is ErrorKind.UNSUPPORTED
-
-
 def test_other_tokens_than_were_prepared_are_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
     engine = Old()
-    access = Access(engine)
+    steps = steps_on(engine)
     original = engine.parts
     monkeypatch.setattr(engine, "parts", lambda ids, options, length: original(ids, options, length + 1))
 
     async def ask() -> None:
-        await access.generate(await access.prepare(TALK), steps=1, logprobs=None, processors=None)
+        await steps.generate(await steps.prepare(TALK), steps=1, logprobs=None, with_rows=False)
 
     with pytest.raises(EngineError, match="generated from 4 tokens, but prepares 3"):
         asyncio.run(ask())
@@ -129,13 +120,13 @@ def test_other_tokens_than_were_prepared_are_no_answer(monkeypatch: pytest.Monke
 
 def test_inputs_are_scored_where_there_is_a_way(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
-    access = Access(New())
+    steps = steps_on(New())
 
     async def ask() -> Any:
-        return await access.score_ids(await access.prepare(TALK), [*PROMPT, 4, 2], start=3, count=1)
+        return await steps.score_ids(await steps.prepare(TALK), [4, 2], count=1)
 
     first, second = asyncio.run(ask())
-    assert access.scores_inputs
+    assert "scored" in steps.ways
     assert first == {4: pytest.approx(float(row(3).log_softmax(-1)[4]))}
     assert second == {
         2: pytest.approx(float(row(4).log_softmax(-1)[2])),
@@ -155,7 +146,7 @@ def test_state_is_dropped_only_where_lmdeploy_will_not(
     maker = SimpleNamespace(running_seqs=running)
     engine.engine._engine_loop = SimpleNamespace(inputs_maker=maker)
 
-    Access(engine).reset()
+    steps_on(engine).reset()
 
     assert len(calls) == resets
 
@@ -164,7 +155,7 @@ def test_missing_names_are_all_told_at_once(engine: Any) -> None:
     del engine.session_mgr, engine.engine.cache_config
 
     with pytest.raises(EngineError) as caught:
-        Access(engine)
+        steps_on(engine)
 
     assert caught.value.kind is ErrorKind.LOAD
     assert "AsyncEngine.session_mgr, AsyncEngine.engine.cache_config" in caught.value.message
@@ -186,4 +177,4 @@ def test_what_cannot_be_prepared_is_the_prompts_fault_unless_memory_ran_out(
 
     engine.prompt_processor.get_prompt_input = fail
     with pytest.raises(raised or type(error), match="planted"):
-        asyncio.run(Access(engine).prepare(TALK))
+        asyncio.run(steps_on(engine).prepare(TALK))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.engines.lmdeploy_pipeline.cache import CacheRoom
+from harness.engines.lmdeploy_pipeline.steps.cache import CacheRoom
 
 
 @given(

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from harness.engines.lmdeploy_pipeline.access import Access
-from harness.engines.lmdeploy_pipeline.probe import Probe, choose_paths, probe
+from harness.engines.lmdeploy_pipeline.steps.probe import Probe, choose_paths, probe
 from harness.errors import EngineError, ErrorKind
-from tests.engines.lmdeploy_pipeline.stand_in import WIDTH, New, Old, install
+from tests.engines.lmdeploy_pipeline.stand_in import WIDTH, New, Old, install, steps_on
 
+TALK = [{"role": "user", "content": "A"}]
 ALL = ("two-stage", "captured", "scored", "top-k")
 
 
@@ -30,7 +30,7 @@ def found(*paths: str) -> Probe:
 
 def test_a_new_engine_has_all_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
-    seen = asyncio.run(probe(Access(New())))
+    seen = asyncio.run(probe(steps_on(New()), TALK))
 
     assert seen.paths == {
         "captured": "logits_processors",
@@ -44,30 +44,29 @@ def test_a_new_engine_has_all_paths(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_old_engine_has_others_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, without=["logprob_start_len", "logits_processors"])
-    seen = asyncio.run(probe(Access(Old())))
+    install(monkeypatch, without=["logprob_start_len"])
+    seen = asyncio.run(probe(steps_on(Old()), TALK))
 
     assert seen.paths["two-stage"] == (
         "get_prompt_input, safe_run with output_logits=all, the sequence ended by the caller"
     )
     assert seen.lacking == {
-        "captured": "GenerationConfig has no logits_processors",
         "scored": "GenerationConfig has no logprob_start_len",
     }
 
 
 def test_a_processor_that_is_never_called_is_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
-    seen = asyncio.run(probe(Access(New(calls_processors=False))))
+    seen = asyncio.run(probe(steps_on(New(calls_processors=False)), TALK))
 
-    assert "never called" in seen.lacking["captured"]
+    assert "no row came" in seen.lacking["captured"]
     assert "two-stage" in seen.paths
     assert seen.width == WIDTH
 
 
 def test_an_engine_that_leaves_the_last_row_alone_is_measured_so(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
-    assert asyncio.run(probe(Access(New(scales=False)))).temperature_trap is False
+    assert asyncio.run(probe(steps_on(New(scales=False)), TALK)).temperature_trap is False
 
 
 @pytest.mark.parametrize(
@@ -77,7 +76,7 @@ def test_a_list_that_tells_nothing_is_no_path(
     reports: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(monkeypatch)
-    seen = asyncio.run(probe(Access(New(reports=reports))))
+    seen = asyncio.run(probe(steps_on(New(reports=reports)), TALK))
 
     assert "top-k" not in seen.paths
     assert words in seen.lacking["top-k"]
@@ -91,7 +90,7 @@ def test_stage_two_that_fails_is_no_path_and_says_why(monkeypatch: pytest.Monkey
         raise RuntimeError("planted")
 
     engine.safe_run = broken  # type: ignore[method-assign]
-    seen = asyncio.run(probe(Access(engine)))
+    seen = asyncio.run(probe(steps_on(engine), TALK))
 
     assert seen.lacking["two-stage"] == "RuntimeError: planted"
     assert seen.temperature_trap is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.engines.lmdeploy_pipeline.questions import question_of
+from harness.engines.lmdeploy_pipeline.prompts import question_of
 
 WORDS = {1: "<s>", 7: "<IMG_CONTEXT>", 2: "What", 3: "?"}
 
@@ -19,7 +19,7 @@ class Words:
         return WORDS[token]
 
 
-def ask(inputs: dict[str, Any], *, dtype: Any = None, placeholder: int | None = 7) -> Any:
+def ask(inputs: dict[str, Any], *, dtype: str = "float32", placeholder: int | None = 7) -> Any:
     tokenizer: Any = Words()
     return question_of(inputs, tokenizer=tokenizer, placeholder=placeholder, dtype=dtype)
 
@@ -37,8 +37,8 @@ def test_the_prompt_is_taken_as_rendered() -> None:
     assert (asked.text, asked.tokens, asked.tiles) == ("<image>What?", 4, 2)
     # Rounded here or where they enter the model: the same values.
     early = {**inputs, "multimodal": [{"pixel_values": pixels.to(torch.bfloat16)}]}
-    rounded = ask(inputs, dtype=torch.bfloat16)
-    assert rounded == ask(early, dtype=torch.bfloat16)
+    rounded = ask(inputs, dtype="bfloat16")
+    assert rounded == ask(early, dtype="bfloat16")
     assert rounded.pixels != asked.pixels
 
 

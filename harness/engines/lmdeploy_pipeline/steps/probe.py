@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from harness.engines.contract import Json
-from harness.engines.lmdeploy_pipeline.access import Access, Entries, Prepared
-from harness.engines.lmdeploy_pipeline.capture import Capture
 from harness.engines.lmdeploy_pipeline.options import CAPTURED, PATHS, SCORED, TOP_K, TWO_STAGE
+from harness.engines.lmdeploy_pipeline.steps.contract import ABSENT, Conversation, Entries, Prepared, Steps
+from harness.engines.lmdeploy_pipeline.turbomind import GENERATION
 from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Probe", "choose_paths", "probe"]
 
 RAW: Final = "raw"
-ABSENT: Final = "absent"
 ONE_CANDIDATE: Final = "one token with 0.0"
 
 _NO_LIST: Final[Mapping[str, str]] = {
@@ -65,50 +64,46 @@ class Probe:
         }
 
 
-async def probe(access: Access) -> Probe:
-    """Generate one token, and go every path with it.
+async def probe(steps: Steps, conversation: Conversation) -> Probe:
+    """Generate one token behind ``conversation``, and go every path with it.
 
-    Raises EngineError(LOAD) if not even a token is generated.
+    Raises EngineError(LOAD) if not even a token is generated, or paths give rows of different widths.
     """
-    prepared = await access.prepare([{"role": "user", "content": "A"}])
-    capture = Capture(1)
-    processors = [capture.processor()] if access.takes_processors else None
-    ids, entries = await access.generate(prepared, steps=1, logprobs=1, processors=processors)
+    prepared = await steps.prepare(conversation)
+    generated = await steps.generate(prepared, steps=1, logprobs=1, with_rows=True)
+    ids = generated.ids
     if len(ids) != 1:
         raise EngineError(ErrorKind.LOAD, f"one token was asked of LMDeploy, which generated {len(ids)}")
     paths: dict[str, str] = {}
-    lacking: dict[str, str] = {}
-    row: Tensor | None = None
-    if not access.takes_processors:
-        lacking[CAPTURED] = "GenerationConfig has no logits_processors"
-    elif not capture.shown:
-        lacking[CAPTURED] = "the function in logits_processors was never called"
+    lacking: dict[str, str] = {**steps.lacking}
+    rows: dict[str, Tensor] = {}
+    if generated.rows is None:
+        lacking[steps.first] = f"no row came with the token ({steps.ways[steps.first]})"
     else:
-        row = capture.rows(ids)[0]
-        paths[CAPTURED] = "logits_processors"
+        rows[steps.first] = generated.rows[0]
     trap: bool | None = None
     try:
-        rows, trap = await _stage_two(access, prepared)
+        rows[TWO_STAGE], trap = await _stage_two(steps, prepared)
     except Exception as error:  # noqa: BLE001 - whatever it is, the path is not there, and says why
         lacking[TWO_STAGE] = f"{type(error).__name__}: {error}"
-    else:
-        row = rows[-1] if row is None else row
-        paths[TWO_STAGE] = _way_of_stage_two(access)
-    reported = _reported(entries, ids[0], row)
+    paths |= {path: steps.ways[path] for path in rows}
+    widths = {path: int(row.numel()) for path, row in rows.items()}
+    if len({*widths.values()}) > 1:
+        raise EngineError(ErrorKind.LOAD, f"rows of logits are {widths} wide; allowed: the same by each path")
+    row = next(iter(rows.values()), None)
+    reported = steps.reported or _reported(generated.logprobs, ids[0], row)
     if reported in _NO_LIST:
         lacking[TOP_K] = _NO_LIST[reported]
-    else:
+    elif TOP_K not in lacking:
         paths[TOP_K] = f"logprobs while generating ({reported})"
-    if not access.scores_inputs:
-        lacking[SCORED] = "GenerationConfig has no logprob_start_len"
-    else:
+    if SCORED in steps.ways:
         try:
-            await access.score_ids(prepared, [*prepared.ids, *ids], start=len(prepared.ids), count=1)
+            await steps.score_ids(prepared, ids, count=1)
         except Exception as error:  # noqa: BLE001 - as above
             lacking[SCORED] = f"{type(error).__name__}: {error}"
         else:
-            paths[SCORED] = "logprob_start_len with max_new_tokens=0"
-    access.reset()
+            paths[SCORED] = steps.ways[SCORED]
+    steps.reset()
     return Probe(
         dtype=None if row is None else str(row.dtype).removeprefix("torch."),
         width=None if row is None else int(row.numel()),
@@ -136,7 +131,7 @@ def choose_paths(asked: Sequence[str], found: Probe, *, reports: bool) -> tuple[
                 "those in the profile, leave paths out to get the best there is, or use another LMDeploy",
             )
     best = [path for path in PATHS if path in found.paths and (path != TOP_K or reports)]
-    full = [path for path in best if path in (TWO_STAGE, CAPTURED)]
+    full = [path for path in (GENERATION, TWO_STAGE, CAPTURED) if path in found.paths]
     chosen = tuple(asked or full or best[:1])
     if not chosen:
         reasons = "; ".join(f"{path}: {why}" for path, why in found.lacking.items())
@@ -146,24 +141,13 @@ def choose_paths(asked: Sequence[str], found: Probe, *, reports: bool) -> tuple[
     return chosen
 
 
-async def _stage_two(access: Access, prepared: Prepared) -> tuple[Tensor, bool | None]:
-    """Rows of the prompt; and whether the last is divided by a temperature that LMDeploy is given."""
-    rows = await access.full_logits(prepared.inputs, prepared.ids, temperature=1.0)
-    rows = rows.clone()
-    if not access.runs:
-        return rows, None
-    other = await access.full_logits(prepared.inputs, prepared.ids, temperature=_LMDEPLOYS_TEMPERATURE)
-    plain, last = rows[-1].double(), other[-1].double()
-    scaled = (last - plain / _LMDEPLOYS_TEMPERATURE).abs().max() < (last - plain).abs().max()
-    return rows, bool(scaled)
-
-
-def _way_of_stage_two(access: Access) -> str:
-    inputs = "preprocess" if access.makes_requests else "get_prompt_input"
-    if not access.runs:
-        return f"{inputs}, async_get_logits (no images)"
-    ended = ", the sequence ended by the caller" if access.ends_sequences else ""
-    return f"{inputs}, safe_run with output_logits=all{ended}"
+async def _stage_two(steps: Steps, prepared: Prepared) -> tuple[Tensor, bool]:
+    """The row behind the prompt; and whether it is divided by a temperature that LMDeploy is given."""
+    plain = (await steps.rows_behind(prepared, (), temperature=1.0))[-1].clone()
+    other = (await steps.rows_behind(prepared, (), temperature=_LMDEPLOYS_TEMPERATURE))[-1].double()
+    exact = plain.double()
+    scaled = (other - exact / _LMDEPLOYS_TEMPERATURE).abs().max() < (other - exact).abs().max()
+    return plain, bool(scaled)
 
 
 def _reported(entries: Sequence[Entries], token: int, row: Tensor | None) -> str:
