@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.engines.contract import Json
 from harness.errors import EngineError
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from lmdeploy.messages import GenerationConfig
     from torch import Tensor
 
-__all__ = ["ABSENT", "Conversation", "Entries", "Generated", "Prepared", "Steps"]
-
-ABSENT: Final = "absent"
+__all__ = ["Conversation", "Entries", "Generated", "Prepared", "Steps"]
 
 Conversation = Sequence[Mapping[str, Any]]
 Entries = Mapping[int, float]

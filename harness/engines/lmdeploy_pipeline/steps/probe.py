@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness.engines.contract import Json
 from harness.engines.lmdeploy_pipeline.options import CAPTURED, PATHS, SCORED, TOP_K, TWO_STAGE
-from harness.engines.lmdeploy_pipeline.steps.contract import ABSENT, Conversation, Entries, Prepared, Steps
+from harness.engines.lmdeploy_pipeline.steps.contract import Conversation, Entries, Prepared, Steps
 from harness.engines.lmdeploy_pipeline.turbomind import GENERATION
 from harness.errors import EngineError, ErrorKind
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Probe", "choose_paths", "probe"]
 
 RAW: Final = "raw"
+ABSENT: Final = "absent"
 ONE_CANDIDATE: Final = "one token with 0.0"
 
 _NO_LIST: Final[Mapping[str, str]] = {

@@ -1,0 +1,45 @@
+"""One way to open a picture, for every engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageFile
+
+from harness.engines.images import open_image
+from harness.errors import EngineError, ErrorKind
+
+
+def test_half_a_picture_is_none_even_where_a_library_lets_it_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LMDeploy's import does; the other half would be grey."""
+    path = tmp_path / "half.png"
+    Image.effect_noise((64, 64), 50).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+
+    with pytest.raises(EngineError, match=r"half\.png cannot be opened: OSError: .*truncated") as caught:
+        open_image(str(path))
+
+    assert caught.value.kind is ErrorKind.FAILED
+
+
+def test_what_is_no_picture_is_told_with_its_file(tmp_path: Path) -> None:
+    (tmp_path / "words.png").write_text("no picture")
+    for name, words in (("words.png", "UnidentifiedImageError"), ("nowhere.png", "FileNotFoundError")):
+        with pytest.raises(EngineError, match=rf"{name} cannot be opened: {words}"):
+            open_image(str(tmp_path / name))
+
+
+def test_a_picture_comes_in_rgb_and_without_what_would_turn_it(tmp_path: Path) -> None:
+    path = tmp_path / "turned.png"
+    image = Image.new("RGBA", (8, 4), (1, 2, 3, 0))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(path, exif=exif)
+
+    found = open_image(str(path))
+
+    assert (found.mode, found.size, found.info) == ("RGB", (8, 4), {})
