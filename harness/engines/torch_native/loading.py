@@ -6,22 +6,28 @@ tokenizer where the processor's class is unknown, and lets a checkpoint's genera
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection
 from pathlib import Path
+from typing import Final
 
+import torch
 import transformers
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from transformers.models.auto import modeling_auto
 
 from harness.engines.contract import EngineSettings
+from harness.engines.remote_code import environment_advice
 from harness.engines.tile_limits import limit_tiles, refuse_tiles
 from harness.engines.torch_native.conversation import OWN, TOKENIZER
 from harness.engines.torch_native.passes import Passes, ProcessorPasses
-from harness.engines.torch_native.remote import chat_class, load_chat_model
-from harness.engines.torch_native.weights import load_weights
+from harness.engines.torch_native.remote import ChatPasses
 from harness.errors import EngineError, ErrorKind
 
 __all__ = ["load_passes", "require_known"]
 
+_KINDS: Final = ("AutoModel", "AutoModelForCausalLM", "AutoModelForImageTextToText")
+_OFFERED: Final = ("img_context_token_id", "num_image_token")
 _DTYPES = ("auto", "bfloat16", "float16", "float32")
 _DEVICES = ("cpu", "cuda")
 _PATHS = ("forward", "generate")
@@ -62,8 +68,8 @@ def load_passes(settings: EngineSettings) -> Passes:
             ErrorKind.LOAD, f"there is no model folder {settings.model}; see `model` in the profile"
         )
     config = transformers.AutoConfig.from_pretrained(settings.model, trust_remote_code=trust)
-    if trust and (chat := chat_class(settings, config)) is not None:
-        return load_chat_model(settings, *chat)
+    if trust and (chat := _chat_class(settings, config)) is not None:
+        return _load_chat_model(settings, *chat)
     if settings.options.get("template") == OWN:
         raise EngineError(
             ErrorKind.UNSUPPORTED,
@@ -80,7 +86,7 @@ def load_passes(settings: EngineSettings) -> Passes:
             raise refuse_tiles("the model takes text only")
         limit_tiles(processor.image_processor, settings.max_tiles)
     kind = _image_text_kind() if takes_images else transformers.AutoModelForCausalLM
-    model = load_weights(kind, settings, attn_implementation=settings.options.get("attention"))
+    model = _load_weights(kind, settings, attn_implementation=settings.options.get("attention"))
     return ProcessorPasses(model, processor, takes_images=takes_images)
 
 
@@ -124,3 +130,95 @@ def _load_processor(
             f"{settings.model} has no chat template; put a chat_template.jinja into the folder",
         )
     return processor
+
+
+def _chat_class(settings: EngineSettings, config: transformers.PretrainedConfig) -> tuple[str, type] | None:
+    """The class of a chat-style model and the kind by which ``config.auto_map`` names it; None if it is none.
+
+    This imports the checkpoint's code: only for one whose code may run.
+    """
+    named = getattr(config, "auto_map", None) or {}
+    kind = next((kind for kind in _KINDS if kind in named), None)
+    if kind is None:
+        return None
+    found: type = get_class_from_dynamic_module(named[kind], settings.model)
+    takes = inspect.signature(getattr(found, "generate", lambda: None)).parameters
+    return (kind, found) if {"pixel_values", "input_ids"} <= takes.keys() else None
+
+
+def _load_chat_model(settings: EngineSettings, kind: str, found: type) -> ChatPasses:
+    """The model of class ``found`` with its tokenizer; raises EngineError (LOAD) if either is not whole."""
+    options = {}
+    if "use_flash_attn" in inspect.signature(found).parameters:
+        # Its code would take FlashAttention wherever that is installed, on a CPU too.
+        options["use_flash_attn"] = settings.options.get("attention") == "flash_attention_2"
+    model = _load_weights(getattr(transformers, kind), settings, **options)
+    if lacking := [name for name in _OFFERED if not hasattr(model, name)]:
+        raise EngineError(
+            ErrorKind.UNSUPPORTED,
+            f"{settings.model}: {type(model).__name__} by its own code has a generate that takes "
+            f"pixel_values, but no {' and no '.join(lacking)}; allowed: models that say how many places of "
+            "the prompt a tile takes (num_image_token), and take such a place's id (img_context_token_id)",
+        )
+    _refuse_unset_buffers(model)
+    return ChatPasses(settings, model, _load_tokenizer(settings))
+
+
+def _load_weights(
+    kind: type[transformers.PreTrainedModel], settings: EngineSettings, **options: object
+) -> transformers.PreTrainedModel:
+    """A model on the CPU in evaluation mode, by ``kind.from_pretrained`` with ``options``.
+
+    Raises EngineError (LOAD) if weights are missing or misshapen.
+    """
+    # The option has another name since the configuration has.
+    dtype = "dtype" if hasattr(transformers.PretrainedConfig(), "dtype") else "torch_dtype"
+    options[dtype] = settings.dtype if settings.dtype == "auto" else getattr(torch, settings.dtype)
+    model, info = kind.from_pretrained(
+        settings.model,
+        trust_remote_code=settings.options.get("trust_remote_code") is True,
+        output_loading_info=True,
+        **options,
+    )
+    for problem in ("missing_keys", "mismatched_keys"):
+        if found := sorted(map(str, info.get(problem, ()))):
+            raise EngineError(
+                ErrorKind.LOAD,
+                f"{settings.model}: {len(found)} weights are {problem.removesuffix('_keys')}, among them "
+                f"{', '.join(found[:3])}; they would be made up at random. Fetch the checkpoint again, or "
+                "check that config.json belongs to it",
+            )
+    return model.eval()
+
+
+def _load_tokenizer(settings: EngineSettings) -> transformers.PreTrainedTokenizerBase:
+    """The slow tokenizer, which is what such checkpoints' own instructions say, else the fast one."""
+    options = {"trust_remote_code": settings.options.get("trust_remote_code") is True}
+    try:
+        return transformers.AutoTokenizer.from_pretrained(settings.model, use_fast=False, **options)
+    except (ImportError, OSError, TypeError, ValueError):  # no files for it, or no sentencepiece
+        return transformers.AutoTokenizer.from_pretrained(settings.model, **options)
+
+
+def _refuse_unset_buffers(model: transformers.PreTrainedModel) -> None:
+    """Refuse what Transformers 5 leaves unset without a word: it builds models without memory for anything.
+
+    Weights come from the checkpoint afterwards, and its own models' buffers are computed again; those that
+    other code has computed while it was built, and that are not in the checkpoint, are lost.
+    """
+    if int(transformers.__version__.partition(".")[0]) < 5:
+        return
+    lost = [
+        f"{place}.{name}".lstrip(".")
+        for place, module in model.named_modules()
+        if type(module).__module__.startswith("transformers_modules")
+        for name in sorted(module._non_persistent_buffers_set)  # noqa: SLF001 - PyTorch offers no other way
+        if getattr(module, name, None) is not None
+    ]
+    if lost:
+        raise EngineError(
+            ErrorKind.LOAD,
+            f"{len(lost)} buffers that the checkpoint's own code computes, among them {lost[0]}, are not set "
+            f"when Transformers {transformers.__version__} loads it, so its numbers would be arbitrary."
+            + environment_advice(transformers.__version__),
+        )

@@ -15,11 +15,9 @@ import inspect
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import torch
 import transformers
-from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from harness.engines.contract import EngineSettings, Failure, Json, Request
 from harness.engines.images import open_image
@@ -45,46 +43,11 @@ from harness.engines.torch_native.passes import (
     to_numpy,
 )
 from harness.engines.torch_native.tiles import Tiling
-from harness.engines.torch_native.weights import load_weights
 from harness.errors import EngineError, ErrorKind
 
-__all__ = ["ChatPasses", "chat_class", "load_chat_model"]
+__all__ = ["ChatPasses"]
 
 _BEGIN, _PLACE, _END = "<img>", "<IMG_CONTEXT>", "</img>"
-_KINDS: Final = ("AutoModel", "AutoModelForCausalLM", "AutoModelForImageTextToText")
-_OFFERED: Final = ("img_context_token_id", "num_image_token")
-
-
-def chat_class(settings: EngineSettings, config: transformers.PretrainedConfig) -> tuple[str, type] | None:
-    """The class of a chat-style model and the kind by which ``config.auto_map`` names it; None if it is none.
-
-    This imports the checkpoint's code: only for one whose code may run.
-    """
-    named = getattr(config, "auto_map", None) or {}
-    kind = next((kind for kind in _KINDS if kind in named), None)
-    if kind is None:
-        return None
-    found: type = get_class_from_dynamic_module(named[kind], settings.model)
-    takes = inspect.signature(getattr(found, "generate", lambda: None)).parameters
-    return (kind, found) if {"pixel_values", "input_ids"} <= takes.keys() else None
-
-
-def load_chat_model(settings: EngineSettings, kind: str, found: type) -> ChatPasses:
-    """The model of class ``found`` with its tokenizer; raises EngineError (LOAD) if either is not whole."""
-    options = {}
-    if "use_flash_attn" in inspect.signature(found).parameters:
-        # Its code would take FlashAttention wherever that is installed, on a CPU too.
-        options["use_flash_attn"] = settings.options.get("attention") == "flash_attention_2"
-    model = load_weights(getattr(transformers, kind), settings, **options)
-    if lacking := [name for name in _OFFERED if not hasattr(model, name)]:
-        raise EngineError(
-            ErrorKind.UNSUPPORTED,
-            f"{settings.model}: {type(model).__name__} by its own code has a generate that takes "
-            f"pixel_values, but no {' and no '.join(lacking)}; allowed: models that say how many places of "
-            "the prompt a tile takes (num_image_token), and take such a place's id (img_context_token_id)",
-        )
-    _refuse_unset_buffers(model)
-    return ChatPasses(settings, model, _load_tokenizer(settings))
 
 
 class ChatPasses:
@@ -243,36 +206,3 @@ class ChatPasses:
                 "check that the tokenizer's files belong to this checkpoint",
             )
         return found
-
-
-def _load_tokenizer(settings: EngineSettings) -> transformers.PreTrainedTokenizerBase:
-    """The slow tokenizer, which is what such checkpoints' own instructions say, else the fast one."""
-    options = {"trust_remote_code": settings.options.get("trust_remote_code") is True}
-    try:
-        return transformers.AutoTokenizer.from_pretrained(settings.model, use_fast=False, **options)
-    except (ImportError, OSError, TypeError, ValueError):  # no files for it, or no sentencepiece
-        return transformers.AutoTokenizer.from_pretrained(settings.model, **options)
-
-
-def _refuse_unset_buffers(model: transformers.PreTrainedModel) -> None:
-    """Refuse what Transformers 5 leaves unset without a word: it builds models without memory for anything.
-
-    Weights come from the checkpoint afterwards, and its own models' buffers are computed again; those that
-    other code has computed while it was built, and that are not in the checkpoint, are lost.
-    """
-    if int(transformers.__version__.partition(".")[0]) < 5:
-        return
-    lost = [
-        f"{place}.{name}".lstrip(".")
-        for place, module in model.named_modules()
-        if type(module).__module__.startswith("transformers_modules")
-        for name in sorted(module._non_persistent_buffers_set)  # noqa: SLF001 - PyTorch offers no other way
-        if getattr(module, name, None) is not None
-    ]
-    if lost:
-        raise EngineError(
-            ErrorKind.LOAD,
-            f"{len(lost)} buffers that the checkpoint's own code computes, among them {lost[0]}, are not set "
-            f"when Transformers {transformers.__version__} loads it, so its numbers would be arbitrary."
-            + environment_advice(transformers.__version__),
-        )
