@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from harness.gate.accepted import read_accepted
 from jsonschema import validate  # type: ignore[import-untyped]
 
 from harness.errors import ErrorKind
-from harness.gate.accepted import read_accepted
 from harness.noise.store import NoiseStore
 from harness.recordings.journal import Journal
 from harness.recordings.store import RecordingStore
