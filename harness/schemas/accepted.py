@@ -62,7 +62,7 @@ class HeadLine(FileModel):
     about: str = Field(description="The same for people.")
     profile: ProfileName = Field(description="The engine's profile.")
     engine: EngineName = Field(description="The engine.")
-    suite: SuiteName = Field(description="The suite.")
+    suite: SuiteName = Field(description="The name of the suite.")
     model: str = Field(description="What the profile calls the model, '' where that was not kept.")
     answer: Literal["letter"] = Field(description="The kind of answer.")
     coordinates: list[Literal["letters"]] = Field(description="What the numbers of a case are of.")
@@ -72,17 +72,17 @@ class HeadLine(FileModel):
 class FingerprintLine(FileModel):
     """One part of the fingerprint of the engine that was written last."""
 
-    fingerprint: NonBlank = Field(description="The part's name.")
-    value: Any = Field(description="The part.")
+    fingerprint: NonBlank = Field(description="The name of the part.")
+    value: Any = Field(description="What the part holds.")
     sum: _Sum
 
 
 class DecisionLine(FileModel):
     """One acceptance by `harness accept`; its cases stand on the lines below it."""
 
-    decision: Day = Field(description="The day.")
+    decision: Day = Field(description="The day of the decision.")
     author: NonBlank = Field(description="Who accepted.")
-    reason: NonBlank = Field(description="Why.")
+    reason: NonBlank = Field(description="Why it was accepted.")
     verdict: str = Field(description="The verdict from what was accepted to this, '' for the first.")
     sentence: str = Field(description="The same in a sentence.")
     lost: list[str] = Field(description="Cases whose right answer was given up.")
@@ -92,7 +92,7 @@ class DecisionLine(FileModel):
 class MovedLine(FileModel):
     """One case that a decision changed."""
 
-    moved: NonBlank = Field(description="The case.")
+    moved: NonBlank = Field(description="The name of the case.")
     why: NonBlank = Field(description="The verdict on the case, or what became of it.")
     old: dict[str, Any] | None = Field(description="The letters' probabilities before, null for a new case.")
     new: dict[str, Any] | None = Field(description="The letters' probabilities now, null for one removed.")
