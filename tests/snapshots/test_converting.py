@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,11 +81,11 @@ def test_a_baseline_keeps_its_numbers_and_decisions(snapshots: Path) -> None:
 
 
 def test_the_gate_takes_a_baseline_and_no_mere_probabilities(snapshots: Path) -> None:
-    name = SideName(text="", path=snapshots / "small" / "lmdeploy")
-    side = load_side(name, None)  # type: ignore[arg-type] - of a path nothing else is asked
+    kept: Any = None  # of a path nothing else is asked
+    side = load_side(SideName(text="", path=snapshots / "small" / "lmdeploy"), kept)
     assert (side.made, side.model, sorted(side.cases)) == ("2026-11-28", "model", CASES)
     with pytest.raises(GateError, match=r"found probabilities only(.|\n)*harness accept small/torch"):
-        load_side(SideName(text="", path=snapshots / "small" / "torch"), None)  # type: ignore[arg-type]
+        load_side(SideName(text="", path=snapshots / "small" / "torch"), kept)
 
 
 def test_a_baseline_alone_has_no_token_ids(folder: Path) -> None:
