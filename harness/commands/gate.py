@@ -150,7 +150,7 @@ def _compare(options: argparse.Namespace) -> Comparison:
         terms = Terms(
             margin=options.margin,
             allow=tuple(dict.fromkeys(options.allow)),
-            floors=SideFloors(found.scoring.store.root, loaded.profiles),
+            floors=SideFloors(found.scoring.store.root, loaded.profiles, snapshots=snapshots),
             again=_again(options),
         )
         suites = chosen_suites(loaded, options.case)

@@ -90,7 +90,11 @@ def accept(
         for one in subjects
     }
     before = {case: held for suite in old.values() for case, held in suite.cases.items()}
-    comparison = None if not old else _compare(list(old.values()), side, kept, profiles, list(cases.values()))
+    comparison = (
+        None
+        if not old
+        else _compare(list(old.values()), side, kept, profiles, list(cases.values()), snapshots)
+    )
     judged = {} if comparison is None else {case.case: case for case in comparison.verdict.cases}
     lost = _lost(list(judged.values())) + [
         case
@@ -164,6 +168,7 @@ def _compare(
     kept: Kept,
     profiles: Sequence[Profile],
     cases: Sequence[Case],
+    snapshots: Path,
 ) -> Comparison | None:
     """What was accepted with the new answers, on the cases that still ask the same; None without any.
 
@@ -182,7 +187,7 @@ def _compare(
         replace(suite, cases=tuple(case for case in suite.cases if case.name in same))
         for suite in kept.suites
     ]
-    terms = Terms(allow=(WEIGHTS,), floors=SideFloors(kept.scoring.store.root, profiles))
+    terms = Terms(allow=(WEIGHTS,), floors=SideFloors(kept.scoring.store.root, profiles, snapshots=snapshots))
     return compare_sides(before, side, [s for s in wanted if s.cases], profiles, kept.scoring, terms)
 
 

@@ -35,10 +35,9 @@ class Asked(FileModel):
     """What a case asks, field by field."""
 
     letters: list[Letter] = Field(description="The letters on offer.")
-    version: int = Field(default=1, description="Of these fields; left out in the first.")
-    kind: str = Field(default="letter", description="What kind of answer is asked for.")
-    images: list[str] = Field(default_factory=list, description="Digits of the images' hashes, in order.")
-    image: str | None = Field(default=None, description="The one image, in the first version.")
+    version: int = Field(description="Of these fields.")
+    kind: str = Field(description="What kind of answer is asked for.")
+    images: list[str] = Field(description="Digits of the images' hashes, in order.")
     prompt: str = Field(description="Digits of the prompt's hash.")
     system: str | None = Field(description="Digits of the system message's hash, null for none.")
     answer_prefix: str = Field(description="Digits of the hash of what comes before the letter.")
@@ -48,6 +47,8 @@ class Asked(FileModel):
 class Rendered(FileModel):
     """What the engine made of the question, null where it does not tell."""
 
+    version: int = Field(description="Of these fields.")
+    ids: str | None = Field(description="Digits of the hash of the prompt's token ids.")
     text: str | None = Field(description="Digits of the hash of the prompt as rendered.")
     tokens: int | None = Field(description="Length of the prompt in tokens.")
     tiles: int | None = Field(description="Pieces of the image.")
@@ -137,6 +138,19 @@ class KeptCase(FileModel):
     asked: str = Field(description="The hash of what the case asks.")
     reference: list[float | None] = Field(description="Centred log-odds that runs are measured from.")
     runs: dict[str, list[float | None]] = Field(description="Those of each jittered run.")
+    coordinates: list[str] = Field(description="The names of the values.")
+
+
+class Floor(FileModel):
+    """A noise floor but for its cases."""
+
+    version: Literal[2] = Field(description="Of a floor's fields.")
+    kind: str = Field(description="The kind of answer.")
+    made: Day = Field(description="The day on which it was measured.")
+    dtype: str = Field(description="What the engine computed in.")
+    device: str = Field(description="Where it ran.")
+    fingerprint: dict[str, Any] = Field(description="The engine's fingerprint.")
+    full: dict[str, dict[str, str]] = Field(description="By case, divergences over the whole vocabulary.")
 
 
 class KeptFloor(FileModel):
@@ -146,10 +160,6 @@ class KeptFloor(FileModel):
     version: Literal[1] = Field(description="Of this format.")
     author: NonBlank = Field(description="Who kept it.")
     kept: Day = Field(description="The day on which it was kept.")
-    made: Day = Field(description="The day on which it was measured.")
-    dtype: str = Field(description="What the engine computed in.")
-    device: str = Field(description="Where it ran.")
-    fingerprint: dict[str, Any] = Field(description="The engine's fingerprint.")
-    full: dict[str, dict[str, str]] = Field(description="By case, divergences over the whole vocabulary.")
+    floor: Floor = Field(description="The floor but for its cases.")
     cases: dict[str, KeptCase] = Field(description="The noise, by case.")
     sum: _Sum

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.engines.contract import Answer, Json, Reading
-from harness.recordings.fingerprint import digest
+from harness.recordings.fingerprint import digest, rendered_of
 from harness.recordings.store import Recording
 from harness.snapshots.answers import DECIMALS, LOWERED, snapshot_data
 
@@ -29,7 +29,6 @@ ROUNDING = 1e-6 / math.sqrt(12)
 """Standard deviation of what rounding to six decimals adds to a log-odds."""
 
 _AT_MOST = "at most"
-_HASH_DIGITS = 16
 # Less than was rounded away: of letters that became equal, the one that was on top stays there.
 _ABOVE = 1e-7
 
@@ -153,16 +152,9 @@ def accepted_case(
     """What is kept of an answer to a case with these ``letters`` on offer."""
     reading = answer.readings[0] if answer.readings else None
     known = None if reading is None or reading.log_z is None else reading
-    question = answer.question
     held: dict[str, Any] = snapshot_data(answer, letters, dtype)
-    rendered: dict[str, Json] = {
-        "text": None if question.text is None else digest(question.text)[:_HASH_DIGITS],
-        "tokens": question.tokens,
-        "tiles": question.tiles,
-        "pixels": None if question.pixels is None else question.pixels[:_HASH_DIGITS],
-    }
     logprobs = {} if known is None else _logprobs(known, letters)
-    return AcceptedCase(**held, logprobs=logprobs, asked=asked, rendered=rendered)
+    return AcceptedCase(**held, logprobs=logprobs, asked=asked, rendered=rendered_of(answer))
 
 
 def _logprobs(reading: Reading, letters: Sequence[str]) -> dict[str, Json]:

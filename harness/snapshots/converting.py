@@ -18,7 +18,7 @@ from harness.cases.folder import Loaded
 from harness.cases.problems import shown
 from harness.checks.intervals import apart
 from harness.errors import GateError
-from harness.recordings.fingerprint import digest, loaded_dtype
+from harness.recordings.fingerprint import asked_today, digest, loaded_dtype
 from harness.scoring.subjects import Subject, subjects
 from harness.snapshots.accepted import Acceptance, AcceptedCase, AcceptedSuite, Moved, probabilities, suite_of
 from harness.snapshots.answers import DECIMALS, LOWERED, share_interval
@@ -116,7 +116,7 @@ def _baseline_case(held: Mapping[str, Any], suite: AcceptedSuite) -> AcceptedCas
         logprobs=logprobs,
         token_ids=None,
         dtype=loaded_dtype(suite.fingerprint),
-        asked=held["asked"],
+        asked=asked_today(held["asked"]),
         rendered=None,
     )
 

@@ -190,7 +190,7 @@ def test_a_run_of_one_profile_keeps_the_lines_of_others(project: Project) -> Non
     assert own.asked is not None
     assert own.asked["letters"] == ["A", "B", "C"]
     assert own.rendered is not None
-    assert sorted(own.rendered) == ["pixels", "text", "tiles", "tokens"]
+    assert sorted(own.rendered) == ["ids", "pixels", "text", "tiles", "tokens", "version"]
 
 
 def test_an_earlier_layout_ends_in_one_message(one_engine: Project) -> None:
