@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
-from harness.commands.measuring import add_folders, add_snapshots, measuring, say, snapshots_folder
-from harness.errors import HarnessError
+from harness.commands.measuring import (
+    add_folders,
+    add_snapshots,
+    git_user,
+    measuring,
+    say,
+    snapshots_folder,
+)
+from harness.errors import GateError, HarnessError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from harness.commands import Subparsers
     from harness.gate.accepting import Accepted
 
 __all__ = ["register"]
 
 _EPILOG = (
-    "Writes SNAPSHOTS/baselines/PROFILE-ENGINE.json, to be reviewed and committed; `harness gate --baseline "
-    "accepted` compares with it. Exit status: 0 accepted, 2 refused."
+    "Writes SNAPSHOTS/PROFILE/ENGINE/SUITE.jsonl, to be reviewed and committed; `harness gate --baseline "
+    "accepted` and test_matches_snapshot compare with it. Exit status: 0 accepted or converted, 2 refused."
 )
 _REFUSED = 2
 
@@ -30,11 +33,14 @@ def register(commands: Subparsers) -> None:
     parser = commands.add_parser(
         "accept", help="accept an engine's answers as the baseline of the gate, with a reason", epilog=_EPILOG
     )
-    parser.add_argument("engine", metavar="PROFILE/ENGINE", help="whose answers are accepted")
-    parser.add_argument("--reason", required=True, metavar="TEXT", help="why; kept in the file")
+    parser.add_argument("engine", nargs="?", metavar="PROFILE/ENGINE", help="whose answers are accepted")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why; kept in the files")
     parser.add_argument("--author", metavar="NAME", help="who accepts; default: user.name of git")
     parser.add_argument(
         "--regression", action="store_true", help="accept it although right answers are lost; else refused"
+    )
+    parser.add_argument(
+        "--convert", action="store_true", help="only rewrite accepted outputs in an earlier version's layout"
     )
     add_folders(parser)
     add_snapshots(parser)
@@ -43,6 +49,8 @@ def register(commands: Subparsers) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     try:
+        if options.convert:
+            return _convert(options)
         accepted = _accept(options)
     except (HarnessError, OSError) as error:
         say(str(error))
@@ -51,12 +59,25 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _convert(options: argparse.Namespace) -> int:
+    from harness.cases.folder import load
+    from harness.cases.problems import shown
+    from harness.snapshots.converting import convert
+
+    snapshots = snapshots_folder(options)
+    files = convert(snapshots, load(options.cases))
+    print(f"converted into {len(files)} files below {shown(snapshots)}; review and commit them")
+    return 0
+
+
 def _accept(options: argparse.Namespace) -> Accepted:
     from harness.gate.accepting import Decision, accept
     from harness.gate.side import Kept
     from harness.gate.sides import parse_side
 
-    author = options.author or _git_user(options.cases)
+    if options.engine is None:
+        raise GateError("found no engine; allowed: PROFILE/ENGINE, whose answers are accepted")
+    author = options.author or git_user(options.cases)
     decision = Decision(author=author, reason=options.reason, regression=options.regression)
     with measuring(options) as found:
         snapshots = snapshots_folder(options)
@@ -74,7 +95,7 @@ def _tell(accepted: Accepted) -> None:
     for case, moved in accepted.acceptance.moved.items():
         print(f"{case}: {moved.why}\n  old {_shares(moved.old)}\n  new {_shares(moved.new)}")
     by = f"by {accepted.acceptance.author}: {accepted.acceptance.reason}"
-    print(f"accepted {by}\nreview and commit {shown(accepted.file)}")
+    print(f"accepted {by}\nreview and commit {', '.join(map(shown, accepted.files))}")
 
 
 def _shares(shares: object) -> str:
@@ -84,13 +105,3 @@ def _shares(shares: object) -> str:
         return "no letter"
     texts = (f"{k} ≤ {v['at most']}" if isinstance(v, dict) else f"{k} {v}" for k, v in shares.items())
     return ", ".join(texts)
-
-
-def _git_user(folder: Path) -> str:
-    """The name that git has for the user in ``folder``, '' where there is none."""
-    git = shutil.which("git")
-    if git is None:
-        return ""
-    command = [git, "-C", str(folder.absolute()), "config", "user.name"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else ""

@@ -22,7 +22,8 @@ __all__ = ["register"]
 _EPILOG = (
     "A side is PROFILE/ENGINE, made where recordings are missing; ENGINE; PROFILE/ENGINE@2026-10-25, the "
     "last stored run on or before that day; PROFILE/ENGINE@previous, the last one with another "
-    "fingerprint; FILE.json, an accepted baseline; or accepted, that of the candidate's engine. Exit "
+    "fingerprint; accepted, what is accepted of the candidate's engine; or SNAPSHOTS/PROFILE/ENGINE, that of "
+    "any. Exit "
     "status: 0 the same, noise, or within budget; 1 regression or drift beyond budget; 2 an engine could "
     "not answer, or the sides cannot be compared; 3 inconclusive."
 )
@@ -149,7 +150,7 @@ def _compare(options: argparse.Namespace) -> Comparison:
         terms = Terms(
             margin=options.margin,
             allow=tuple(dict.fromkeys(options.allow)),
-            floors=SideFloors(found.scoring.store.root, loaded.profiles),
+            floors=SideFloors(found.scoring.store.root, loaded.profiles, snapshots=snapshots),
             again=_again(options),
         )
         suites = chosen_suites(loaded, options.case)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -28,6 +30,7 @@ __all__ = [
     "add_recordings",
     "add_snapshots",
     "conclude",
+    "git_user",
     "measuring",
     "say",
     "snapshots_folder",
@@ -119,6 +122,16 @@ def measuring(options: argparse.Namespace, *, fresh: bool = False) -> Iterator[M
         )
     finally:
         environments.close()
+
+
+def git_user(folder: Path) -> str:
+    """The name that git has for the user in ``folder``, '' where there is none."""
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    command = [git, "-C", str(folder.absolute()), "config", "user.name"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from harness.commands.measuring import Outcome, add_folders, add_json, conclude, measuring, say
+from harness.commands.measuring import (
+    Outcome,
+    add_folders,
+    add_json,
+    add_snapshots,
+    conclude,
+    git_user,
+    measuring,
+    say,
+    snapshots_folder,
+)
 
 if TYPE_CHECKING:
     from harness.commands import Subparsers
@@ -37,12 +47,21 @@ def register(commands: Subparsers) -> None:
         help="measure these only, such as batch-1,reversed; a floor needs three; default: all",
     )
     parser.add_argument("--again", action="store_true", help="measure what was measured already")
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="write floors beside what is accepted, for review and others",
+    )
+    parser.add_argument("--author", metavar="NAME", help="who keeps them; default: user.name of git")
+    add_snapshots(parser)
     add_json(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
+    from harness.cases.problems import shown
     from harness.noise.figures import figures_for
+    from harness.noise.kept import keep_floor
     from harness.noise.measuring import measure_noise
     from harness.noise.report import report
     from harness.noise.variants import require_known, variants_for
@@ -66,8 +85,14 @@ def _run(options: argparse.Namespace) -> int:
                 again=options.again,
             )
         figures = [figures_for(one, cases) for one in measured]
+        text = report(figures)
+        if options.keep:
+            author = options.author or git_user(options.cases)
+            floors = [one.floor for one in measured if one.floor is not None]
+            kept = [keep_floor(snapshots_folder(options), floor, author) for floor in floors]
+            text += f"kept; review and commit {', '.join(map(shown, kept))}\n"
         return Outcome(
-            text=report(figures),
+            text=text,
             data={"version": 1, "engines": [one.to_json() for one in figures]},
             complete=all(one.floor is not None for one in measured),
         )

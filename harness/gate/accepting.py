@@ -7,29 +7,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.cases.problems import shown
 from harness.cases.profiles import Profile
 from harness.cases.suites import Case
-from harness.engines.contract import Json
 from harness.errors import GateError
-from harness.gate.accepted import (
-    Acceptance,
-    AcceptedBaseline,
-    AcceptedCase,
-    Moved,
-    accepted_case,
-    read_accepted,
-    write_accepted,
-)
 from harness.gate.comparable import WEIGHTS, differing_question
 from harness.gate.comparison import Comparison, Terms, compare_sides
-from harness.gate.side import GateSide, Kept, load_side
+from harness.gate.side import GateSide, Kept, accepted_side, load_side
 from harness.gate.side_floors import SideFloors
-from harness.gate.sides import SideName, accepted_file
+from harness.gate.sides import SideName
 from harness.scoring.stored_runs import store_run
+from harness.snapshots.accepted import (
+    Acceptance,
+    AcceptedCase,
+    AcceptedSuite,
+    Moved,
+    accepted_case,
+    engine_folder,
+    suite_of,
+)
+from harness.snapshots.files import locked, read_engine, read_suite, require_converted, write_suite
 from harness.verdicts.verdict import CaseVerdict, Verdict
 
 __all__ = ["Accepted", "Decision", "accept"]
 
+_CONVERTED = "converted"
 _EDITED = "edited"
 _NEW = "new"
 _REMOVED = "removed"
@@ -47,9 +49,9 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """What was written to ``file``; ``comparison`` is that of the old baseline with the new one, if any."""
+    """What was written to ``files``; ``comparison`` is that of what was accepted with the answers, if any."""
 
-    file: Path
+    files: tuple[Path, ...]
     acceptance: Acceptance
     comparison: Comparison | None
 
@@ -57,11 +59,11 @@ class Accepted:
 def accept(
     name: SideName, kept: Kept, profiles: Sequence[Profile], snapshots: Path, decision: Decision
 ) -> Accepted:
-    """Make what is missing, judge it against the accepted baseline, and write that anew.
+    """Make what is missing, judge it against what is accepted, and write that anew.
 
-    Cases that are SAME or NOISE keep their old numbers, so that a baseline does not creep. Raises `GateError`
-    and writes nothing where the engine could not answer, where right answers would be lost without
-    ``decision.regression``, and where there is no reason.
+    Cases that are SAME or NOISE keep their old numbers, so that what is accepted does not creep. Raises
+    `GateError` and writes nothing where the engine could not answer, where right answers would be lost
+    without ``decision.regression``, and where there is no reason.
     """
     if not decision.reason.strip():
         raise GateError("--reason: found nothing; allowed: why the answers are accepted, in words")
@@ -69,8 +71,9 @@ def accept(
         raise GateError("--author: found nothing; allowed: the name of who accepts")
     if not name.live or name.profile is None or name.engine is None:
         raise GateError(f"found {name.text!r}; allowed: PROFILE/ENGINE as it is now, which is asked")
-    file = accepted_file(snapshots, name.profile.name, name.engine.name)
-    old = read_accepted(file) if file.exists() else None
+    require_converted(snapshots)
+    folder = engine_folder(snapshots, name.profile.name, name.engine.name)
+    old = {suite.suite: suite for suite in (read_engine(folder) if any(folder.glob("*.jsonl")) else ())}
     subjects = name.subjects(kept.cases)
     kept.scoring.make(subjects)
     side = load_side(name, kept)
@@ -78,23 +81,73 @@ def accept(
     _refuse_errors(side)
     cases = {subject.case.name: subject.case for subject in subjects}
     new = {
-        case: accepted_case(recording, cases[case].letters, side.asked[case] or {})
-        for case, recording in side.recordings.items()
+        one.case.name: accepted_case(
+            side.recordings[one.case.name].answer,
+            one.case.letters,
+            kept.scoring.dtype(one),
+            side.asked[one.case.name],
+        )
+        for one in subjects
     }
-    comparison = None if old is None else _compare(file, side, kept, profiles, list(cases.values()))
-    if comparison is not None and not decision.regression:
-        _refuse_regression(comparison)
-    acceptance, chosen = _decide(old, new, comparison, decision)
-    baseline = AcceptedBaseline(
+    before = {case: held for suite in old.values() for case, held in suite.cases.items()}
+    comparison = (
+        None
+        if not old
+        else _compare(list(old.values()), side, kept, profiles, list(cases.values()), snapshots)
+    )
+    judged = {} if comparison is None else {case.case: case for case in comparison.verdict.cases}
+    lost = _lost(list(judged.values())) + [
+        case
+        for case, held in before.items()
+        if held.logprobs is None and case in new and held.top == cases[case].expect != new[case].top
+    ]
+    if not decision.regression:
+        _refuse_regression(comparison, lost)
+    moved, chosen = _decide(before, new, judged, first=not any(suite.decisions for suite in old.values()))
+    acceptance = Acceptance(
+        decision=datetime.datetime.now().astimezone().date().isoformat(),
+        author=decision.author.strip(),
+        reason=decision.reason.strip(),
+        verdict="" if comparison is None else comparison.verdict.verdict.value,
+        sentence="" if comparison is None else comparison.verdict.sentence,
+        lost=tuple(lost),
+        moved=moved,
+    )
+    files = tuple(
+        _write(snapshots, side, suite, old.get(suite), acceptance, chosen)
+        for suite in sorted(old.keys() | {suite_of(case) for case in new})
+    )
+    return Accepted(files=files, acceptance=acceptance, comparison=comparison)
+
+
+def _write(
+    snapshots: Path,
+    side: GateSide,
+    suite: str,
+    old: AcceptedSuite | None,
+    acceptance: Acceptance,
+    chosen: Mapping[str, AcceptedCase],
+) -> Path:
+    """Write what the decision is for one suite; refused where somebody else wrote the file meanwhile."""
+    head = AcceptedSuite(
         profile=side.profile,
         engine=side.engine,
+        suite=suite,
         model=side.model,
         fingerprint=side.fingerprint,
-        cases=chosen,
-        accepted=(*(() if old is None else old.accepted), acceptance),
     )
-    write_accepted(file, baseline)
-    return Accepted(file=file, acceptance=acceptance, comparison=comparison)
+    file = head.file(snapshots)
+    own = replace(
+        acceptance,
+        lost=head.of(acceptance.lost),
+        moved={case: acceptance.moved[case] for case in head.of(acceptance.moved)},
+    )
+    with locked(file):
+        if (read_suite(file) if file.exists() else None) != old:
+            raise GateError(f"{shown(file)}: was written by another run meanwhile; accept again")
+        decisions = (*(() if old is None else old.decisions), own)
+        cases = {case: chosen[case] for case in head.of(chosen)}
+        return write_suite(snapshots, replace(head, decisions=decisions, cases=cases))
 
 
 def _refuse_errors(side: GateSide) -> None:
@@ -110,10 +163,18 @@ def _refuse_errors(side: GateSide) -> None:
 
 
 def _compare(
-    file: Path, side: GateSide, kept: Kept, profiles: Sequence[Profile], cases: Sequence[Case]
+    old: Sequence[AcceptedSuite],
+    side: GateSide,
+    kept: Kept,
+    profiles: Sequence[Profile],
+    cases: Sequence[Case],
+    snapshots: Path,
 ) -> Comparison | None:
-    """The old baseline with the new answers, on the cases that still ask the same; None without any."""
-    before = load_side(SideName(text=str(file), file=file), kept)
+    """What was accepted with the new answers, on the cases that still ask the same; None without any.
+
+    Cases of which probabilities alone are kept are not among them.
+    """
+    before = accepted_side(old)
     names = set(before.cases) & set(side.cases)
     same = {
         case.name
@@ -126,17 +187,17 @@ def _compare(
         replace(suite, cases=tuple(case for case in suite.cases if case.name in same))
         for suite in kept.suites
     ]
-    terms = Terms(allow=(WEIGHTS,), floors=SideFloors(kept.scoring.store.root, profiles))
+    terms = Terms(allow=(WEIGHTS,), floors=SideFloors(kept.scoring.store.root, profiles, snapshots=snapshots))
     return compare_sides(before, side, [s for s in wanted if s.cases], profiles, kept.scoring, terms)
 
 
-def _refuse_regression(comparison: Comparison) -> None:
-    lost = _lost(comparison.verdict.cases)
-    if comparison.verdict.verdict is not Verdict.REGRESSION and not lost:
+def _refuse_regression(comparison: Comparison | None, lost: Sequence[str]) -> None:
+    worse = comparison is not None and comparison.verdict.verdict is Verdict.REGRESSION
+    if not (worse or lost):
         return
+    sentence = "" if comparison is None else f"{comparison.verdict.sentence}\n"
     raise GateError(
-        f"{comparison.verdict.sentence}\n"
-        f"right answers that would be given up: {', '.join(lost) or 'none singly'}\n"
+        f"{sentence}right answers that would be given up: {', '.join(lost) or 'none singly'}\n"
         "Nothing was accepted; allowed: to say so with --regression, beside the reason"
     )
 
@@ -151,43 +212,26 @@ def _lost(cases: Sequence[CaseVerdict]) -> list[str]:
 
 
 def _decide(
-    old: AcceptedBaseline | None,
+    before: Mapping[str, AcceptedCase],
     new: Mapping[str, AcceptedCase],
-    comparison: Comparison | None,
-    decision: Decision,
-) -> tuple[Acceptance, dict[str, AcceptedCase]]:
-    before = {} if old is None else old.cases
-    judged = {} if comparison is None else {case.case: case for case in comparison.verdict.cases}
+    judged: Mapping[str, CaseVerdict],
+    *,
+    first: bool,
+) -> tuple[dict[str, Moved], dict[str, AcceptedCase]]:
+    """What moved, and what is accepted from now on; of a ``first`` decision only what was accepted before."""
     moved: dict[str, Moved] = {}
     chosen: dict[str, AcceptedCase] = {}
     for name, case in new.items():
         chosen[name] = case
         was, verdict = before.get(name), judged.get(name)
         if was is None:
-            if old is not None:  # of the first acceptance everything is new, and stands below
-                moved[name] = Moved(why=_NEW, old=None, new=_shares(case))
+            if not first:  # of the first acceptance everything is new, and stands below
+                moved[name] = Moved(why=_NEW, old=None, new=case.letters)
         elif verdict is not None and verdict.verdict in _KEPT:
             chosen[name] = was
-        else:
-            why = _EDITED if verdict is None else verdict.verdict.value
-            moved[name] = Moved(why=why, old=_shares(was), new=_shares(case))
+        elif was.logprobs is not None or was.letters != case.letters:
+            why = verdict.verdict.value if verdict is not None else _EDITED if was.asked else _CONVERTED
+            moved[name] = Moved(why=why, old=was.letters, new=case.letters)
     for name in before.keys() - new.keys():
-        moved[name] = Moved(why=_REMOVED, old=_shares(before[name]), new=None)
-    acceptance = Acceptance(
-        date=datetime.datetime.now().astimezone().date().isoformat(),
-        author=decision.author.strip(),
-        reason=decision.reason.strip(),
-        verdict="" if comparison is None else comparison.verdict.verdict.value,
-        sentence="" if comparison is None else comparison.verdict.sentence,
-        lost=tuple(_lost(list(judged.values()))),
-        moved=moved,
-    )
-    return acceptance, chosen
-
-
-def _shares(case: AcceptedCase) -> dict[str, Json]:
-    return {letter: _json(share) for letter, share in case.shares.items()}
-
-
-def _json(share: float | Mapping[str, float]) -> Json:
-    return share if isinstance(share, float) else dict(share)
+        moved[name] = Moved(why=_REMOVED, old=before[name].letters, new=None)
+    return moved, chosen

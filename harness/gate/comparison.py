@@ -13,13 +13,13 @@ from harness.cases.suites import Case, Suite
 from harness.checks.tolerances import Tolerances, known_dtypes, resolve
 from harness.engines.contract import Json
 from harness.errors import GateError
-from harness.gate.accepted import ROUNDING
 from harness.gate.changed import WhatChanged, what_changed
 from harness.gate.comparable import Common, find_common, require_comparable
 from harness.gate.side import GateSide, few
 from harness.gate.side_floors import SideFloors
 from harness.recordings.fingerprint import digest
 from harness.scoring.scoring import Scoring
+from harness.snapshots.accepted import ROUNDING
 from harness.verdicts.judging import judge
 from harness.verdicts.noise_floor import PairNoise
 from harness.verdicts.noise_limits import noise_limits

@@ -63,7 +63,7 @@ def known_cases(name: SideName, kept: Kept) -> set[str]:
     """The cases that a side has, or may have, without asking an engine."""
     if name.live:
         return {subject.case.name for subject in name.subjects(kept.cases)}
-    if name.file is not None:
+    if name.path is not None:
         return set(load_side(name, kept).cases)
     if name.profile is None or name.engine is None:
         return set()

@@ -57,7 +57,7 @@ def _context(comparison: Comparison) -> str:
 
 
 def _described(side: GateSide) -> str:
-    when = "made now, or unchanged since" if side.live else f"of {side.made}"
+    when = "made now, or unchanged since" if side.live else f"of {side.made or 'an update'}"
     return f"{side.label}, {side.device}, {when}"
 
 

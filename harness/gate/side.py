@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from harness.cases.problems import shown
 from harness.cases.suites import Case, Suite
 from harness.engines.contract import Json
 from harness.errors import EngineError, GateError
-from harness.gate.accepted import read_accepted
 from harness.gate.sides import PREVIOUS, SideName
 from harness.recordings.device import device_line
 from harness.recordings.fingerprint import engine_id_of, loaded_dtype
@@ -18,8 +18,10 @@ from harness.recordings.store import Recording
 from harness.scoring.scoring import Scoring
 from harness.scoring.stored_runs import StoredRun, StoredRuns, model_name
 from harness.scoring.subjects import Subject
+from harness.snapshots.accepted import AcceptedSuite
+from harness.snapshots.files import read_engine
 
-__all__ = ["GateSide", "Kept", "few", "load_side"]
+__all__ = ["GateSide", "Kept", "accepted_side", "few", "load_side"]
 
 _MOST_RUNS = 12
 
@@ -28,11 +30,11 @@ _MOST_RUNS = 12
 class GateSide:
     """One side's answers, by case name.
 
-    ``label`` names it in full. ``made`` is the ISO day of the run, or on which a baseline was accepted last.
-    ``model`` is what the profile called its model then, ``fingerprint`` that of the engine as it was loaded
-    (empty if it never was). ``recordings`` are under today's case names. A case that the engine could not
-    answer is in ``errors``. ``asked`` is what each was asked, None where that was not kept. ``rounded`` is
-    whether the numbers have the six decimals of a baseline's file only.
+    ``label`` names it in full. ``made`` is the ISO day of the run, or of the last decision on what is
+    accepted, '' without any. ``model`` is what the profile called its model then, ``fingerprint`` that of the
+    engine as it was loaded (empty if it never was). ``recordings`` are under today's case names. A case that
+    the engine could not answer is in ``errors``. ``asked`` is what each was asked, None where that was not
+    kept. ``rounded`` is whether the numbers have the six decimals of a baseline's file only.
     """
 
     label: str
@@ -87,8 +89,10 @@ def load_side(name: SideName, kept: Kept) -> GateSide:
 
     Raises `GateError` where there is no such run or file, and `RecordingError` as the store does.
     """
-    if name.file is not None:
-        return _accepted(name)
+    if name.path is not None:
+        suites = read_engine(name.path)
+        _require_logprobs(name.path, suites)
+        return accepted_side(suites)
     subjects = _named(name, kept)
     if name.live:
         return _live(name, kept, subjects)
@@ -222,24 +226,38 @@ def _stored(name: SideName, kept: Kept, runs: Sequence[StoredRun]) -> GateSide:
     return _side(name, kept, recordings, errors, asked, made=last.day, model=last.model)
 
 
-def _accepted(name: SideName) -> GateSide:
-    if name.file is None:
-        raise GateError(f"found {name.text!r}; allowed: the path of an accepted baseline")
-    baseline = read_accepted(name.file)
+def _require_logprobs(path: Path, suites: Sequence[AcceptedSuite]) -> None:
+    """Six decimals of a small probability are too few for its log-odds."""
+    rough = [name for suite in suites for name, case in suite.cases.items() if case.logprobs is None]
+    if rough:
+        raise GateError(
+            f"{shown(path)}: found probabilities only, as an earlier version kept them, of {few(rough)}; "
+            "allowed: log-probabilities too. Accept the present answers:\n"
+            f"  harness accept {suites[0].profile}/{suites[0].engine} --reason TEXT --author NAME"
+        )
+
+
+def accepted_side(suites: Sequence[AcceptedSuite]) -> GateSide:
+    """What is accepted of one engine as a side, without cases of which probabilities alone are kept."""
+    last = max(suites, key=lambda suite: suite.decisions[-1].decision if suite.decisions else "")
+    label = f"accepted {last.profile}/{last.engine}"
+    cases = {
+        name: case for suite in suites for name, case in suite.cases.items() if case.logprobs is not None
+    }
     return GateSide(
-        label=f"accepted {baseline.profile}/{baseline.engine}",
-        profile=baseline.profile,
-        engine=baseline.engine,
+        label=label,
+        profile=last.profile,
+        engine=last.engine,
         live=False,
-        made=baseline.accepted[-1].date,
-        model=baseline.model,
-        fingerprint=baseline.fingerprint,
+        made=last.decisions[-1].decision if last.decisions else "",
+        model=last.model,
+        fingerprint=last.fingerprint,
         recordings={
-            case: one.recording(case, f"accepted {baseline.profile}-{baseline.engine}", baseline.fingerprint)
-            for case, one in baseline.cases.items()
+            name: case.recording(name, label.replace("/", "-"), last.fingerprint)
+            for name, case in cases.items()
         },
         errors={},
-        asked={case: one.asked for case, one in baseline.cases.items()},
+        asked={name: case.asked for name, case in cases.items()},
         rounded=True,
     )
 

@@ -9,6 +9,7 @@ from harness.cases.profiles import Profile
 from harness.errors import GateError
 from harness.gate.side import GateSide
 from harness.noise.choosing import fitting_floor, stale_words
+from harness.noise.kept import kept_floor
 from harness.noise.store import changed, load_floor
 from harness.verdicts.noise_floor import NoiseFloor
 
@@ -18,11 +19,14 @@ __all__ = ["SideFloors"]
 class SideFloors:
     """The noise floors in the folder of recordings ``root``, for sides of engines of ``profiles``.
 
+    Those kept in the folder of ``snapshots``, where it is given, stand in for ones that were not measured.
+
     Methods raise `RecordingError` where a floor cannot be read.
     """
 
-    def __init__(self, root: Path, profiles: Sequence[Profile]) -> None:
+    def __init__(self, root: Path, profiles: Sequence[Profile], *, snapshots: Path | None = None) -> None:
         """Reads nothing yet."""
+        self._snapshots = snapshots
         self._root = root
         self._profiles = {profile.name: profile for profile in profiles}
 
@@ -36,7 +40,12 @@ class SideFloors:
         if profile is None:
             return load_floor(self._root, side.profile, side.engine, fingerprint=side.fingerprint)
         found = fitting_floor(
-            self._root, profile, side.engine, fingerprint=side.fingerprint, dtype=side.dtype
+            self._root,
+            profile,
+            side.engine,
+            fingerprint=side.fingerprint,
+            dtype=side.dtype,
+            snapshots=self._snapshots,
         )
         if found is None and profile.tolerance == "noise":
             raise GateError(
@@ -52,6 +61,8 @@ class SideFloors:
         if newest is None or not (side.live and side.fingerprint):
             return ""
         if not (since := changed(newest, side.fingerprint)):
+            return ""
+        if self._snapshots and kept_floor(self._snapshots, side.profile, side.engine, side.fingerprint):
             return ""
         command = f"harness noise {side.profile} --engine {side.engine}"
         return stale_words(side.label, newest, since, command=command)

@@ -4,8 +4,8 @@
     ENGINE                       where one profile is meant, and where one profile only has such an engine
     PROFILE/ENGINE@2026-10-25    the last stored run on or before that day
     PROFILE/ENGINE@previous      the last stored run with another fingerprint than the engine has now
-    accepted                     the accepted baseline of the candidate's engine
-    FILE.json                    an accepted baseline
+    accepted                     what is accepted of the candidate's engine
+    SNAPSHOTS/PROFILE/ENGINE     what is accepted of this engine; of one suite: SNAPSHOTS/.../SUITE.jsonl
 
 Names are checked against the profiles; whether there is such a run or file is found out when it is loaded.
 """
@@ -22,15 +22,16 @@ from harness.cases.profiles import EngineSpec, Profile
 from harness.cases.suites import Case
 from harness.errors import GateError
 from harness.scoring.subjects import Subject, subjects
+from harness.snapshots.accepted import engine_folder
 
-__all__ = ["PREVIOUS", "SideName", "accepted_file", "parse_pair", "parse_side"]
+__all__ = ["PREVIOUS", "SideName", "parse_pair", "parse_side"]
 
 PREVIOUS = "previous"
 _ACCEPTED = "accepted"
 _BETWEEN = ".."
 _GRAMMAR = (
     "PROFILE/ENGINE, ENGINE, PROFILE/ENGINE@2026-10-25 (a day), PROFILE/ENGINE@previous, accepted, or the "
-    "path of an accepted baseline (FILE.json)"
+    "path of accepted outputs (SNAPSHOTS/PROFILE/ENGINE, or a SUITE.jsonl in it)"
 )
 
 
@@ -38,15 +39,15 @@ _GRAMMAR = (
 class SideName:
     """A side as it was named, and what that means.
 
-    ``profile`` and ``engine`` are None for a baseline's ``file``. ``at`` is '' for an engine as it is now, an
-    ISO day or `PREVIOUS` for a stored run.
+    ``profile`` and ``engine`` are None for a ``path`` of accepted outputs. ``at`` is '' for an engine as it
+    is now, an ISO day or `PREVIOUS` for a stored run.
     """
 
     text: str
     profile: Profile | None = None
     engine: EngineSpec | None = None
     at: str = ""
-    file: Path | None = None
+    path: Path | None = None
 
     @property
     def live(self) -> bool:
@@ -55,7 +56,7 @@ class SideName:
 
     @property
     def label(self) -> str:
-        """The name in full: ``PROFILE/ENGINE``, with ``@...`` for a stored run; for a file its path."""
+        """The name in full: ``PROFILE/ENGINE``, with ``@...`` for a stored run; for a path that."""
         if self.profile is None or self.engine is None:
             return self.text
         return f"{self.profile.name}/{self.engine.name}" + (f"@{self.at}" if self.at else "")
@@ -63,7 +64,7 @@ class SideName:
     @property
     def id(self) -> str:
         """The name as a part of a test's id, in which there is no ``/``."""
-        return self.file.stem if self.file is not None else self.label.replace("/", "-")
+        return self.label.replace("/", "-") if self.path is None else "-".join(self.path.parts[-2:])
 
     def subjects(self, cases: Sequence[Case]) -> list[Subject]:
         """What a live side is asked: the cases of its profile's suites; none for a stored one."""
@@ -71,11 +72,6 @@ class SideName:
             return []
         every = subjects(cases, [self.profile], selection="every")
         return [subject for subject in every if subject.engine.name == self.engine.name]
-
-
-def accepted_file(snapshots: Path, profile: str, engine: str) -> Path:
-    """Where the accepted baseline of an engine is kept, under the folder of snapshots."""
-    return snapshots / "baselines" / f"{profile}-{engine}.json"
 
 
 def parse_pair(
@@ -97,7 +93,7 @@ def parse_pair(
             baseline = parse_side(left, profiles, meant=meant, snapshots=snapshots, candidate=candidate)
         except GateError as error:
             problem = error
-            if right.startswith("."):  # the two dots belong to a path, such as ../baselines/x.json
+            if right.startswith("."):  # the two dots belong to a path, such as ../snapshots/p/torch
                 continue
             raise
         return baseline, candidate
@@ -119,8 +115,9 @@ def parse_side(
     """
     if text == _ACCEPTED:
         return _accepted(text, snapshots, candidate)
-    if text.endswith(".json"):
-        return SideName(text=text, file=Path(text))
+    path = Path(text)
+    if path.suffix in (".json", ".jsonl") or (len(path.parts) > 2 and path.is_dir()):
+        return SideName(text=text, path=path)
     name, _, at = text.partition("@")
     if "@" in text and at != PREVIOUS:
         at = _day(text, at)
@@ -132,9 +129,9 @@ def _accepted(text: str, snapshots: Path, candidate: SideName | None) -> SideNam
     if candidate is None or candidate.profile is None or candidate.engine is None:
         raise GateError(
             f"found {text!r} where no engine of a candidate says whose baseline is meant; allowed: accepted "
-            "as the baseline of a candidate PROFILE/ENGINE, or the path of an accepted baseline (FILE.json)"
+            "as the baseline of a candidate PROFILE/ENGINE, or the path of accepted outputs"
         )
-    return SideName(text=text, file=accepted_file(snapshots, candidate.profile.name, candidate.engine.name))
+    return SideName(text=text, path=engine_folder(snapshots, candidate.profile.name, candidate.engine.name))
 
 
 def _day(text: str, at: str) -> str:

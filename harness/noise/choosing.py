@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.cases.profiles import Profile
 from harness.engines.contract import Json
+from harness.noise.kept import kept_floor
 from harness.noise.store import load_floor
 from harness.recordings.fingerprint import Difference
 from harness.verdicts.noise_floor import NoiseFloor
@@ -15,11 +16,18 @@ __all__ = ["fitting_floor", "stale_words"]
 
 
 def fitting_floor(
-    root: Path, profile: Profile, engine: str, *, fingerprint: Mapping[str, Json], dtype: str
+    root: Path,
+    profile: Profile,
+    engine: str,
+    *,
+    fingerprint: Mapping[str, Json],
+    dtype: str,
+    snapshots: Path | None = None,
 ) -> NoiseFloor | None:
     """The noise floor for an engine as ``fingerprint`` has it, which computed in ``dtype``; None without one.
 
-    Its own, should it have been measured at any time; else the newest of another engine of its profile, the
+    Its own, should it have been measured at any time; else the one that was kept for it in the folder of
+    ``snapshots``, if that is given; else the newest of another engine of its profile, the
     reference first, if that is of the same model and dtype: what moves one engine is the least that another
     may move by. A profile that says ``tolerance: table`` has none. ``root`` is the folder of recordings.
     Raises `RecordingError` where a floor cannot be read.
@@ -27,6 +35,8 @@ def fitting_floor(
     if profile.tolerance == "table":
         return None
     own = load_floor(root, profile.name, engine, fingerprint=fingerprint)
+    if own is None and snapshots is not None:
+        own = kept_floor(snapshots, profile.name, engine, fingerprint)
     if own is not None:
         return own
     names = [profile.reference, *(e.name for e in profile.engines if e.name != profile.reference)]

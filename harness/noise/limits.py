@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 from harness.checks.agreement import Agreement
 from harness.checks.tolerances import Tolerances, resolve
 from harness.errors import RecordingError
 from harness.noise.choosing import stale_words
+from harness.noise.kept import kept_floor
 from harness.noise.store import changed, load_floor
 from harness.recordings.fingerprint import Difference, digest
 from harness.scoring.scoring import Scoring
@@ -42,10 +44,14 @@ class _Sides(NamedTuple):
 
 
 class NoiseLimits:
-    """Limits for comparisons, by the noise floors kept where ``scoring`` keeps its recordings."""
+    """Limits for comparisons, by the noise floors measured where ``scoring`` keeps its recordings.
 
-    def __init__(self, scoring: Scoring) -> None:
+    Those kept in the folder of ``snapshots``, where it is given, stand in for ones that do not hold.
+    """
+
+    def __init__(self, scoring: Scoring, *, snapshots: Path | None = None) -> None:
         """Touches nothing yet."""
+        self._snapshots = snapshots
         self._scoring = scoring
         self._states: dict[str, FloorState] = {}  # by engine label
         self._noises: dict[tuple[str, str, str], Noise] = {}  # by engine label and the dtypes of both sides
@@ -59,6 +65,10 @@ class NoiseLimits:
         if label not in self._states:
             floor = load_floor(self._scoring.store.root, subject.profile.name, subject.engine.name)
             today = () if floor is None else changed(floor, self._scoring.fingerprint(subject))
+            if self._snapshots is not None and (floor is None or today):
+                names = (subject.profile.name, subject.engine.name)
+                kept = kept_floor(self._snapshots, *names, self._scoring.fingerprint(subject))
+                floor, today = (floor, today) if kept is None else (kept, ())
             self._states[label] = FloorState(floor, today)
         return self._states[label]
 
@@ -147,4 +157,5 @@ def _told(floors: Sequence[NoiseFloor]) -> str:
     unlike = {(floor.engine, floor.made): floor for floor in floors}.values()
     days = " and ".join(dict.fromkeys(floor.made for floor in unlike))
     runs = " and ".join(str(len({r for case in floor.cases.values() for r in case.runs})) for floor in unlike)
-    return f"{days}, {runs} runs"
+    kept = "".join(f", {floor.kept}" for floor in unlike if floor.kept)
+    return f"{days}, {runs} runs{kept}"

@@ -20,7 +20,7 @@ from harness.recordings.fingerprint import Difference, describe_differences, eng
 from harness.recordings.journal import Journal
 from harness.verdicts.noise_floor import CaseNoise, NoiseFloor
 
-__all__ = ["NoiseStore", "Sample", "changed", "load_floor"]
+__all__ = ["NoiseStore", "Sample", "changed", "floor_from_json", "floor_to_json", "load_floor"]
 
 _VERSION = 1  # of the journal
 _FLOOR_VERSION = 2  # of a floor's entry; 1, which did not say so, had no names of coordinates
@@ -114,34 +114,12 @@ class NoiseStore:
         else:
             name = engine_id(_before_loading(fingerprint))
         entry = None if name is None else self._journal.get(f"floor:{name}")
-        return None if entry is None else _floor_from_json(entry, self._names)
+        return None if entry is None else floor_from_json(entry, self._names)
 
     def put_floor(self, floor: NoiseFloor) -> None:
         """Keep a finished floor; it becomes the newest."""
         name = engine_id(floor.fingerprint)
-        cases: dict[str, Json] = {
-            case: {
-                "asked": noise.asked,
-                "reference": _plain(noise.reference),
-                "runs": {run: _plain(values) for run, values in noise.runs.items()},
-                "coordinates": list(noise.coordinates),
-            }
-            for case, noise in floor.cases.items()
-        }
-        full: dict[str, Json] = {case: _texts(values) for case, values in floor.full.items()}
-        self._journal.append(
-            f"floor:{name}",
-            {
-                "version": _FLOOR_VERSION,
-                "kind": Request.LETTER,
-                "dtype": floor.dtype,
-                "device": floor.device,
-                "made": floor.made,
-                "fingerprint": dict(floor.fingerprint),
-                "cases": cases,
-                "full": full,
-            },
-        )
+        self._journal.append(f"floor:{name}", floor_to_json(floor))
         self._journal.append(_LAST, {"floor": name})
 
 
@@ -171,7 +149,30 @@ def _before_loading(fingerprint: Mapping[str, Json]) -> dict[str, Json]:
     return {name: value for name, value in fingerprint.items() if name != _LOADED}
 
 
-def _floor_from_json(entry: Mapping[str, Any], names: tuple[str, str]) -> NoiseFloor:
+def floor_to_json(floor: NoiseFloor) -> dict[str, Any]:
+    """A floor as plain JSON, without the names of its profile and engine."""
+    return {
+        "version": _FLOOR_VERSION,
+        "kind": Request.LETTER,
+        "dtype": floor.dtype,
+        "device": floor.device,
+        "made": floor.made,
+        "fingerprint": dict(floor.fingerprint),
+        "full": {case: _texts(values) for case, values in floor.full.items()},
+        "cases": {
+            case: {
+                "asked": noise.asked,
+                "reference": _plain(noise.reference),
+                "runs": {run: _plain(values) for run, values in noise.runs.items()},
+                "coordinates": list(noise.coordinates),
+            }
+            for case, noise in floor.cases.items()
+        },
+    }
+
+
+def floor_from_json(entry: Mapping[str, Any], names: tuple[str, str]) -> NoiseFloor:
+    """The inverse, of the profile and engine in ``names``; raises RecordingError for anything else."""
     try:
         return NoiseFloor(
             profile=names[0],

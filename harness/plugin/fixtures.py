@@ -20,8 +20,10 @@ from harness.recordings.store import Recording
 from harness.reports.failure import render_failure
 from harness.reports.outcomes import SNAPSHOT
 from harness.reports.token_texts import token_texts
+from harness.scoring.stored_runs import model_name
 from harness.scoring.subjects import Subject
-from harness.snapshots.answers import LOWERED, snapshot_data
+from harness.snapshots.accepted import AcceptedSuite, accepted_case
+from harness.snapshots.answers import LOWERED
 from harness.snapshots.extension import extension
 from harness.snapshots.told import Action
 from harness.snapshots.update import forbid_writing, refusal, update_of
@@ -133,16 +135,23 @@ def accepted(
     snapshot: SnapshotAssertion,
     request: pytest.FixtureRequest,
 ) -> AcceptedAnswer:
-    """The subject's answer and its accepted one, a file in the folder of snapshots.
+    """The subject's answer and its accepted one, a line of a file in the folder of snapshots.
 
     With ``--snapshot-update`` an answer that is none makes this test an ERROR, and one that loses a right
-    answer is not written unless that was asked for; the file stays as it is.
+    answer is not written unless that was asked for; the line stays as it is.
     """
     __tracebackhide__ = True
     run = request.config.stash[RUN]
-    answer = snapshot_data(recording.answer, subject.case.letters, run.scoring.dtype(subject))
-    kind = extension(run.snapshots_folder, tolerances.snapshot)
-    compared = snapshot.use_extension(kind)
+    case, dtype, asked = subject.case, run.scoring.dtype(subject), run.scoring.asked(subject)
+    answer = accepted_case(recording.answer, case.letters, dtype, asked).to_json()
+    head = AcceptedSuite(
+        profile=subject.profile.name,
+        engine=subject.engine.name,
+        suite=case.suite,
+        model=model_name(subject.engine, run.loaded.folder),
+        fingerprint=recording.fingerprint,
+    )
+    compared = snapshot.use_extension(extension(run.snapshots_folder, head, case.name, tolerances.snapshot))
     because: str | None = request.config.getoption("harness_accept_regressions")
     update = update_of(compared, answer, subject, tolerances, because=because)
     if update is None:

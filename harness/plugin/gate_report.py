@@ -101,5 +101,8 @@ def _compared(
         suites,
         run.loaded.profiles,
         run.scoring,
-        Terms(floors=SideFloors(run.scoring.store.root, run.loaded.profiles), again=again),
+        Terms(
+            floors=SideFloors(run.scoring.store.root, run.loaded.profiles, snapshots=run.snapshots_folder),
+            again=again,
+        ),
     )

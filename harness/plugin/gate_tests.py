@@ -135,7 +135,8 @@ class GateRun:
         baseline, candidate = (load_side(side, kept) for side in self.sides)
         again = words_again(self._config, self._run, self.sides.baseline.text, self.sides.candidate.text)
         profiles = self._run.loaded.profiles
-        terms = Terms(floors=SideFloors(kept.scoring.store.root, profiles), again=again)
+        floors = SideFloors(kept.scoring.store.root, profiles, snapshots=self._run.snapshots_folder)
+        terms = Terms(floors=floors, again=again)
         return compare_sides(baseline, candidate, kept.suites, profiles, kept.scoring, terms)
 
 

@@ -31,6 +31,7 @@ from harness.reports.progress import ProgressLine
 from harness.reports.table import render_table
 from harness.scoring.scoring import Scoring
 from harness.scoring.subjects import SELECTIONS, Subject
+from harness.snapshots.files import require_converted
 from harness.snapshots.update import SnapshotSection, add_options, is_updating
 
 _LOG_COLUMNS = 132
@@ -163,8 +164,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )
     run = metafunc.config.stash[RUN]
     try:
+        if "accepted" in metafunc.fixturenames:
+            require_converted(run.snapshots_folder)
         found = run.subjects(marker.args[0])
-    except CaseFileError as error:
+    except (CaseFileError, GateError) as error:
         raise pytest.Collector.CollectError(str(error)) from error
     for mark in sorted({mark for s in found for mark in (*s.case.marks, *s.profile.marks)}):
         metafunc.config.addinivalue_line("markers", f"{mark}: given in the case files")

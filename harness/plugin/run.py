@@ -54,7 +54,7 @@ class Run:
         """Touches no files yet."""
         self._config = config
         self.scoring = scoring
-        self._noise = NoiseLimits(scoring)
+        self._noise = NoiseLimits(scoring, snapshots=self.snapshots_folder)
         self._loaded: Loaded | None = None
         self._broken = False  # whether loading has failed, and been told
 

@@ -1,4 +1,4 @@
-"""JSON Schemas made from the models: of the YAML files, for editors' help and checks, and of the report.
+"""JSON Schemas made from the models: of the YAML files, for editors, and of what the harness writes.
 
 A suite names its schema on its first line::
 
@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from harness.schemas.fields import FileModel
+from harness.schemas.accepted import AcceptedLine, KeptFloor
 from harness.schemas.profiles import ProfilesFile
 from harness.schemas.report import ReportFile
 from harness.schemas.suite import SuiteFile
@@ -21,7 +22,9 @@ from harness.schemas.suite import SuiteFile
 __all__ = ["FOLDER", "SCHEMAS", "out_of_step", "schema_text", "write_schemas"]
 
 FOLDER = Path(__file__).parent
-SCHEMAS: dict[str, type[FileModel]] = {
+SCHEMAS: dict[str, type[BaseModel]] = {
+    "accepted.schema.json": AcceptedLine,
+    "floor.schema.json": KeptFloor,
     "profiles.schema.json": ProfilesFile,
     "report.schema.json": ReportFile,
     "suite.schema.json": SuiteFile,

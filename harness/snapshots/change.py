@@ -82,10 +82,10 @@ class SnapshotChange:
 def snapshot_change(
     stored: str | None, answer: Mapping[str, Json], *, expect: str, tolerance: float
 ) -> SnapshotChange:
-    """The verdict on ``answer`` (see `harness.snapshots.answers.snapshot_data`) beside the ``stored`` file.
+    """The verdict on ``answer``, a case as its line in `harness.snapshots.files` has it, beside ``stored``.
 
-    ``stored`` is the file's text, None where there is no file; ``expect`` is the case's expected letter and
-    ``tolerance`` how far a probability may move.
+    ``stored`` is its JSON, None where there is none, or why it cannot be read; ``expect`` is the case's
+    expected letter and ``tolerance`` how far a probability may move.
     """
     found = () if stored is None else tuple(differences(stored, json.dumps(answer), tolerance))
     old = _read(stored)
@@ -118,7 +118,7 @@ def _judged(
             "the accepted snapshot cannot be read, so it may have been right",
         )
     if not found:
-        if all(old.get(name) == value for name, value in new.items()):
+        if not differences(json.dumps(old), json.dumps(new), 0.0):
             return Verdict.SAME, "equal to the last digit kept"
         return Verdict.NOISE, "no number moved beyond the tolerance"
     before, after = old.get("top"), new["top"]

@@ -1,80 +1,67 @@
-"""Committed outputs: a syrupy extension that compares numbers within a tolerance.
+"""Accepted outputs through syrupy: a case a line of its file, whose numbers may move by a tolerance.
 
-One JSON file per test, ``ROOT/<test module>/<test name>.json``, small enough to be reviewed::
+What is in the file stands in `harness.snapshots.files`, and what counts as a difference in
+`harness.snapshots.answers`. A case whose numbers moved within the tolerance is left as it is, by
+``--snapshot-update`` too, so that what is accepted does not creep.
 
-    {
-      "dtype": "float32",
-      "letters": {
-        "A": 0.001234,
-        "B": 0.998766
-      },
-      "text": "B",
-      "token_ids": [
-        11
-      ],
-      "top": "B"
-    }
-
-What is in it and what counts as a difference stands in `harness.snapshots.answers`. A file whose numbers
-moved within the tolerance is left as it is, by ``--snapshot-update`` too, so that baselines do not creep.
-
-syrupy itself looks for unused files among the tests of one run, and so would call those of a profile that was
-not selected unused. Here `unused_snapshots` looks at the names of all tests there could be.
+syrupy itself looks for unused snapshots among the tests of one run, and so would call those of a profile that
+was not selected unused. Here `unused_cases` looks at the names of all tests there could be. And syrupy locks
+files of its own format only, so `harness.snapshots.files.put_case` does.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator
-from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
-from typing import ClassVar, cast
+from typing import Any, ClassVar
 
-from syrupy.assertion import SnapshotAssertion
-from syrupy.data import SnapshotCollections
-from syrupy.extensions.json import JSONSnapshotExtension
+from syrupy.data import SnapshotCollection, SnapshotCollections
+from syrupy.extensions.base import AbstractSyrupyExtension
 from syrupy.location import PyTestLocation
-from syrupy.types import SerializableData, SerializedData
+from syrupy.types import SerializableData, SerializedData, SnapshotIndex
 
+from harness.errors import GateError
+from harness.snapshots.accepted import AcceptedCase, AcceptedSuite
 from harness.snapshots.answers import differences
+from harness.snapshots.files import put_case, read_suite
 
-__all__ = ["CaseSnapshotExtension", "extension", "location", "stored_text", "unused_snapshots"]
+__all__ = ["CaseSnapshotExtension", "extension", "unused_cases"]
 
 
-def unused_snapshots(root: Path, module: str, live: Collection[str]) -> tuple[Path, ...]:
-    """Files under ``root`` that belong to no test, for the folder of the test module ``module``.
+def unused_cases(snapshots: Path, live: Collection[tuple[str, str, str]]) -> dict[Path, dict[str, int]]:
+    """By file, the cases that no test is about, with the numbers of their lines; no file without any.
 
-    ``live`` are the names of all tests the module can have, selected in this run or not, such as
-    ``test_matches_snapshot[shapes.red-circle-embedded-torch]``.
+    ``live`` are profile, engine and name of all cases there can be, selected in this run or not. Raises
+    `GateError` where a file cannot be read.
     """
-    names = {_file_name(name) for name in live}
-    return tuple(sorted(path for path in (root / module).glob("*") if path.name not in names))
+    found: dict[Path, dict[str, int]] = {}
+    for file in sorted(snapshots.glob("*/*/*.jsonl")):
+        profile, engine = file.parts[-3:-1]
+        read_suite(file)
+        for number, line in enumerate(file.read_bytes().split(b"\n"), start=1):
+            name = json.loads(line or b"{}").get("case")
+            if name is not None and (profile, engine, name) not in live:
+                found.setdefault(file, {})[name] = number
+    return found
 
 
-def location(snapshot: SnapshotAssertion) -> Path:
-    """The file that ``snapshot`` compares with next, there or not."""
-    found = snapshot.extension.get_location(test_location=snapshot.test_location, index=snapshot.index)
-    return Path(found)
+def extension(
+    snapshots: Path, head: AcceptedSuite, case: str, tolerance: float
+) -> type[CaseSnapshotExtension]:
+    """The extension for one case, to be given to ``snapshot.use_extension``.
 
-
-def stored_text(file: Path) -> str | None:
-    """The file's text, None without a file; bytes that are no text are replaced, so that they differ."""
-    try:
-        text = file.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return None
-    return text or "\n"  # syrupy shows an empty text as a snapshot that does not exist
-
-
-@cache
-def extension(root: Path, tolerance: float) -> type[CaseSnapshotExtension]:
-    """The extension for files under ``root``, to be given to ``snapshot.use_extension``."""
+    ``head`` says of which engine and suite; where the case is written, it is what the file says of the engine
+    from then on.
+    """
     return type(
         "CaseSnapshotExtension",
         (CaseSnapshotExtension,),
         # Under pytest-xdist syrupy imports the class by its name in another process.
         {
-            "root": root,
+            "snapshots": snapshots,
+            "head": head,
+            "case": case,
             "tolerance": tolerance,
             "__module__": __name__,
             "__doc__": CaseSnapshotExtension.__doc__,
@@ -82,30 +69,72 @@ def extension(root: Path, tolerance: float) -> type[CaseSnapshotExtension]:
     )
 
 
-class CaseSnapshotExtension(JSONSnapshotExtension):
-    """JSON files under ``root`` that match within ``tolerance``. Made by `extension`."""
+class CaseSnapshotExtension(AbstractSyrupyExtension):
+    """A line of a file under ``snapshots`` that matches within ``tolerance``. Made by `extension`."""
 
-    root: ClassVar[Path] = Path("snapshots")
+    snapshots: ClassVar[Path] = Path("snapshots")
+    head: ClassVar[AcceptedSuite] = AcceptedSuite(profile="", engine="", suite="")
+    case: ClassVar[str] = ""
     tolerance: ClassVar[float] = 0.0
+    file_extension = "jsonl"
+    write_immediately = True
 
     @classmethod
-    def dirname(cls, *, test_location: PyTestLocation) -> str:
-        """``ROOT/<test module>``."""
-        return str(cls.root / test_location.basename)
+    def stored_text(cls) -> str | None:
+        """The accepted case as JSON; None where there is none, the error's text where the file is damaged."""
+        file = cls.head.file(cls.snapshots)
+        try:
+            case = read_suite(file).cases.get(cls.case) if file.exists() else None
+        except GateError as error:
+            return str(error)
+        return None if case is None else json.dumps(case.to_json())
+
+    def serialize(self, data: SerializableData, **_: Any) -> SerializedData:  # noqa: ANN401 - syrupy's filters
+        """As readable JSON, the letters in their order."""
+        return json.dumps(data, indent=2, ensure_ascii=False)
+
+    @classmethod
+    def get_location(cls, *, test_location: PyTestLocation, index: SnapshotIndex) -> str:
+        """The file of the engine and suite."""
+        del test_location, index
+        return str(cls.head.file(cls.snapshots))
+
+    @classmethod
+    def matches_test_location(cls, *, test_location: PyTestLocation, snapshot_location: str) -> bool:
+        """All tests of a suite share a file."""
+        del test_location, snapshot_location
+        return True
 
     def discover_snapshots(
         self, *, test_location: PyTestLocation, ignore_extensions: list[str] | None = None
     ) -> SnapshotCollections:
-        """None: syrupy is to call no file unused; see `unused_snapshots`."""
+        """None: syrupy is to call none unused, and so to delete none; see `unused_cases`."""
         del test_location, ignore_extensions
         return SnapshotCollections()
+
+    def read_snapshot_collection(self, *, snapshot_location: str) -> SnapshotCollection:
+        """None, as for `discover_snapshots`."""
+        return SnapshotCollection(location=snapshot_location)
+
+    def delete_snapshots(self, *, snapshot_location: str, snapshot_names: set[str]) -> None:
+        """Never asked for, as none is discovered."""
+        raise NotImplementedError(f"{snapshot_location}: {', '.join(snapshot_names)}")
 
     def read_snapshot_data_from_location(
         self, *, snapshot_location: str, snapshot_name: str, session_id: str
     ) -> SerializableData | None:
         """See `stored_text`."""
-        del snapshot_name, session_id
-        return stored_text(Path(snapshot_location))
+        del snapshot_location, snapshot_name, session_id
+        return self.stored_text()
+
+    @classmethod
+    def write_snapshot_collection(
+        cls, *, snapshot_collection: SnapshotCollection, name_order: dict[str, int] | None = None
+    ) -> None:
+        """Write the case into its file; the others stay as they are there."""
+        del name_order
+        for one in snapshot_collection:
+            put_case(cls.snapshots, cls.head, cls.case, AcceptedCase(**json.loads(str(one.data))))
 
     def matches(self, *, serialized_data: SerializableData, snapshot_data: SerializableData) -> bool:
         """Whether nothing moved beyond the tolerance."""
@@ -118,10 +147,3 @@ class CaseSnapshotExtension(JSONSnapshotExtension):
         else:
             yield from (f"+ {line}" for line in str(serialized_data).splitlines())
         yield "accept the present output: run the same command with --snapshot-update, and review the change"
-
-
-def _file_name(test: str) -> str:
-    """What syrupy calls the file of the test with this name."""
-    location = cast(PyTestLocation, SimpleNamespace(snapshot_name=test))
-    stem = JSONSnapshotExtension.get_snapshot_name(test_location=location)
-    return f"{stem}.{JSONSnapshotExtension.file_extension}"

@@ -7,7 +7,7 @@ that is none is never written, and one that loses a right answer only for a stat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, cast
 
 import pytest
 from _pytest.terminal import TerminalReporter
@@ -20,7 +20,7 @@ from harness.errors import EngineError
 from harness.reports.outcomes import PROPERTY, SNAPSHOT
 from harness.scoring.subjects import Subject
 from harness.snapshots.change import SnapshotChange, letters_in, snapshot_change
-from harness.snapshots.extension import location, stored_text
+from harness.snapshots.extension import CaseSnapshotExtension
 from harness.snapshots.told import Action, SnapshotUpdate, distributions, update_lines
 from harness.verdicts.verdict import Verdict
 
@@ -74,12 +74,12 @@ def update_of(
     *,
     because: str | None,
 ) -> SnapshotUpdate | None:
-    """What this run is to do with the file of ``snapshot``; None where it is only to compare.
+    """What this run is to do with the case of ``snapshot``; None where it is only to compare.
 
     ``because`` is the reason for accepting regressions, None where there is none.
     """
-    file = location(snapshot)
-    stored = stored_text(file)
+    own = cast(CaseSnapshotExtension, snapshot.extension)
+    stored = own.stored_text()
     if not (snapshot.update_snapshots or (snapshot.update_new_snapshots_only and stored is None)):
         return None
     change = snapshot_change(stored, answer, expect=subject.case.expect, tolerance=tolerances.snapshot)
@@ -88,7 +88,7 @@ def update_of(
         place=str(subject.case.location),
         subject=subject.engine_label,
         profile=subject.profile.name,
-        file=shown(file),
+        file=shown(own.head.file(own.snapshots)),
         verdict="" if change.verdict is None else change.verdict.value,
         action=_action(change, because),
         reason=change.reason,

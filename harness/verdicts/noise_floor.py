@@ -41,7 +41,8 @@ class NoiseFloor:
     ``dtype`` is the one that the engine computed in, ``device`` where, for people. ``fingerprint`` is that of
     the engine as `harness.recordings.fingerprint.engine_fingerprint` makes it: when it changes, the floor is
     stale. ``made`` is the day, ISO. ``full`` has, by case, the largest of the jittered runs' KL and JS over
-    the whole vocabulary from the reference, in nats; empty where no full rows were seen.
+    the whole vocabulary from the reference, in nats; empty where no full rows were seen. ``kept`` says by
+    whom, when and where, for people, a floor was kept for others; '' for one measured here.
     """
 
     profile: str
@@ -52,6 +53,7 @@ class NoiseFloor:
     fingerprint: Mapping[str, Json]
     cases: Mapping[str, CaseNoise]
     full: Mapping[str, Mapping[str, float]]
+    kept: str = ""
 
     @cached_property
     def middle(self) -> Mapping[str, float]:

@@ -111,6 +111,7 @@ class Noise:
                 continue
             every = len({run for case in floor.cases.values() for run in case.runs})
             whose = f"{floor.profile}/{floor.engine}, {floor.dtype}, {floor.made}"
+            whose += f", {floor.kept}" if floor.kept else ""
             told.append(f"{side}: the noise floor of {whose}, {len(scale.runs)} telling runs of {every}")
         texts = {text.partition(": ")[2] for text in told}
         return texts.pop() if len(texts) == 1 else "; ".join(told)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harness.cli import main
+from harness.errors import GateError
+from harness.snapshots.accepted import AcceptedSuite
+from harness.snapshots.files import read_suite
 from tests.gate_folder import Folder
 
-FILE = Path("snapshots/baselines/p-torch.json")
+FILE = Path("snapshots/p/torch/s.jsonl")
 
 
-def baseline() -> Any:
-    return json.loads(FILE.read_text(encoding="utf-8"))
+def accepted() -> AcceptedSuite:
+    return read_suite(FILE)
 
 
 def test_the_first_acceptance_and_the_gate_on_it(
@@ -25,16 +26,13 @@ def test_the_first_acceptance_and_the_gate_on_it(
 ) -> None:
     gate_folder.clean()
     assert gate_folder.accept() == 0
-    assert "accepted by Ann: first\nreview and commit snapshots/baselines/p-torch.json" in (
-        capsys.readouterr().out
-    )
-    data = baseline()
-    assert [entry["reason"] for entry in data["accepted"]] == ["first"]
-    assert data["accepted"][0]["author"] == "Ann"
-    assert data["model"] == "m"
-    assert data["cases"]["s.c0"]["top"] == "A"
+    assert "accepted by Ann: first\nreview and commit snapshots/p/torch/s.jsonl" in (capsys.readouterr().out)
+    suite = accepted()
+    assert [(one.reason, one.author, dict(one.moved)) for one in suite.decisions] == [("first", "Ann", {})]
+    assert suite.model == "m"
+    assert suite.cases["s.c0"].top == "A"
     lines = FILE.read_text(encoding="utf-8").splitlines()
-    assert len([line for line in lines if line.startswith('  "s.c')]) == 24  # a line a case
+    assert len([line for line in lines if line.startswith('{"case": "s.c')]) == 24  # a line a case
     assert gate_folder.gate("accepted", "p/torch") == 0
     printed = capsys.readouterr().out
     assert printed.startswith("SAME: p/torch against accepted p/torch, 24 cases")
@@ -50,23 +48,24 @@ def test_what_moved_is_written_with_old_and_new_and_the_rest_stays(
         *(f"say A {n} torch: wobble" for n in range(3)), *(f"say A {n}" for n in range(3))
     )
     assert gate_folder.accept() == 0
-    before = baseline()
+    before = accepted()
     # The same questions, answered otherwise: c0 to c2 move.
     gate_folder.patch('        if "wobble" in orders:', "        if False:")
     assert gate_folder.gate("accepted", "p/torch") == 1
     capsys.readouterr()
     assert gate_folder.accept(reason="new kernels") == 0
-    after = baseline()
-    entry = after["accepted"][1]
-    assert after["accepted"][0] == before["accepted"][0]
-    assert entry["verdict"] == "DRIFT"
-    assert entry["sentence"].startswith("DRIFT: p/torch against accepted p/torch, 6 cases")
-    assert list(entry["moved"]) == ["s.c0", "s.c1", "s.c2"]
-    moved = entry["moved"]["s.c1"]
-    assert moved["why"] == "DRIFT"
-    assert moved["old"]["A"] > moved["new"]["A"]
-    assert after["cases"]["s.c4"] == before["cases"]["s.c4"]
-    assert after["cases"]["s.c1"] != before["cases"]["s.c1"]
+    after = accepted()
+    entry = after.decisions[1]
+    assert after.decisions[0] == before.decisions[0]
+    assert entry.verdict == "DRIFT"
+    assert entry.sentence.startswith("DRIFT: p/torch against accepted p/torch, 6 cases")
+    assert list(entry.moved) == ["s.c0", "s.c1", "s.c2"]
+    moved = entry.moved["s.c1"]
+    assert moved.why == "DRIFT"
+    assert moved.old == before.cases["s.c1"].letters
+    assert moved.new == after.cases["s.c1"].letters
+    assert after.cases["s.c4"] == before.cases["s.c4"]
+    assert after.cases["s.c1"] != before.cases["s.c1"]
     assert "s.c1: DRIFT\n  old A 0." in capsys.readouterr().out
     assert gate_folder.gate("accepted", "p/torch") == 0
 
@@ -74,14 +73,23 @@ def test_what_moved_is_written_with_old_and_new_and_the_rest_stays(
 def test_a_baseline_does_not_creep(gate_folder: Folder) -> None:
     gate_folder.clean(4)
     assert gate_folder.accept() == 0
-    before = baseline()
+    before = accepted()
     # By a millionth: less than noise.
     gate_folder.patch("+= 8\n", "+= 8.000005\n")
     assert gate_folder.accept(reason="again") == 0
-    after = baseline()
-    assert after["cases"] == before["cases"]
-    assert after["accepted"][1]["moved"] == {}
-    assert after["fingerprint"] != before["fingerprint"]
+    after = accepted()
+    assert after.cases == before.cases
+    assert after.decisions[1].moved == {}
+    assert after.fingerprint != before.fingerprint
+
+
+def test_of_the_last_ten_decisions_all_is_kept_and_of_older_ones_a_line(gate_folder: Folder) -> None:
+    for number in range(12):
+        gate_folder.clean(1 + number % 2)
+        assert gate_folder.accept(reason=f"number {number}") == 0
+    decisions = accepted().decisions
+    assert [one.reason for one in decisions] == [f"number {number}" for number in range(12)]
+    assert [list(one.moved) for one in decisions] == [[], [], *([["s.c1"]] * 10)]
 
 
 class TestRefused:
@@ -108,9 +116,9 @@ class TestRefused:
         assert "--regression" in error
         assert FILE.read_text() == before
         assert gate_folder.accept("--regression", reason="faster") == 0
-        entry = baseline()["accepted"][1]
-        assert (entry["verdict"], entry["lost"], entry["reason"]) == ("REGRESSION", ["s.c1"], "faster")
-        assert list(entry["moved"]) == ["s.c1"]
+        entry = accepted().decisions[1]
+        assert (entry.verdict, entry.lost, entry.reason) == ("REGRESSION", ["s.c1"], "faster")
+        assert list(entry.moved) == ["s.c1"]
 
     @pytest.mark.parametrize("reason", ["", "  "])
     def test_an_empty_reason(
@@ -132,7 +140,7 @@ class TestRefused:
         subprocess.run(["git", "init", "-q", "."], check=True)
         subprocess.run(["git", "config", "user.name", "Gwen"], check=True)
         assert main(["accept", "p/torch", "--reason", "first"]) == 0
-        assert baseline()["accepted"][0]["author"] == "Gwen"
+        assert accepted().decisions[0].author == "Gwen"
 
     def test_a_stored_run(self, gate_folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
         gate_folder.clean(1)
@@ -146,34 +154,39 @@ def test_edited_new_and_removed_cases_are_named(gate_folder: Folder) -> None:
     gate_folder.write_suite("say A", "say A differently")
     gate_folder.write_suite("say A", name="t")
     assert gate_folder.accept(reason="clearer question") == 0
-    data = baseline()
-    why = {case: moved["why"] for case, moved in data["accepted"][1]["moved"].items()}
-    assert why == {"s.c1": "edited", "s.c2": "removed", "t.c0": "new"}
-    assert data["accepted"][1]["moved"]["s.c2"]["new"] is None
-    assert data["accepted"][1]["moved"]["t.c0"]["old"] is None
-    assert set(data["cases"]) == {"s.c0", "s.c1", "t.c0"}
+    both = [accepted(), read_suite(FILE.with_name("t.jsonl"))]
+    moved = [suite.decisions[-1].moved for suite in both]
+    assert [{case: one.why for case, one in own.items()} for own in moved] == [
+        {"s.c1": "edited", "s.c2": "removed"},
+        {"t.c0": "new"},
+    ]
+    assert moved[0]["s.c2"].new is None
+    assert moved[1]["t.c0"].old is None
+    assert [set(suite.cases) for suite in both] == [{"s.c0", "s.c1"}, {"t.c0"}]
 
 
 class TestTheFile:
+    def test_a_case_that_two_branches_added(self, gate_folder: Folder) -> None:
+        gate_folder.clean(1)
+        assert gate_folder.accept() == 0
+        FILE.write_text(FILE.read_text() + FILE.read_text().splitlines()[-1] + "\n")
+        with pytest.raises(GateError, match=r"s.c0: found it twice; allowed: one line a case"):
+            read_suite(FILE)
+
     def test_there_is_none(self, gate_folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
         gate_folder.clean(1)
         assert gate_folder.gate("accepted", "p/torch") == 2
-        assert "snapshots/baselines/p-torch.json: found no accepted baseline; make one:" in (
-            capsys.readouterr().err
-        )
+        assert "snapshots/p/torch: found no accepted outputs; make them:" in (capsys.readouterr().err)
 
     @pytest.mark.parametrize(
         ("old", "new", "said"),
         [
-            ('"top": "A"', '"top": "B"', "cases.s.c0: found a case that was edited; allowed: what harness"),
-            ('"first"', '"because"', "sum: found another sum than the file's content has"),
-            (
-                '\n "model"',
-                '\n "modle"',
-                "modle: found the unknown key 'modle'; allowed: model (the nearest)",
-            ),
-            ('"text": "A"', '"text": 5', "cases.s.c0.text: found the number 5; allowed: text"),
-            ('\n "sum"', "\n sum", "found no JSON ("),
+            ('"top": "A"', '"top": "B"', "s.c0: found a line that was edited; allowed: what pytest"),
+            ('"first"', '"because"', "found a line that was edited; allowed: what pytest"),
+            ('"model": "m"', '"modle": "m"', "modle: found the unknown key 'modle'; allowed: model"),
+            ('"version": 2', '"version": 3', "version: found the number 3; allowed: 2"),
+            ('"text": "A"', '"text": 5', "text: found the number 5; allowed: text"),
+            ('{"decision"', "{decision", "found no JSON ("),
         ],
     )
     def test_one_that_was_edited_is_told_with_its_place(
@@ -187,8 +200,6 @@ class TestTheFile:
         FILE.write_text(edited)
         changed = zip(text.splitlines(), edited.splitlines(), strict=True)
         line = next(number for number, (a, b) in enumerate(changed, 1) if a != b)
-        if said.startswith("sum"):
-            line = len(edited.splitlines()) - 1
         capsys.readouterr()
         asks: tuple[Callable[[], int], ...] = (
             lambda: gate_folder.gate("accepted", "p/torch"),
@@ -197,7 +208,7 @@ class TestTheFile:
         for ask in asks:
             assert ask() == 2
             error = capsys.readouterr().err
-            assert f"snapshots/baselines/p-torch.json:{line}:" in error
+            assert f"snapshots/p/torch/s.jsonl:{line}:" in error
             assert "recorded" not in error  # no engine was asked
             assert said in error
             assert "Restore the file from version control" in error

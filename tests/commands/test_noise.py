@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.cli import main
+from harness.noise.kept import kept_floor
 from harness.noise.store import load_floor
 from tests.noise.folder import write_folder
 
@@ -48,8 +50,13 @@ def test_floors_are_measured_once_and_shown(folder: Path, capsys: pytest.Capture
     again = capsys.readouterr()
     assert "questions ..." not in again.err
     assert [engine["made"] for engine in json.loads(again.out)["engines"]] == [0, 0]
-    assert noise("p", THREE, "--engine", "torch") == 0
-    assert capsys.readouterr().out.splitlines()[0].endswith("(nothing changed, nothing measured)")
+    assert noise("p", THREE, "--engine", "torch", "--keep", "--author", "Ann") == 0
+    kept = capsys.readouterr().out.splitlines()
+    assert kept[0].endswith("(nothing changed, nothing measured)")
+    assert kept[-1].startswith("kept; review and commit snapshots/p/torch/stand-in-bfloat16")
+    found = kept_floor(folder / "snapshots", "p", "torch", floor.fingerprint)
+    assert found is not None
+    assert replace(found, kept="") == floor
 
 
 @pytest.mark.usefixtures("folder")

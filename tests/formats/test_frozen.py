@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from jsonschema import validate  # type: ignore[import-untyped]
 
-from harness.errors import ErrorKind
-from harness.gate.accepted import read_accepted
+from harness.cases.folder import load
+from harness.errors import ErrorKind, GateError
 from harness.noise.store import NoiseStore
 from harness.recordings.journal import Journal
 from harness.recordings.store import RecordingStore
 from harness.scoring.stored_runs import StoredRuns
-from harness.snapshots.answers import share_interval
+from harness.snapshots.converting import convert
+from harness.snapshots.files import read_engine
+from tests.formats.folder import FROZEN, frozen_folder
 
-HERE = Path(__file__).parent
-FROZEN = HERE / "f586fa1"
 SCHEMA = Path(__file__).parents[2] / "harness" / "schemas" / "report.schema.json"
 
 
@@ -97,19 +97,14 @@ def test_a_noise_floor_is_read(store: Path, engine: str) -> None:
     assert sorted(floor.cases) == ["few.green-cross-colour", "few.red-circle-colour", "few.stated-colour"]
 
 
-def test_snapshots_are_read() -> None:
-    files = sorted((FROZEN / "snapshots" / "test_matches_snapshot").iterdir())
-    assert len(files) == 6
-    for file in files:
-        held = json.loads(file.read_text(encoding="utf-8"))
-        share = share_interval(held["letters"][held["top"]])
-        assert share is not None
-        assert share.low > 0.9
-
-
-def test_a_baseline_is_read() -> None:
-    baseline = read_accepted(FROZEN / "snapshots" / "baselines" / "small-lmdeploy.json")
-    assert sorted(baseline.cases) == ["few.green-cross-colour", "few.red-circle-colour", "few.stated-colour"]
+def test_accepted_outputs_are_converted(tmp_path: Path) -> None:
+    snapshots = frozen_folder(tmp_path) / "snapshots"
+    with pytest.raises(GateError, match="harness accept --convert"):
+        read_engine(snapshots / "small" / "lmdeploy")
+    assert len(convert(snapshots, load(tmp_path / "cases"))) == 2
+    for engine in ("torch", "lmdeploy"):
+        (suite,) = read_engine(snapshots / "small" / engine)
+        assert sorted(suite.cases) == ["few.green-cross-colour", "few.red-circle-colour", "few.stated-colour"]
 
 
 @pytest.mark.parametrize("name", ["report-gate.json", "report-pytest.json"])

@@ -33,7 +33,7 @@ def side(text: str, profiles: tuple[Profile, ...], *meant: str) -> SideName:
         ("june", "q/june", True, "q-june"),
         ("q/june@2026-10-25", "q/june@2026-10-25", False, "q-june@2026-10-25"),
         ("june@previous", "q/june@previous", False, "q-june@previous"),
-        ("some/where.json", "some/where.json", False, "where"),
+        ("some/where.jsonl", "some/where.jsonl", False, "some-where.jsonl"),
     ],
 )
 def test_what_a_name_means(
@@ -66,7 +66,7 @@ def test_what_is_no_name(profiles: tuple[Profile, ...], text: str, said: str) ->
 
 def test_accepted_is_about_the_candidates_engine(profiles: tuple[Profile, ...]) -> None:
     baseline, candidate = parse_pair("accepted..q/june", profiles, meant=(), snapshots=SNAPSHOTS)
-    assert baseline.file == SNAPSHOTS / "baselines" / "q-june.json"
+    assert baseline.path == SNAPSHOTS / "q" / "june"
     assert candidate.label == "q/june"
 
 
@@ -74,8 +74,8 @@ def test_accepted_is_about_the_candidates_engine(profiles: tuple[Profile, ...]) 
     ("text", "labels"),
     [
         ("p/torch..p/lmdeploy", ("p/torch", "p/lmdeploy")),
-        ("../old/p.json..p/torch", ("../old/p.json", "p/torch")),
-        ("p/torch..../old/p.json", ("p/torch", "../old/p.json")),
+        ("../old/p.jsonl..p/torch", ("../old/p.jsonl", "p/torch")),
+        ("p/torch..../old/p.jsonl", ("p/torch", "../old/p.jsonl")),
         ("p/torch@previous..p/torch", ("p/torch@previous", "p/torch")),
     ],
 )

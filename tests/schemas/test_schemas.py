@@ -37,7 +37,7 @@ def test_a_schema_that_differs_is_noticed(tmp_path: Path, name: str) -> None:
     assert json_schema.write_schemas(tmp_path) == [tmp_path / other for other in json_schema.SCHEMAS]
     assert json_schema.out_of_step(tmp_path) == []
     path = tmp_path / name
-    path.write_text(path.read_text(encoding="utf-8").replace("exclusiveMinimum", "minimum"), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace("additional", "more"), encoding="utf-8")
     assert json_schema.out_of_step(tmp_path) == [path]
 
 
@@ -55,7 +55,8 @@ def properties(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 @pytest.mark.parametrize("name", json_schema.SCHEMAS)
 def test_every_field_has_help_for_editors(name: str) -> None:
     found = dict(properties(SCHEMAS[name]))
-    assert {"cases", "expect"} < set(found) or {"profiles", "engines"} < set(found)
+    known = ({"cases", "expect"}, {"profiles", "engines"}, {"format", "version", "sum"})
+    assert any(names < set(found) for names in known)
     for field, schema in found.items():
         described = (
             schema.get("description") or SCHEMAS[name]["$defs"][schema["$ref"].split("/")[-1]]["description"]

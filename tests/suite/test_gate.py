@@ -156,9 +156,9 @@ def test_an_accepted_baseline_and_a_stored_run_are_sides(
     result = project.run("--gate", "accepted..p/torch", "-k", "test_gate")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["SAME: p/torch against accepted p/torch, 24 cases*"])
-    file = Path("snapshots", "baselines", "p-torch.json")
-    project.run("--gate", f"./{file}..torch", "-k", "test_gate").assert_outcomes(passed=1)
+    for path in (Path("snapshots", "p", "torch"), Path("snapshots", "p", "torch", "s.jsonl")):
+        project.run("--gate", f"./{path}..torch", "-k", "test_gate").assert_outcomes(passed=1)
     result = project.run("--gate", "p/torch@2999-01-01..p/lmdeploy", "-k", "test_gate")
     result.assert_outcomes(passed=1)
-    # The file of the baseline is no snapshot that belongs to no case.
-    project.run("-k", "no_snapshot_unused").assert_outcomes(passed=1)
+    # What is accepted for the gate is what the snapshots are.
+    project.run("-k", "snapshot and torch or no_snapshot_unused").assert_outcomes(passed=25)

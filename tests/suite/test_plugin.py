@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from tests.accepted_lines import move_letters
 from tests.suite.conftest import Project
 
 
@@ -324,15 +325,7 @@ class TestSnapshots:
     def test_edited_by_a_hundredth_fails(self, project: Project) -> None:
         project.write_suite(one="say A")
         project.run(accept=True).assert_outcomes(passed=9)
-        file = (
-            project.folder
-            / "snapshots"
-            / "test_matches_snapshot"
-            / "test_matches_snapshot[s.one-p-torch].json"
-        )
-        before = file.read_text()
-        share = before.split('"A": ')[1].split(",")[0]
-        file.write_text(before.replace(share, f"{float(share) - 0.01:.6f}"))
+        move_letters(project.folder / "snapshots", "p/torch", "s.one", A=-0.01)
         result = project.run("-k", "snapshot")
         result.assert_outcomes(passed=2, failed=1)
         result.stdout.fnmatch_lines(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
+from harness.snapshots.accepted import AcceptedCase
+from harness.snapshots.files import read_suite
+from tests.accepted_lines import move_letters
 from tests.suite.conftest import HERE, Project
 
 COMPARE = ("-k", "matches_snapshot and not unused")
@@ -19,18 +21,17 @@ def one_engine(project: Project) -> Project:
     return project
 
 
-def file(project: Project, case: str = "one") -> Path:
-    folder = project.folder / "snapshots" / "test_matches_snapshot"
-    return folder / f"test_matches_snapshot[s.{case}-p-torch].json"
+def file(project: Project) -> Path:
+    return project.folder / "snapshots" / "p" / "torch" / "s.jsonl"
 
 
-def edit(path: Path, **changes: float) -> str:
-    """Move letters' probabilities in an accepted snapshot; returns its text."""
-    data = json.loads(path.read_text())
-    for letter, by in changes.items():
-        data["letters"][letter] = round(data["letters"][letter] + by, 6)
-    path.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n")
-    return path.read_text()
+def held(project: Project, case: str = "one") -> AcceptedCase:
+    return read_suite(file(project)).cases[f"s.{case}"]
+
+
+def edit(project: Project, case: str, **by: float) -> AcceptedCase:
+    """Move letters' probabilities in an accepted snapshot."""
+    return move_letters(project.folder / "snapshots", "p/torch", f"s.{case}", **by)
 
 
 def told(result: pytest.RunResult) -> list[str]:
@@ -49,9 +50,9 @@ def test_new_ones_are_written_and_told(one_engine: Project) -> None:
     assert lines[:2] == ["p: 2 new", "NEW  s.one, p-torch; cases/s.yaml:7:3"]
     assert "    the top letter is A, right" in lines
     assert "    the top letter is B, wrong" in lines
-    assert "    snapshots/test_matches_snapshot/test_matches_snapshot[s.two-p-torch].json" in lines
-    assert file(one_engine).exists()
-    assert "lowered" not in file(one_engine, "two").read_text()
+    assert "    snapshots/p/torch/s.jsonl" in lines
+    assert (held(one_engine).top, held(one_engine).lowered) == ("A", "")
+    assert "lowered" not in file(one_engine).read_text()
 
 
 def test_without_the_option_there_is_no_section(one_engine: Project) -> None:
@@ -63,8 +64,8 @@ def test_without_the_option_there_is_no_section(one_engine: Project) -> None:
 def test_same_and_noise_are_kept_and_drift_is_written(one_engine: Project) -> None:
     one_engine.write_suite(same="say A", noise="say A 2", drift="say A 3")
     one_engine.run(*UPDATE)
-    kept = edit(file(one_engine, "noise"), A=-0.000005)
-    edited = edit(file(one_engine, "drift"), A=-0.01)
+    kept = edit(one_engine, "noise", A=-0.000005)
+    was = edit(one_engine, "drift", A=-0.01).letters
     result = one_engine.run(*UPDATE)
     result.assert_outcomes(passed=3)
     lines = told(result)
@@ -72,12 +73,12 @@ def test_same_and_noise_are_kept_and_drift_is_written(one_engine: Project) -> No
         "p: 1 written, 2 kept (1 NOISE, 1 SAME)",
         "WRITTEN DRIFT  s.drift, p-torch; cases/s.yaml:13:3",
     ]
-    was, now = json.loads(edited)["letters"], json.loads(file(one_engine, "drift").read_text())["letters"]
+    now = held(one_engine, "drift").letters
     assert was != now
     assert lines[2] == "    " + ", ".join(f"{x} {was[x]:.6f} → {now[x]:.6f}" for x in "ABC")
     assert "    probability of A: by 0.01; allowed: 1e-05" in lines
     assert any(line.startswith("    log-odds of ") for line in lines)
-    assert file(one_engine, "noise").read_text() == kept
+    assert held(one_engine, "noise") == kept
     one_engine.run(*COMPARE).assert_outcomes(passed=3)
 
 
@@ -94,7 +95,7 @@ def test_a_regression_is_refused_and_the_file_stays(one_engine: Project) -> None
             "cases/s.yaml:7:3: snapshot: REGRESSION, so not written",
             "  - the top letter was A, right and is B, wrong",
             "*accepted*now*",
-            "kept: snapshots/test_matches_snapshot/test_matches_snapshot?s.one-p-torch?.json",
+            "kept: snapshots/p/torch/s.jsonl",
             "to accept it all the same: pytest *s.one-p-torch* --snapshot-update --accept-regressions *",
         ]
     )
@@ -113,13 +114,13 @@ def test_a_regression_is_written_with_its_reason(one_engine: Project) -> None:
     result = one_engine.run(*UPDATE, "--accept-regressions", "the picture was relabelled")
     result.assert_outcomes(passed=2)
     assert "    lowered because: the picture was relabelled" in told(result)
-    assert json.loads(file(one_engine).read_text())["lowered"] == "the picture was relabelled"
-    assert "lowered" not in json.loads(file(one_engine, "two").read_text())
+    assert held(one_engine).lowered == "the picture was relabelled"
+    assert held(one_engine, "two").lowered == ""
     one_engine.run(*COMPARE).assert_outcomes(passed=2)
     # Back to right: written as any other change, and the reason goes.
     one_engine.write_suite(one="say A", two="say A 2")
     assert "WRITTEN DRIFT  s.one, p-torch; cases/s.yaml:7:3" in told(one_engine.run(*UPDATE))
-    assert "lowered" not in json.loads(file(one_engine).read_text())
+    assert held(one_engine).lowered == ""
 
 
 @pytest.mark.parametrize(
@@ -155,15 +156,52 @@ def test_no_snapshot_comes_of_an_answer_that_is_none(one_engine: Project) -> Non
     )
 
 
-def test_a_file_that_cannot_be_read_is_not_overwritten(one_engine: Project) -> None:
+@pytest.mark.parametrize("options", [(), ("--accept-regressions", "all the same")])
+def test_a_file_that_cannot_be_read_is_not_overwritten(one_engine: Project, options: tuple[str, ...]) -> None:
     one_engine.write_suite(one="say A")
     one_engine.run(*UPDATE)
     file(one_engine).write_text("<<<<<<< ours")
-    result = one_engine.run(*UPDATE)
+    result = one_engine.run(*UPDATE, *options)
     result.assert_outcomes(failed=1)
     assert file(one_engine).read_text() == "<<<<<<< ours"
-    result.stdout.fnmatch_lines(["cases/s.yaml:7:3: snapshot: INCONCLUSIVE, so not written"])
+    result.stdout.fnmatch_lines(["*s.jsonl:1:1: found no JSON*", "*Restore the file from version control*"])
     assert told(result)[0] == "p: 1 refused"
+
+
+def test_an_edited_line_fails_with_its_place(one_engine: Project) -> None:
+    one_engine.write_suite(one="say A", two="say A 2")
+    one_engine.run(*UPDATE)
+    file(one_engine).write_text(file(one_engine).read_text().replace('"top": "A"', '"top": "B"', 1))
+    result = one_engine.run(*COMPARE)
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*s.jsonl:*: s.one: found a line that was edited; allowed: what pytest*"])
+
+
+def test_a_run_of_one_profile_keeps_the_lines_of_others(project: Project) -> None:
+    project.write_suite(one="say A")
+    project.run(*UPDATE)
+    torch, other = file(project), project.folder / "snapshots" / "p" / "lmdeploy" / "s.jsonl"
+    before = other.read_bytes()
+    edit(project, "one", A=-0.01)
+    project.run(*UPDATE, "-k", "matches_snapshot and torch").assert_outcomes(passed=1)
+    assert other.read_bytes() == before
+    # The line tells what was asked, and what was made of it.
+    own = read_suite(torch).cases["s.one"]
+    assert own.asked is not None
+    assert own.asked["letters"] == ["A", "B", "C"]
+    assert own.rendered is not None
+    assert sorted(own.rendered) == ["ids", "pixels", "text", "tiles", "tokens", "version"]
+
+
+def test_an_earlier_layout_ends_in_one_message(one_engine: Project) -> None:
+    one_engine.write_suite(one="say A", two="say A 2")
+    old = one_engine.folder / "snapshots" / "test_matches_snapshot"
+    old.mkdir(parents=True)
+    (old / "test_matches_snapshot[s.one-p-torch].json").write_text("{}")
+    result = one_engine.run(*UPDATE)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*harness accept --convert --snapshots snapshots"])
+    assert [path.name for path in (one_engine.folder / "snapshots").iterdir()] == ["test_matches_snapshot"]
 
 
 def test_a_file_that_cannot_be_written_is_not_told_as_written(one_engine: Project) -> None:
