@@ -22,31 +22,16 @@ from harness.errors import EngineError, ErrorKind
 
 __all__ = ["load_passes", "require_known"]
 
-_DTYPES = ("auto", "bfloat16", "float16", "float32")
-_DEVICES = ("cpu", "cuda")
 _PATHS = ("forward", "generate")
 _OPTIONS = ("attention", "template", "threads", "trust_remote_code")
 
 
 def require_known(settings: EngineSettings) -> None:
-    """Raise EngineError (UNSUPPORTED) for a value of ``settings`` that this engine does not know."""
-    wrong = []
-    if settings.dtype not in _DTYPES:
-        wrong.append(f"dtype {settings.dtype!r}; allowed: {', '.join(_DTYPES)}")
-    if settings.device not in _DEVICES:
-        wrong.append(f"device {settings.device!r}; allowed: {', '.join(_DEVICES)}")
-    if not set(settings.paths) <= set(_PATHS):
-        wrong.append(f"paths {list(settings.paths)}; allowed: one or more of {', '.join(_PATHS)}")
-    if unknown := sorted(set(settings.options) - set(_OPTIONS)):
-        wrong.append(f"options {unknown}; allowed: {', '.join(_OPTIONS)}")
-    threads = settings.options.get("threads", 1)
-    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
-        wrong.append(f"options.threads {threads!r}; allowed: a whole number from 1")
-    template = settings.options.get("template")
-    if template not in (None, OWN, TOKENIZER):
-        wrong.append(f"options.template {template!r}; allowed: {OWN}, {TOKENIZER}")
-    if wrong:
-        raise EngineError(ErrorKind.UNSUPPORTED, "the engine torch was given " + "; ".join(wrong))
+    """Raise EngineError (UNSUPPORTED) for a path or an option that this engine would not look at."""
+    for what, found, known in (("path", settings.paths, _PATHS), ("option", settings.options, _OPTIONS)):
+        if wrong := sorted({*found} - {*known}):
+            message = f"the engine torch was given the {what} {wrong[0]!r}; allowed: {', '.join(known)}"
+            raise EngineError(ErrorKind.UNSUPPORTED, message)
 
 
 def load_passes(settings: EngineSettings) -> Passes:

@@ -70,11 +70,22 @@ def chat_class(settings: EngineSettings, config: transformers.PretrainedConfig) 
 
 
 def load_chat_model(settings: EngineSettings, kind: str, found: type) -> ChatPasses:
-    """The model of class ``found`` with its tokenizer; raises EngineError (LOAD) if either is not whole."""
+    """The model of class ``found`` with its tokenizer.
+
+    Raises EngineError: LOAD if either is not whole, UNSUPPORTED for a kernel that its code cannot be told.
+    """
     options = {}
-    if "use_flash_attn" in inspect.signature(found).parameters:
+    asked = settings.options.get("attention")
+    tells = "use_flash_attn" in inspect.signature(found).parameters
+    if asked is not None and (asked, tells) != ("flash_attention_2", True):
+        raise EngineError(
+            ErrorKind.UNSUPPORTED,
+            f"options.attention: found {asked}, but {settings.model} chooses its kernel by its own code; "
+            f"allowed: {'flash_attention_2, or ' * tells}no attention under options",
+        )
+    if tells:
         # Its code would take FlashAttention wherever that is installed, on a CPU too.
-        options["use_flash_attn"] = settings.options.get("attention") == "flash_attention_2"
+        options["use_flash_attn"] = asked == "flash_attention_2"
     model = load_weights(getattr(transformers, kind), settings, **options)
     if lacking := [name for name in _OFFERED if not hasattr(model, name)]:
         raise EngineError(
