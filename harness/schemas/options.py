@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import Field
@@ -24,6 +25,7 @@ _LOADED: Final = ("torch", *_LMDEPLOY)
 _API: Final = (_STARTED, _RUNNING)
 _Count = Annotated[int, Field(ge=1)]
 _QUANTISED: Final = (0, 4, 8, 16, 17)  # a Literal would take false for 0
+_Share = Annotated[float, Field(gt=0, lt=1)]
 _Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 
 
@@ -82,6 +84,9 @@ class Path(NamedTuple):
     kinds: tuple[str, ...]
     on: tuple[str, ...] = ()
     default: bool = False
+
+
+_field: Final = partial(Option, field=True)
 
 
 def side_of(kind: str, options: Mapping[str, Any], device: str) -> Side:
@@ -161,33 +166,15 @@ OPTIONS: Final = (
         kinds=("lmdeploy",),
         default="one-pass",
     ),
-    Option("session_len", _Count, "most tokens of prompt and answer together", field=True),
-    Option("max_batch_size", _Count, "most cases it runs at once; batch_size if left out", field=True),
-    Option("max_prefill_token_num", _Count, "most tokens of prompts in one pass", field=True),
-    Option(
-        "cache_max_entry_count",
-        Annotated[float, Field(gt=0, lt=1)],
-        "share of the free memory, between 0 and 1, to use for the key/value cache",
-        field=True,
-    ),
-    Option(
-        "num_gpu_blocks",
-        _Count,
-        "blocks of the key/value cache, in place of a share of memory",
-        on=("pytorch",),
-        field=True,
-    ),
-    Option("block_size", _Count, "tokens in a block of the key/value cache", on=("pytorch",), field=True),
-    Option(
-        "cache_block_seq_len",
-        _Count,
-        "tokens in a block of the key/value cache",
-        kinds=("lmdeploy",),
-        on=("turbomind",),
-        field=True,
-    ),
-    Option("eager_mode", bool, "true to run without CUDA graphs", on=("pytorch",), field=True),
-    Option(
+    _field("session_len", _Count, "most tokens of prompt and answer together"),
+    _field("max_batch_size", _Count, "most cases it runs at once; batch_size if left out"),
+    _field("max_prefill_token_num", _Count, "most tokens of prompts in one pass"),
+    _field("cache_max_entry_count", _Share, "share, 0 to 1, of the free memory for the key/value cache"),
+    _field("num_gpu_blocks", _Count, "blocks of the key/value cache, not a share", on=("pytorch",)),
+    _field("block_size", _Count, "tokens in a block of the key/value cache", on=("pytorch",)),
+    _field("cache_block_seq_len", _Count, "as block_size", kinds=("lmdeploy",), on=("turbomind",)),
+    _field("eager_mode", bool, "true to run without CUDA graphs", on=("pytorch",)),
+    _field(
         "tp",
         _Count,
         "GPUs to split the model over; 1 if left out",
@@ -195,17 +182,15 @@ OPTIONS: Final = (
             Only(("cpu",), (1,), "the CPU device plug-in is one device"),
             Only(("lmdeploy", "pytorch"), (1,), "a model on several GPUs cannot be read"),
         ),
-        field=True,
     ),
-    Option(
+    _field(
         "model_format",
         Literal["hf", "awq", "gptq", "compressed-tensors", "fp8", "mxfp4"],
         "format of quantised weights; what the checkpoint says if left out",
         on=("cuda",),
         only=(Only(("pytorch",), ("fp8",), "LMDeploy's PyTorch engine can be told no other"),),
-        field=True,
     ),
-    Option(
+    _field(
         "quant_policy",
         Annotated[int, Field(json_schema_extra={"enum": [*_QUANTISED]})],
         "key/value cache in int4 (4), int8 (8), fp8 (16) or fp8_e5m2 (17); 0, not quantised, if left out",
@@ -214,9 +199,8 @@ OPTIONS: Final = (
             Only(("turbomind",), (0, 4, 8), "TurboMind has no fp8 cache"),
             Only((), _QUANTISED, "LMDeploy's numbers"),
         ),
-        field=True,
     ),
-    Option("hf_overrides", dict[str, Any], "entries of the model's config.json to replace", field=True),
+    _field("hf_overrides", dict[str, Any], "entries of the model's config.json to replace"),
 )
 
 PINNED: Final[Mapping[str, str]] = {
