@@ -12,37 +12,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.cases.engine_options import KINDS, check_engine_options, default_options, default_paths
 from harness.cases.environment_request import EnvironmentRequest, check_environment, environment_request
 from harness.cases.problems import Location, ProblemList, describe, nearest, shown
-from harness.cases.server_profiles import API_OPTIONS, asks_running_server, check_api_engine, needs_model
+from harness.cases.server_profiles import asks_running_server, check_api_engine, needs_model
 from harness.cases.suites import Suite, check_marks
 from harness.cases.validation import Broken, validate
 from harness.cases.yaml_document import Document, Steps
 from harness.cases.yaml_source import read_document
-from harness.engines.contract import EngineSettings, Json
-from harness.schemas.profiles import Options, ProfilesFile
+from harness.engines.contract import EngineSettings
+from harness.schemas.options import PATHS, side_of, taken_by
+from harness.schemas.profiles import ProfilesFile
 
 __all__ = ["EngineSpec", "Profile", "load_profiles", "paths_of", "read_profiles"]
 
-_PATHS = {
-    "torch": ("forward", "generate"),
-    "lmdeploy": ("two-stage", "captured", "scored", "top-k"),
-    "api": ("chat", "scored"),
-}
-_TURBOMIND_PATHS = ("generation", "two-stage")
-# LMDeploy's versions have different paths: the engine takes the best that it finds.
-_DEFAULT_PATHS: Mapping[str, tuple[str, ...]] = {"torch": ("forward",), "lmdeploy": (), "api": ("chat",)}
-_ONLY_TORCH = {"attention", "template", "threads"}
-_OPTIONS = {
-    "torch": (*sorted(_ONLY_TORCH), "trust_remote_code"),
-    "lmdeploy": tuple(name for name in Options.model_fields if name not in _ONLY_TORCH | {*API_OPTIONS}),
-    "api": tuple(name for name in Options.model_fields if name not in _ONLY_TORCH | {"stage_two"}),
-}
-_DEFAULT_OPTIONS: Mapping[str, Mapping[str, Json]] = {
-    "torch": {"attention": "sdpa"},
-    "lmdeploy": {"stage_two": "one-pass"},
-    "api": {},
-}
 _OF_DEADLINE = (
     0.9  # of the case's deadline: a server's silence is told by its engine, not by the worker's end
 )
@@ -97,9 +80,10 @@ class Profile:
     tolerances: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
-def paths_of(kind: str) -> tuple[str, ...]:
-    """All ways to the logits that an engine of this kind may have; loading it tells which it has."""
-    return _PATHS[kind]
+def paths_of(settings: EngineSettings) -> tuple[str, ...]:
+    """All ways to the logits that such an engine may have, best first; loading it tells which it has."""
+    side = side_of(settings.kind, settings.options, settings.device)
+    return tuple(path.name for path in PATHS if taken_by(path, side))
 
 
 def load_profiles(path: Path, suites: Sequence[Suite]) -> tuple[Profile, ...]:
@@ -180,9 +164,11 @@ class _Checks:
     def _refuse_revision(self, steps: Steps) -> None:
         self._document.add((*steps, "revision"), "a revision of a folder", "a revision for a hub id only")
 
-    def _check_trust(self, steps: Steps, entry: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
+    def _check_trust(
+        self, steps: Steps, entry: Mapping[str, Any], profile: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> None:
         """Code from a hub runs only at a commit: that of a branch or tag may be another tomorrow."""
-        if entry["options"].get("trust_remote_code") is not True:
+        if options.get("trust_remote_code") is not True:
             return
         own = "model" in entry
         model = entry["model"] if own else profile.get("model")
@@ -225,8 +211,8 @@ class _Checks:
         if "kind" in self._broken.get(steps, ()):
             return
         kind = entry.get("kind", name)
-        if kind not in _PATHS:
-            allowed = f"{' or '.join(_PATHS)}, needed as {name!r} is none of them"
+        if kind not in KINDS:
+            allowed = f"{' or '.join(KINDS)}, needed as {name!r} is none of them"
             self._document.add((*steps, "kind"), "nothing", allowed)
             return
         either = {**profile, **entry}
@@ -237,31 +223,10 @@ class _Checks:
             # LMDeploy knows no float32 and turns it into float16 without a word.
             owner = steps if "dtype" in entry else steps[:2]
             self._document.add((*owner, "dtype"), "float32 for lmdeploy on cuda", "float16, bfloat16 or auto")
-        turbomind = kind == "lmdeploy" and _wants_turbomind(entry)
-        if turbomind and either.get("device", "cpu") != "cuda":
-            allowed = "pytorch, or turbomind beside device: cuda"
-            self._document.add((*steps, "options", "backend"), "turbomind on cpu", allowed)
-        if self._sound(steps, entry, "paths"):
-            paths = _TURBOMIND_PATHS if turbomind else _PATHS[kind]
-            for number, path in enumerate(entry["paths"]):
-                if path not in paths:
-                    allowed = f"a path of {'turbomind' if turbomind else kind}: {', '.join(paths)}"
-                    self._document.add((*steps, "paths", number), describe(path), allowed)
-                elif path in entry["paths"][:number]:
-                    found = f"{describe(path)} a second time"
-                    self._document.add((*steps, "paths", number), found, "each path once")
-        if isinstance(entry.get("options"), dict):
-            self._check_trust(steps, entry, profile)
-            for option in entry["options"]:
-                if option in Options.model_fields and option not in _OPTIONS[kind]:
-                    allowed = f"an option of {kind}: {', '.join(_OPTIONS[kind])}"
-                    found = f"the option {describe(option)}"
-                    self._document.add((*steps, "options", option), found, allowed, at_key=True)
-
-
-def _wants_turbomind(entry: Mapping[str, Any]) -> bool:
-    options = entry.get("options")
-    return isinstance(options, dict) and options.get("backend") == "turbomind"
+        options = entry["options"] if isinstance(entry.get("options"), dict) else {}
+        side = side_of(kind, options, "cuda" if either.get("device") == "cuda" else "cpu")
+        check_engine_options(self._document, self._broken, steps, entry, side)
+        self._check_trust(steps, entry, profile, options)
 
 
 def _check_distinct_ids(document: Document, names: Sequence[str], suites: Sequence[Suite]) -> None:
@@ -329,7 +294,11 @@ def _engine(
     merged = {**shared, **entry}
     as_written = asks_running_server(name, entry) or _is_hub_id(merged["model"], here)
     model = merged["model"] if as_written else str(_absolute(merged["model"], here))
-    options = {**_DEFAULT_OPTIONS[kind], **entry.get("options", {})}
+    own = entry.get("options", {})
+    side = side_of(kind, own, merged.get("device", "cpu"))
+    options = {**default_options(side, own), **own}
+    if "engine_config" in entry:
+        options["engine_config"] = entry["engine_config"]
     if kind == "api":
         options.setdefault("timeout", _OF_DEADLINE * deadlines["case"])
     # A revision says something of the model that it stands beside.
@@ -343,7 +312,7 @@ def _engine(
             model=model,
             dtype=merged.get("dtype", "auto"),
             device=merged.get("device", "cpu"),
-            paths=tuple(entry.get("paths", _DEFAULT_PATHS[kind])),
+            paths=tuple(entry.get("paths", default_paths(side))),
             top_k=entry.get("top_k", _DEFAULT_TOP_K),
             batch_size=merged.get("batch_size", _DEFAULT_BATCH_SIZE),
             max_tiles=merged.get("max_tiles"),

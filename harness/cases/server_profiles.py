@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 from harness.cases.problems import describe
 from harness.cases.yaml_document import Document, Steps
 
-__all__ = ["API_OPTIONS", "asks_running_server", "check_api_engine", "needs_model"]
-
-API_OPTIONS: Final = ("url", "serve", "served_model", "key_env", "timeout")
-"""Options of no other kind of engine."""
-
-_OF_RUNNING: Final = ("url", "served_model", "key_env", "timeout")
+__all__ = ["asks_running_server", "check_api_engine", "needs_model"]
 
 
 def asks_running_server(name: str, entry: Mapping[str, Any]) -> bool:
@@ -49,13 +44,8 @@ def check_api_engine(
     if "url" not in options and "serve" not in options:
         allowed = "options.url of a server that is running, or options.serve to have one started"
         document.add(at, "neither url nor serve", allowed)
-    elif "url" in options and "serve" in options:
-        document.add((*at, "serve"), "serve beside url", "one of the two", at_key=True)
     elif "url" in options:
-        _check_running(document, steps, entry, profile, broken)
-    elif "key_env" in options:
-        found = "a key for a server that is started here"
-        document.add((*at, "key_env"), found, "key_env beside url only", at_key=True)
+        _check_running(document, steps, entry, profile)
     if entry.get("top_k") == 0 and "top_k" not in broken:
         allowed = "1 or more: the log-probabilities are all that a server tells"
         document.add((*steps, "top_k"), "0 for api", allowed)
@@ -66,17 +56,8 @@ def _check_running(
     steps: Steps,
     entry: Mapping[str, Any],
     profile: Mapping[str, Any],
-    broken: Collection[str | int],
 ) -> None:
     options = entry["options"]
-    for option in options:
-        if option not in _OF_RUNNING:
-            found = f"{describe(option)} beside url"
-            allowed = f"{', '.join(_OF_RUNNING)}; the others are for a server that is started with serve"
-            document.add((*steps, "options", option), found, allowed, at_key=True)
-    if "paths" not in broken and "scored" in entry.get("paths", ()):
-        place = (*steps, "paths", entry["paths"].index("scored"))
-        document.add(place, "scored beside url", "chat: inputs are scored on a server started with serve")
     if isinstance(options["url"], str) and (wrong := _url_problem(options["url"])) is not None:
         document.add((*steps, "options", "url"), *wrong)
     if {**profile, **entry}.get("dtype", "auto") == "auto":

@@ -24,13 +24,20 @@ def register(commands: Subparsers) -> None:
     parser.add_argument(
         "--check", action="store_true", help="write nothing; say which are missing or out of date"
     )
+    parser.add_argument(
+        "--options", action="store_true", help="print the page of engines' options, docs/options.md, instead"
+    )
     parser.set_defaults(run=_schema)
 
 
 def _schema(options: argparse.Namespace) -> int:
     from harness.cases.problems import shown
     from harness.schemas import json_schema
+    from harness.schemas.options_page import options_page
 
+    if options.options:
+        print(options_page(), end="")
+        return 0
     folder = (options.folder or json_schema.FOLDER).absolute()
     if not options.check:
         for path in json_schema.write_schemas(folder):

@@ -30,7 +30,8 @@ class Loadable:
     """Whether an engine could be loaded.
 
     ``found`` maps Python and packages to versions. ``missing`` holds what stands in the way, ``notes`` what
-    may, and ``mend`` is the command, or the change, that puts it right.
+    may, and ``mend`` is the command, or the change, that puts it right. ``fields`` are those of LMDeploy's
+    engine config, where the engine is LMDeploy's.
     """
 
     python: str | None
@@ -38,6 +39,7 @@ class Loadable:
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     mend: str = ""
+    fields: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether nothing is missing."""
@@ -58,10 +60,12 @@ def check_loadable(label: str, spec: EngineSpec, environments: Environments) -> 
     texts = dict.fromkeys(text for kind in kinds for text in REQUIREMENTS.get(kind, ()))
     requirements = [Requirement(text) for text in texts]
     packages = {r.name: _MODULES.get(r.name, r.name) for r in requirements}
+    backend = str(spec.settings.options.get("backend", "pytorch")).title()
     order = {
         "packages": {"numpy": "numpy", **packages},
         "names": [name for kind in kinds for name in LOADED_NAMES.get(kind, ())],
         "cuda": spec.settings.device == "cuda" and any(kind in LOADED_NAMES for kind in kinds),
+        "fields_of": f"lmdeploy.{backend}EngineConfig" if "lmdeploy" in kinds else None,
     }
     try:
         told = ask(str(python), order, _SECONDS, script=_SCRIPT)
@@ -106,7 +110,14 @@ def _judged(
         mend = mend or "nvidia-smi shows what the driver sees; or say `device: cpu`"
     if missing and not mend:
         mend = f"name another `python` or `python_version` at {spec.location}"
-    return Loadable(python=python, found=found, missing=tuple(missing), notes=tuple(notes), mend=mend)
+    return Loadable(
+        python=python,
+        found=found,
+        missing=tuple(missing),
+        notes=tuple(notes),
+        mend=mend,
+        fields=tuple(told.get("fields", ())),
+    )
 
 
 def _install(python: str, spec: EngineSpec, install: list[str]) -> str:

@@ -6,6 +6,7 @@ nothing of this package is imported, so any interpreter can run it, one that is 
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.metadata
 import json
@@ -14,11 +15,13 @@ import platform
 import sys
 
 
-def report(packages: dict[str, str], names: list[str], cuda: bool) -> dict[str, object]:
+def report(
+    packages: dict[str, str], names: list[str], cuda: bool, fields_of: str | None
+) -> dict[str, object]:
     """Try what an engine needs.
 
     ``packages`` maps names that pip knows to modules, ``names`` are dotted names in modules. What could be
-    imported has no error.
+    imported has no error. ``fields_of`` is the dotted name of a dataclass, or None.
     """
     found = {}
     for package, module in packages.items():
@@ -28,6 +31,7 @@ def report(packages: dict[str, str], names: list[str], cuda: bool) -> dict[str, 
         "packages": found,
         "names": {name: _error_of_name(name) for name in names},
         "cuda": _error_of_cuda() if cuda else None,
+        "fields": _fields(fields_of) if fields_of else [],
     }
 
 
@@ -55,6 +59,13 @@ def _error_of_name(dotted: str) -> str | None:
     except BaseException as error:  # noqa: BLE001 - libraries load themselves lazily, with all that can go wrong
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def _fields(dotted: str) -> list[str]:
+    module, _, name = dotted.rpartition(".")
+    if _error_of_name(dotted) is not None:
+        return []
+    return [field.name for field in dataclasses.fields(getattr(sys.modules[module], name))]
 
 
 def _error_of_cuda() -> str | None:

@@ -216,10 +216,10 @@ def _measured(
             problem = error.first_line
             refused += [
                 PathCost(engine=engine.name, kind=engine.kind, path=path, top_k=0, problem=problem)
-                for path in paths_of(engine.kind)
+                for path in paths_of(subject.engine.settings)
             ]
             continue
-        for path in paths_of(engine.kind):
+        for path in paths_of(subject.engine.settings):
             top_k = _list_length(engine) if path == LIST_PATH else 0
             own = replace(
                 job,

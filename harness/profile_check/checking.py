@@ -22,11 +22,12 @@ from harness.profile_check.places import Places
 from harness.profile_check.published import PUBLISHED
 from harness.profile_check.server import look_at_server
 from harness.profile_check.settings import look_at_settings
+from harness.schemas.options import OPTIONS
 
 __all__ = ["ProfileCheck"]
 
 _NEXT = {"template": "put the template that you serve with into that folder"}
-_OF_SERVERS = ("key_env", "serve", "served_model", "timeout", "url")
+_OF_SERVERS = {option.name for option in OPTIONS if "lmdeploy" not in option.kinds}
 _DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 
 
@@ -66,8 +67,8 @@ class ProfileCheck:
         yield from look_at_settings(
             engine, self._places, saved_as=_saved_as(model), gpu=self._gpu_bytes is not None
         )
-        environment, python = self._environment(engine)
-        yield environment
+        findings, python = self._environment(engine)
+        yield from findings
         letters = self._letters(engine, model, python)
         yield from letters.findings
         if model.shapes is None:
@@ -83,7 +84,7 @@ class ProfileCheck:
             gpu_bytes=self._gpu_bytes,
         )
 
-    def _environment(self, engine: EngineSpec) -> tuple[Finding, str | None]:
+    def _environment(self, engine: EngineSpec) -> tuple[list[Finding], str | None]:
         # Without a GPU here the question is whether the engine's library would load at all.
         device = engine.settings.device if self._gpu_bytes is not None else "cpu"
         asked = replace(engine, settings=replace(engine.settings, device=device))
@@ -167,8 +168,7 @@ def _what_it_serves_with(engine: EngineSpec) -> EngineSpec:
     settings = engine.settings
     options = {name: value for name, value in settings.options.items() if name not in _OF_SERVERS}
     # A server keeps no more than rows that are sampled from.
-    paths = ("generation",) if options.get("backend") == "turbomind" else ("captured",)
-    return replace(engine, settings=replace(settings, kind="lmdeploy", paths=paths, options=options))
+    return replace(engine, settings=replace(settings, kind="lmdeploy", paths=("captured",), options=options))
 
 
 def _content(files: ModelFiles) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from harness.cases.engine_options import passed_fields
+from harness.cases.problems import nearest
 from harness.cases.profiles import EngineSpec
 from harness.environments.checking import check_loadable
 from harness.environments.store import Environments
@@ -13,19 +15,31 @@ __all__ = ["look_at_environment"]
 
 def look_at_environment(
     label: str, engine: EngineSpec, places: Places, environments: Environments
-) -> tuple[Finding, str | None]:
-    """The finding, and the interpreter to ask further; None where there is none that would do.
+) -> tuple[list[Finding], str | None]:
+    """The findings, and the interpreter to ask further; None where there is none that would do.
 
-    ``label`` names the engine in commands. Nothing is made or installed.
+    ``label`` names the engine in commands. Each field that LMDeploy's engine config lacks is a finding of its
+    own. Nothing is made or installed.
     """
     loadable = check_loadable(label, engine, environments)
     if loadable:
         found = ", ".join(f"{name} {version}" for name, version in loadable.found.items())
         notes = [f"note: {note}" for note in loadable.notes]
-        return right("environment", "\n".join([found, *notes])), loadable.python
+        unlike = [
+            wrong(
+                "engine_config",
+                f"{name}, a field that LMDeploy {loadable.found.get('lmdeploy')} does not have",
+                places.of(engine, f"engine_config.{name}", f"options.{name}"),
+                allowed=nearest(name, loadable.fields),
+                command="change the line in the profile",
+            )
+            for name in (passed_fields(engine.settings) if loadable.fields else ())
+            if name not in loadable.fields
+        ]
+        return [right("environment", "\n".join([found, *notes])), *unlike], loadable.python
     missing = "; ".join(loadable.missing)
     if loadable.python is None:
-        return unknown("environment", f"{engine.environment}: {missing}", command=loadable.mend), None
+        return [unknown("environment", f"{engine.environment}: {missing}", command=loadable.mend)], None
     finding = wrong(
         "environment",
         f"{loadable.python}: missing: {missing}",
@@ -33,4 +47,4 @@ def look_at_environment(
         allowed=f"an environment in which the engine {engine.settings.kind} loads",
         command=loadable.mend or f"harness env check {label}",
     )
-    return finding, None
+    return [finding], None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from harness.schemas.fields import (
     Day,
@@ -18,11 +18,11 @@ from harness.schemas.fields import (
     Tolerances,
     optional,
 )
+from harness.schemas.options import OPTIONS, PATHS, takers
 
 __all__ = ["Deadlines", "EngineEntry", "Options", "ProfileEntry", "ProfilesFile"]
 
 _Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
-_Count = Annotated[int, Field(ge=1)]
 
 
 class Deadlines(FileModel):
@@ -32,66 +32,17 @@ class Deadlines(FileModel):
     case: _Seconds = optional("Seconds for one case; 120 if left out.")
 
 
-class Options(FileModel):
-    """What only some kinds of engine know; each description begins with them."""
-
-    attention: Literal["sdpa", "eager", "flash_attention_2"] = optional(
-        "torch: attention kernel; sdpa if left out."
+if TYPE_CHECKING:
+    Options = FileModel
+    PathName = str
+else:
+    Options = create_model(
+        "Options",
+        __base__=FileModel,
+        __doc__="What only some kinds of engine know; each description begins with them.",
+        **{each.name: (each.type, optional(f"{takers(each)}: {each.words}.")) for each in OPTIONS},
     )
-    url: NonBlank = optional(
-        "api: where a server is running already, without /v1, such as http://localhost:23333; see "
-        "docs/api.md."
-    )
-    serve: Literal[True] = optional(
-        "api: true to have LMDeploy's api_server started with the model, in the engine's interpreter; it "
-        "takes "
-        "the options of lmdeploy too."
-    )
-    served_model: NonBlank = optional(
-        "api: name of the model on the server; if left out, the profile's `model` if it is served, else "
-        "the first."
-    )
-    key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = optional(
-        "api: name of the environment variable that holds the server's key. Never the key itself."
-    )
-    timeout: _Seconds = optional(
-        "api: seconds that one request may take, retries included; 9/10 of the case deadline if left out."
-    )
-    threads: _Count = optional("torch: number of CPU threads; PyTorch's own choice if left out.")
-    trust_remote_code: bool = optional(
-        "torch, lmdeploy: true to run Python files that come with the model, in this engine's worker; a hub "
-        "id then needs a full commit as its revision."
-    )
-    template: Literal["own", "tokenizer"] = optional(
-        "torch: whose words surround a case for a model with code of its own: those that its own `chat` "
-        "sends (own), or its tokenizer's chat template, as servers use it (tokenizer); own where "
-        "there is one, if left out."
-    )
-    backend: Literal["pytorch", "turbomind"] = optional(
-        "lmdeploy: its engine; pytorch if left out. turbomind needs device: cuda."
-    )
-    stage_two: Literal["one-pass", "stepwise"] = optional(
-        "lmdeploy: full logits of the two-stage path in one pass over prompt and answer, or token by token; "
-        "one-pass if left out."
-    )
-    session_len: _Count = optional("lmdeploy: most tokens of prompt and answer together.")
-    max_batch_size: _Count = optional("lmdeploy: most cases it runs at once; batch_size if left out.")
-    max_prefill_token_num: _Count = optional("lmdeploy: most tokens of prompts in one pass.")
-    cache_max_entry_count: Annotated[float, Field(gt=0, lt=1)] = optional(
-        "lmdeploy: share of the free memory to use for the key/value cache."
-    )
-    num_gpu_blocks: _Count = optional(
-        "lmdeploy: blocks of the key/value cache, in place of a share of memory."
-    )
-    block_size: _Count = optional("lmdeploy: tokens in one block of the key/value cache.")
-    cache_block_seq_len: _Count = optional("lmdeploy: what block_size is, for backend turbomind.")
-    eager_mode: bool = optional("lmdeploy: true to run without CUDA graphs.")
-    tp: _Count = optional("lmdeploy: GPUs to split the model over; 1 if left out.")
-    model_format: NonBlank = optional("lmdeploy: format of quantised weights, such as awq.")
-    quant_policy: Annotated[int, Field(ge=0)] = optional(
-        "lmdeploy: quantisation of the key/value cache, such as 8; 0, none, if left out."
-    )
-    hf_overrides: dict[str, Any] = optional("lmdeploy: entries of the model's config.json to replace.")
+    PathName = Literal[tuple(path.name for path in PATHS)]
 
 
 class _EngineDefaults(FileModel):
@@ -135,21 +86,21 @@ class EngineEntry(_EngineDefaults):
         "Python file, relative to this file's folder, executed in the worker before the engine is imported."
     )
     paths: Annotated[
-        list[
-            Literal["forward", "generate", "two-stage", "captured", "scored", "top-k", "generation", "chat"]
-        ],
+        list[PathName],
         Field(min_length=1, json_schema_extra={"uniqueItems": True}),
     ] = optional(
-        "Ways to the full logits; the first gives the answer. torch: forward, generate ([forward] if "
-        "left out); lmdeploy: two-stage, captured (full rows), scored (each letter), top-k (what the "
-        "pipeline reports), with backend turbomind generation, two-stage; the best that its version has if "
-        "left out, the first two where it has both. api: chat (the top_k), scored (each letter, on a server "
-        "started with serve); [chat] if left out."
+        "Ways to the logits; the first gives the answer. "
+        + "; ".join(f"{path.name} ({takers(path)}): {path.words}" for path in PATHS)
+        + ". If left out: torch forward, api chat, lmdeploy the best that its version has."
     )
     top_k: Annotated[int, Field(ge=0, le=1024)] = optional(
         "Number of the most probable tokens to ask for and keep; 0 for none, 20 if left out."
     )
     options: Options = optional("What only this kind of engine knows.")
+    engine_config: Annotated[dict[NonBlank, Any], Field(min_length=1)] = optional(
+        "Further fields of LMDeploy's engine config by name, for lmdeploy and for api with serve; "
+        "docs/options.md."
+    )
 
 
 class ProfileEntry(_EngineDefaults):

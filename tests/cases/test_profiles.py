@@ -13,13 +13,9 @@ from hypothesis import strategies as st
 
 from harness.cases.folder import load
 from harness.cases.profiles import EngineSpec, Profile, load_profiles
-from harness.cases.server_profiles import API_OPTIONS
 from harness.cases.suites import Case, Location, Suite
 from harness.engines.contract import EngineSettings
-from harness.engines.lmdeploy_pipeline.options import ENGINE_OPTIONS
-from harness.engines.lmdeploy_pipeline.turbomind import TURBOMIND_OPTIONS
 from harness.errors import CaseFileError, Problem
-from harness.schemas.profiles import Options
 
 MODEL = "model: m, reference: torch"
 
@@ -139,7 +135,8 @@ profiles:
         paths: [captured]
         top_k: 0
         deadlines: {case: 7.5}
-        options: {stage_two: stepwise, tp: 2, eager_mode: true, hf_overrides: {fp32_lm_head: true}}
+        options: {stage_two: stepwise, tp: 1, eager_mode: true, hf_overrides: {fp32_lm_head: true}}
+        engine_config: {prefill_interval: 8}
       new:
         kind: torch
         dtype: float32
@@ -168,9 +165,10 @@ profiles:
         max_tiles=6,
         options={
             "stage_two": "stepwise",
-            "tp": 2,
+            "tp": 1,
             "eager_mode": True,
             "hf_overrides": {"fp32_lm_head": True},
+            "engine_config": {"prefill_interval": 8},
         },
     )
     # The link is not followed: it is what tells the environment.
@@ -310,7 +308,7 @@ RULES = {
         engine("paths: [forward, §captured]"),
         "profiles.p.engines.e.paths.1",
         "'captured'",
-        "a path of torch: forward, generate",
+        "a path of torch (cpu): forward, generate",
     ),
     "path twice": (
         engine("paths: [forward, §forward]"),
@@ -336,54 +334,6 @@ RULES = {
         "a number",
     ),
     "deadline as one number": (engine("deadlines: §60"), "profiles.p.engines.e.deadlines", "60", "a mapping"),
-    "path of the other backend": (
-        engine("device: cuda, options: {backend: turbomind}, paths: [two-stage, §captured]", kind="lmdeploy"),
-        "profiles.p.engines.e.paths.1",
-        "'captured'",
-        "a path of turbomind: generation, two-stage",
-    ),
-    "path of turbomind": (
-        engine("paths: [§generation]", kind="lmdeploy"),
-        "profiles.p.engines.e.paths.0",
-        "'generation'",
-        "a path of lmdeploy: two-stage, captured",
-    ),
-    "turbomind on a CPU": (
-        engine("options: {backend: §turbomind}", kind="lmdeploy"),
-        "profiles.p.engines.e.options.backend",
-        "turbomind on cpu",
-        "turbomind beside device: cuda",
-    ),
-    "option of the other kind": (
-        engine("options: {§attention: sdpa}", kind="lmdeploy"),
-        "profiles.p.engines.e.options.attention",
-        "the option 'attention'",
-        "an option of lmdeploy: trust_remote_code, backend, stage_two",
-    ),
-    "option of the wrong type": (
-        engine("options: {threads: §two}"),
-        "profiles.p.engines.e.options.threads",
-        "'two'",
-        "whole",
-    ),
-    "attention unknown": (
-        engine("options: {attention: §fast}"),
-        "profiles.p.engines.e.options.attention",
-        "'fast'",
-        "'sdpa'",
-    ),
-    "stage two unknown": (
-        engine("options: {stage_two: §both}", kind="lmdeploy"),
-        "profiles.p.engines.e.options.stage_two",
-        "'both'",
-        "'one-pass' or 'stepwise'",
-    ),
-    "share of memory": (
-        engine("options: {cache_max_entry_count: §1}", kind="lmdeploy"),
-        "profiles.p.engines.e.options.cache_max_entry_count",
-        "1",
-        "less than 1",
-    ),
     "interpreter missing": (
         engine("python: §bin/python9"),
         "profiles.p.engines.e.python",
@@ -592,11 +542,6 @@ def test_a_suite_with_problems_is_still_known_to_profiles(folder: Path) -> None:
     assert [problem.place.split(":")[0] for problem in caught.value.problems] == ["shapes.yaml"]
 
 
-def test_options_are_those_that_lmdeploy_takes(folder: Path) -> None:
-    known = {"backend", "stage_two", "trust_remote_code", *ENGINE_OPTIONS, *TURBOMIND_OPTIONS}
-    assert known == set(Options.model_fields) - {"attention", "template", "threads", *API_OPTIONS}
-
-
 NAMES = st.from_regex(r"[a-z0-9_]{1,6}", fullmatch=True)
 PATHS = {"torch": ["forward", "generate"], "lmdeploy": ["two-stage", "captured", "scored", "top-k"]}
 SHARED: dict[str, st.SearchStrategy[Any]] = {
@@ -615,7 +560,7 @@ def engines_of(draw: st.DrawFn) -> dict[str, Any]:
     paths = st.lists(st.sampled_from(PATHS[kind]), min_size=1, max_size=2, unique=True)
     return draw(
         st.fixed_dictionaries(
-            {"kind": st.just(kind)}, optional={**SHARED, "paths": paths, "top_k": st.integers(0, 1024)}
+            {"kind": st.just(kind)}, optional={**SHARED, "paths": paths, "top_k": st.integers(1, 1024)}
         )
     )
 

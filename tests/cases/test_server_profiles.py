@@ -94,7 +94,7 @@ def test_a_server_has_no_top_k_check_and_no_stages() -> None:
         ("{kind: api, options: {}}", "engines.a.options: found neither url nor serve"),
         (
             "{kind: api, options: {url: 'http://h', serve: true}}",
-            "engines.a.options.serve: found serve beside url; allowed: one of the two",
+            "engines.a.options.serve: found the option 'serve'; allowed: an option of api with url (cpu): ",
         ),
         (
             "{kind: api, options: {serve: false}}",
@@ -102,12 +102,12 @@ def test_a_server_has_no_top_k_check_and_no_stages() -> None:
         ),
         (
             "{kind: api, options: {serve: true, key_env: K}}",
-            "options.key_env: found a key for a server that is started here",
+            "options.key_env: found the option 'key_env'; allowed: an option of api with serve (cpu): ",
         ),
         (
             "{kind: api, options: {url: 'http://h', session_len: 5}}",
-            "options.session_len: found 'session_len' beside url; allowed: url, served_model, key_env, "
-            "timeout",
+            "options.session_len: found the option 'session_len'; allowed: an option of api with url (cpu): "
+            "url, served_model, key_env, timeout; session_len is for lmdeploy, api with serve",
         ),
         ("{kind: api, options: {url: 'localhost:23333'}}", "options.url: found 'localhost:23333'"),
         ("{kind: api, options: {url: 'http://'}}", "options.url: found 'http://'"),
@@ -121,12 +121,18 @@ def test_a_server_has_no_top_k_check_and_no_stages() -> None:
         ),
         (
             "{kind: api, paths: [captured], options: {url: 'http://h'}}",
-            "allowed: a path of api: chat, scored",
+            "allowed: a path of api with url (cpu): chat",
         ),
-        ("{kind: api, paths: [scored], options: {url: 'http://h'}}", "a.paths.0: found scored beside url"),
-        ("{kind: api, options: {serve: true, stage_two: stepwise}}", "allowed: an option of api: "),
-        ("{kind: torch, options: {url: 'http://h'}}", "allowed: an option of torch: "),
-        ("{kind: lmdeploy, options: {serve: true}}", "allowed: an option of lmdeploy: "),
+        (
+            "{kind: api, paths: [scored], options: {url: 'http://h'}}",
+            "a.paths.0: found 'scored'; allowed: a path of api with url (cpu): chat",
+        ),
+        (
+            "{kind: api, options: {serve: true, stage_two: stepwise}}",
+            "allowed: an option of api with serve (cpu): ",
+        ),
+        ("{kind: torch, options: {url: 'http://h'}}", "allowed: an option of torch (cpu): "),
+        ("{kind: lmdeploy, options: {serve: true}}", "allowed: an option of lmdeploy (pytorch, cpu): "),
     ],
 )
 def test_problems_are_told_with_their_places(entry: str, said: str) -> None:

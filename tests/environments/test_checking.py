@@ -114,14 +114,59 @@ def test_every_kind_that_has_requirements_has_names() -> None:
         assert {name.partition(".")[0] for name in names} <= packages
 
 
+CONFIG = """from dataclasses import dataclass
+@dataclass
+class Config:
+    session_len: int = 0
+    devices: int = 0
+"""
+
+
+def test_the_fields_of_lmdeploys_config_are_asked_for(tmp_path: Path, environments: Environments) -> None:
+    spec = named(tmp_path, fields=["session_len"])
+    assert check_loadable("p-e", spec, environments).fields == ("session_len",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "asked"),
+    [
+        ("torch", {}, None),
+        ("lmdeploy", {}, "lmdeploy.PytorchEngineConfig"),
+        ("lmdeploy", {"backend": "turbomind"}, "lmdeploy.TurbomindEngineConfig"),
+        ("api", {"serve": True}, "lmdeploy.PytorchEngineConfig"),
+    ],
+)
+def test_which_config_is_asked_for(
+    tmp_path: Path,
+    environments: Environments,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    options: dict[str, Any],
+    asked: str | None,
+) -> None:
+    spec = named(tmp_path)
+    orders: list[dict[str, Any]] = []
+
+    def stand_in(python: str, order: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
+        orders.append(order)
+        return {"python": "3.12.1", "packages": {}, "names": {}, "cuda": None, "fields": []}
+
+    monkeypatch.setattr(checking, "ask", stand_in)
+    check_loadable(
+        "p-e", replace(spec, settings=replace(spec.settings, kind=kind, options=options)), environments
+    )
+    assert orders[0]["fields_of"] == asked
+
+
 def test_the_report_tells_what_really_loads(tmp_path: Path) -> None:
-    (tmp_path / "painted.py").write_text("RED = 1\nprint('noise', end='')\n")
+    (tmp_path / "painted.py").write_text(f"RED = 1\nprint('noise', end='')\n{CONFIG}")
     (tmp_path / "leaves.py").write_text("raise SystemExit('no licence')\n")
     (tmp_path / "torch.py").write_text("class cuda:\n    is_available = staticmethod(lambda: False)\n")
     order = {
         "packages": {"numpy": "numpy", "painted": "painted", "leaves": "leaves", "gone": "gone"},
         "names": ["painted.RED", "painted.BLUE", "gone.X"],
         "cuda": True,
+        "fields_of": "painted.Config",
     }
     script = Path(checking.__file__).with_name("loadable_report.py")
     done = subprocess.run(
@@ -145,4 +190,5 @@ def test_the_report_tells_what_really_loads(tmp_path: Path) -> None:
         "painted.BLUE": "AttributeError: module 'painted' has no attribute 'BLUE'",
         "gone.X": "ModuleNotFoundError: No module named 'gone'",
     }
+    assert told["fields"] == ["session_len", "devices"]
     assert told["cuda"] == "torch.cuda.is_available() is False"

@@ -55,6 +55,20 @@ def test_one_that_is_not_made_cannot_be_judged(checked: Checked, monkeypatch: py
     assert checked.of("letters").mark is Mark.UNKNOWN
 
 
+def test_a_field_that_lmdeploy_lacks_is_wrong_at_its_place(checked: Checked) -> None:
+    fields = ("session_len", "prefill_interval")
+    checked.loadable = Loadable(python=sys.executable, found={"lmdeploy": "0.18.0"}, fields=fields)
+    engine = {"kind": "lmdeploy", "options": {"session_len": 9}, "engine_config": {"prefil_interval": 8}}
+    checked.write(engine=engine)
+    finding = checked.of("engine_config")
+    assert finding.mark is Mark.WRONG
+    assert finding.text == "prefil_interval, a field that LMDeploy 0.18.0 does not have"
+    assert finding.allowed == "prefill_interval (the nearest), session_len"
+    assert str(finding.place) == "profiles.yaml:12:28"
+    checked.write(engine={**engine, "engine_config": {"prefill_interval": 8}})
+    assert [found for found in checked.findings() if found.topic == "engine_config"] == []
+
+
 @pytest.mark.parametrize(("gpu", "device"), [(None, "cpu"), (24 * GIB, "cuda")])
 def test_a_gpu_is_asked_for_where_there_is_one(
     checked: Checked, monkeypatch: pytest.MonkeyPatch, gpu: int | None, device: str

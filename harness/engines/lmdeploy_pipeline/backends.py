@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.engines.contract import EngineSettings
 from harness.engines.lmdeploy_pipeline.options import PYTORCH, engine_options
-from harness.engines.lmdeploy_pipeline.turbomind import TURBOMIND, is_turbomind, turbomind_options
+from harness.engines.lmdeploy_pipeline.turbomind import TURBOMIND, is_turbomind
 from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:
@@ -27,15 +27,14 @@ def backend_config(settings: EngineSettings) -> Any:  # noqa: ANN401 - a class o
     """
     import lmdeploy
 
-    on_turbomind = is_turbomind(settings)
-    kind = lmdeploy.TurbomindEngineConfig if on_turbomind else lmdeploy.PytorchEngineConfig
+    kind = lmdeploy.TurbomindEngineConfig if is_turbomind(settings) else lmdeploy.PytorchEngineConfig
     known = [field.name for field in dataclasses.fields(kind)]
     if settings.dtype != "auto" and "dtype" not in known:
         raise EngineError(
             ErrorKind.UNSUPPORTED,
             f"dtype: found {settings.dtype}; allowed: auto, since LMDeploy {version()} cannot be told one",
         )
-    return kind(**(turbomind_options if on_turbomind else engine_options)(settings, known))
+    return kind(**engine_options(settings, known))
 
 
 def backend_in_force(settings: EngineSettings, pipe: Pipeline) -> str:

@@ -28,31 +28,16 @@ __all__ = ["load_passes", "require_known"]
 
 _KINDS: Final = ("AutoModel", "AutoModelForCausalLM", "AutoModelForImageTextToText")
 _OFFERED: Final = ("img_context_token_id", "num_image_token")
-_DTYPES = ("auto", "bfloat16", "float16", "float32")
-_DEVICES = ("cpu", "cuda")
 _PATHS = ("forward", "generate")
 _OPTIONS = ("attention", "template", "threads", "trust_remote_code")
 
 
 def require_known(settings: EngineSettings) -> None:
-    """Raise EngineError (UNSUPPORTED) for a value of ``settings`` that this engine does not know."""
-    wrong = []
-    if settings.dtype not in _DTYPES:
-        wrong.append(f"dtype {settings.dtype!r}; allowed: {', '.join(_DTYPES)}")
-    if settings.device not in _DEVICES:
-        wrong.append(f"device {settings.device!r}; allowed: {', '.join(_DEVICES)}")
-    if not set(settings.paths) <= set(_PATHS):
-        wrong.append(f"paths {list(settings.paths)}; allowed: one or more of {', '.join(_PATHS)}")
-    if unknown := sorted(set(settings.options) - set(_OPTIONS)):
-        wrong.append(f"options {unknown}; allowed: {', '.join(_OPTIONS)}")
-    threads = settings.options.get("threads", 1)
-    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
-        wrong.append(f"options.threads {threads!r}; allowed: a whole number from 1")
-    template = settings.options.get("template")
-    if template not in (None, OWN, TOKENIZER):
-        wrong.append(f"options.template {template!r}; allowed: {OWN}, {TOKENIZER}")
-    if wrong:
-        raise EngineError(ErrorKind.UNSUPPORTED, "the engine torch was given " + "; ".join(wrong))
+    """Raise EngineError (UNSUPPORTED) for a path or an option that this engine would not look at."""
+    for what, found, known in (("path", settings.paths, _PATHS), ("option", settings.options, _OPTIONS)):
+        if wrong := sorted({*found} - {*known}):
+            message = f"the engine torch was given the {what} {wrong[0]!r}; allowed: {', '.join(known)}"
+            raise EngineError(ErrorKind.UNSUPPORTED, message)
 
 
 def load_passes(settings: EngineSettings) -> Passes:
@@ -147,11 +132,22 @@ def _chat_class(settings: EngineSettings, config: transformers.PretrainedConfig)
 
 
 def _load_chat_model(settings: EngineSettings, kind: str, found: type) -> ChatPasses:
-    """The model of class ``found`` with its tokenizer; raises EngineError (LOAD) if either is not whole."""
+    """The model of class ``found`` with its tokenizer.
+
+    Raises EngineError: LOAD if either is not whole, UNSUPPORTED for a kernel that its code cannot be told.
+    """
     options = {}
-    if "use_flash_attn" in inspect.signature(found).parameters:
+    asked = settings.options.get("attention")
+    tells = "use_flash_attn" in inspect.signature(found).parameters
+    if asked is not None and (asked, tells) != ("flash_attention_2", True):
+        raise EngineError(
+            ErrorKind.UNSUPPORTED,
+            f"options.attention: found {asked}, but {settings.model} chooses its kernel by its own code; "
+            f"allowed: {'flash_attention_2, or ' * tells}no attention under options",
+        )
+    if tells:
         # Its code would take FlashAttention wherever that is installed, on a CPU too.
-        options["use_flash_attn"] = settings.options.get("attention") == "flash_attention_2"
+        options["use_flash_attn"] = asked == "flash_attention_2"
     model = _load_weights(getattr(transformers, kind), settings, **options)
     if lacking := [name for name in _OFFERED if not hasattr(model, name)]:
         raise EngineError(

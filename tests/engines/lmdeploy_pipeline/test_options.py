@@ -10,12 +10,16 @@ import pytest
 from harness.engines.contract import EngineSettings, Json
 from harness.engines.lmdeploy_pipeline.options import (
     ENGINE_OPTIONS,
+    PATHS,
     PINNED,
     check_settings,
     engine_options,
     stage_two,
 )
+from harness.engines.lmdeploy_pipeline.turbomind import TURBOMIND_PATHS
 from harness.errors import EngineError, ErrorKind
+from harness.schemas import options as table
+from harness.schemas.options import OPTIONS
 
 KNOWN = (*ENGINE_OPTIONS, *PINNED, "dtype")
 
@@ -33,31 +37,21 @@ PLAIN = EngineSettings(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"device": "mps"}, ["device: found 'mps'", "cpu, cuda"]),
-        ({"dtype": "float64"}, ["dtype: found 'float64'", "auto, bfloat16, float16, float32"]),
         ({"paths": ("forward",)}, ["paths: found 'forward'", "two-stage, captured, scored"]),
-        ({"paths": ("top-k",), "top_k": 0}, ["top_k: found 0 for the path top-k", "1 or more"]),
-        ({"top_k": -1}, ["top_k: found -1", "0 or more"]),
-        ({"batch_size": 0}, ["batch_size: found 0", "1 or more"]),
-        ({"options": {"sesion_len": 9}}, ["sesion_len (did you mean session_len?)"]),
-        ({"options": {"adapters": {"a": "b"}}}, ["options: found adapters", "session_len"]),
         (
-            {"options": {"enable_prefix_caching": True}},
-            ["options.enable_prefix_caching", "the harness sets it"],
+            {"paths": ("captured",), "device": "cuda", "options": {"backend": "turbomind"}},
+            ["paths: found 'captured'", "allowed: generation, two-stage"],
         ),
-        ({"options": {"dtype": "float16"}}, ["options.dtype", "the harness sets it"]),
-        ({"options": {"stage_two": "twice"}}, ["options.stage_two: found 'twice'", "one-pass, stepwise"]),
-        ({"options": {"threads": 0}}, ["options.threads: found 0", "whole number from 1"]),
-        ({"options": {"threads": True}}, ["options.threads: found True"]),
-        ({"options": {"trust_remote_code": "yes"}}, ["options.trust_remote_code: found 'yes'"]),
-        ({"options": {"tp": 2}}, ["does not implement a model split over several devices (tp 2)"]),
-        ({"options": {"quant_policy": 8}}, ["does not implement a quantised KV cache (quant_policy 8)"]),
-        ({"options": {"model_format": "fp8"}}, ["does not implement quantised weights (model_format fp8)"]),
-        ({"device": "cuda"}, ["dtype: found float32", "'dtype: float16'", "'device: cpu'"]),
-        ({"device": "cuda", "dtype": "float16", "options": {"tp": 2}}, ["options.tp: found 2; allowed: 1"]),
+        (
+            {"paths": (), "options": {"backend": "turbomind"}},
+            ["options.backend: found turbomind with 'device: cpu'", "'device: cuda'"],
+        ),
+        ({"device": "cuda"}, ["dtype: found float32 on cuda", "float16, bfloat16 or auto"]),
     ],
 )
-def test_settings_that_cannot_be_honoured_are_refused(changes: dict[str, Any], words: list[str]) -> None:
+def test_settings_that_would_go_wrong_without_a_word_are_refused(
+    changes: dict[str, Any], words: list[str]
+) -> None:
     with pytest.raises(EngineError) as caught:
         check_settings(replace(PLAIN, **changes))
 
@@ -124,13 +118,49 @@ def test_what_an_lmdeploy_does_not_pin_is_left_out() -> None:
     assert engine_options(PLAIN, KNOWN).keys() - engine_options(PLAIN, known).keys() == {"logprobs_mode"}
 
 
-def test_an_option_that_an_lmdeploy_does_not_have_is_refused_and_not_left_out() -> None:
-    known = [name for name in KNOWN if name != "hf_overrides"]
-    chosen: dict[str, Json] = {"hf_overrides": {"fp32_lm_head": True}}
-
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"hf_overrides": {"a": 1}}, ["options.hf_overrides: found {'a': 1}, a field that", "session_len"]),
+        ({"sesion_len": 9}, ["options.sesion_len: found 9, a field that", "session_len (the nearest)"]),
+        (
+            {"engine_config": {"prefil_interval": 8}},
+            ["engine_config.prefil_interval: found 8", "PyTorch engine", "prefill_interval (the nearest)"],
+        ),
+        ({"backend": "turbomind", "engine_config": {"a": 1}}, ["engine_config.a: found 1", "TurboMind"]),
+        ({"enable_prefix_caching": True}, ["options.enable_prefix_caching: found True", "harness sets it"]),
+        ({"engine_config": {"dtype": "auto"}}, ["engine_config.dtype: found 'auto'", "harness sets it"]),
+        ({"engine_config": {"device_type": "cuda"}}, ["engine_config.device_type", "harness sets it"]),
+    ],
+)
+def test_a_field_that_an_lmdeploy_cannot_be_told_is_refused_and_not_left_out(
+    options: dict[str, Json], words: list[str]
+) -> None:
+    known = [*(name for name in KNOWN if name != "hf_overrides"), "prefill_interval", "device_type"]
     with pytest.raises(EngineError) as caught:
-        engine_options(replace(PLAIN, options=chosen), known)
+        engine_options(replace(PLAIN, options=options), known)
 
     assert caught.value.kind is ErrorKind.UNSUPPORTED
-    assert "options.hf_overrides: found an option that this LMDeploy does not have" in caught.value.message
-    assert "session_len" in caught.value.message
+    assert all(word in caught.value.message for word in words), caught.value.message
+
+
+def test_what_is_the_harness_own_is_not_passed_and_engine_config_is() -> None:
+    options: dict[str, Json] = {
+        option.name: 1 for option in OPTIONS if not option.field and option.kinds != ("torch",)
+    }
+    options["engine_config"] = {"prefill_interval": 8}
+    served = replace(PLAIN, kind="api", options={**options, "backend": "pytorch", "session_len": 9})
+
+    passed = engine_options(served, (*KNOWN, "prefill_interval", *options))
+
+    assert (passed["prefill_interval"], passed["session_len"]) == (8, 9)
+    assert passed.keys().isdisjoint(options)
+
+
+def test_names_are_those_of_the_table() -> None:
+    fields = {option.name for option in OPTIONS if option.field}
+    assert {*ENGINE_OPTIONS} == fields - {"cache_block_seq_len"}
+    assert {*PINNED} <= {*table.PINNED}
+    for backend, known in (("pytorch", PATHS), ("turbomind", TURBOMIND_PATHS)):
+        side = table.Side("lmdeploy", backend, "cuda")
+        assert tuple(path.name for path in table.PATHS if table.taken_by(path, side)) == known

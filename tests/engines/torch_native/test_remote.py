@@ -46,7 +46,7 @@ def python(request: pytest.FixtureRequest) -> str:
 
 
 def _settings(model: Path, **changes: Any) -> EngineSettings:
-    options = {"attention": "sdpa", "trust_remote_code": True, "threads": 1, **changes.pop("options", {})}
+    options = {"trust_remote_code": True, "threads": 1, **changes.pop("options", {})}
     fields = {"dtype": "auto", "device": "cpu", "paths": BOTH, "top_k": 5, "batch_size": 4, **changes}
     return EngineSettings(kind="torch", model=str(model), options=options, **fields)
 
@@ -341,3 +341,22 @@ def test_a_tokenizer_of_another_model_is_refused(
     error = _ask(tmp_path, python, model, [_request("x")])["x"]
     assert error.kind is ErrorKind.LOAD
     assert "no token <IMG_CONTEXT>" in error.message
+
+
+def test_a_kernel_that_the_models_code_cannot_be_told_is_refused(
+    python: str, tmp_path: Path, changed: Callable[..., Path]
+) -> None:
+    error = _ask(tmp_path, python, REMOTE, [_request("x")], options={"attention": "eager"})["x"]
+    assert error.kind is ErrorKind.UNSUPPORTED
+    assert "options.attention: found eager, but" in error.message
+    assert "allowed: no attention under options" in error.message
+
+    init = "def __init__(self, config):\n        super().__init__(config)\n        vision, text"
+    tells = init.replace("config)", "config, use_flash_attn=None)", 1).replace(
+        "vision,", "assert use_flash_attn, use_flash_attn\n        vision,"
+    )
+    model = changed("modeling_chat.py", init, tells)
+    error = _ask(tmp_path, python, model, [_request("x")], options={"attention": "sdpa"})["x"]
+    assert "allowed: flash_attention_2, or no attention under options" in error.message
+    told = _ask(tmp_path, python, model, [_request("x")], options={"attention": "flash_attention_2"})["x"]
+    assert isinstance(told, Answer), told

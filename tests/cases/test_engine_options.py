@@ -1,0 +1,259 @@
+"""What an engine takes, by the table of options: every refusal with its place, and what else comes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.cases.engine_options import default_options, default_paths
+from harness.cases.profiles import Profile, load_profiles, paths_of
+from harness.cases.suites import Case, Location, Suite
+from harness.errors import CaseFileError
+from harness.recordings.fingerprint import engine_fingerprint
+from harness.schemas.json_schema import SCHEMAS, schema_text
+from harness.schemas.options import OPTIONS, PATHS, side_of, takers
+from harness.schemas.options_page import options_page
+from harness.schemas.profiles import Options
+
+PAGE = Path(__file__).parents[2] / "docs" / "options.md"
+CUDA = "device: cuda, dtype: float16, "
+
+_AT = Location(Path("/s.yaml"), 1, 1)
+_CASE = Case(id="c", suite="s", prompt="x", letters=("A", "B"), expect="A", location=_AT)
+SUITES = (Suite(name="s", path=Path("/s.yaml"), cases=(_CASE,)),)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def profile(entry: str) -> Profile:
+    text = f"profiles:\n  p: {{model: m, reference: e, engines: {{e: {{{entry}}}}}}}\n"
+    Path("profiles.yaml").write_text(text)
+    return load_profiles(Path("profiles.yaml"), SUITES)[0]
+
+
+REFUSED = {
+    # kinds
+    "of another kind": (
+        "kind: lmdeploy, options: {§attention: sdpa}",
+        "the option 'attention'",
+        "an option of lmdeploy (pytorch, cpu): threads, trust_remote_code, backend, stage_two, session_len",
+    ),
+    "said of whom": ("kind: torch, options: {§tp: 1}", "'tp'", "tp is for lmdeploy, api with serve"),
+    "path of another kind": (
+        "kind: torch, paths: [§captured]",
+        "'captured'",
+        "a path of torch (cpu): forward, generate",
+    ),
+    # backends
+    "block_size for turbomind": (
+        CUDA + "kind: lmdeploy, options: {backend: turbomind, §block_size: 64}",
+        "the option 'block_size'",
+        "block_size is for lmdeploy, api with serve; pytorch only",
+    ),
+    "cache_block_seq_len for pytorch": (
+        CUDA + "kind: lmdeploy, options: {§cache_block_seq_len: 64}",
+        "the option 'cache_block_seq_len'",
+        "cache_block_seq_len is for lmdeploy; turbomind only",
+    ),
+    "eager_mode for turbomind": (
+        CUDA + "kind: lmdeploy, options: {backend: turbomind, §eager_mode: true}",
+        "the option 'eager_mode'",
+        "pytorch only",
+    ),
+    "path of the other backend": (
+        CUDA + "kind: lmdeploy, options: {backend: turbomind}, paths: [two-stage, §captured]",
+        "'captured'",
+        "a path of lmdeploy (turbomind, cuda): generation, two-stage",
+    ),
+    "path of turbomind": (
+        "kind: lmdeploy, paths: [§generation]",
+        "'generation'",
+        "a path of lmdeploy (pytorch, cpu): two-stage, captured, scored, top-k",
+    ),
+    "awq for pytorch": (
+        CUDA + "kind: lmdeploy, options: {model_format: §awq}",
+        "'awq' for lmdeploy (pytorch, cuda)",
+        "fp8; LMDeploy's PyTorch engine can be told no other",
+    ),
+    "tp for pytorch": (
+        CUDA + "kind: lmdeploy, options: {tp: §2}",
+        "the number 2 for lmdeploy (pytorch, cuda)",
+        "1; a model on several GPUs cannot be read",
+    ),
+    "fp8 cache for turbomind": (
+        CUDA + "kind: lmdeploy, options: {backend: turbomind, quant_policy: §16}",
+        "the number 16 for lmdeploy (turbomind, cuda)",
+        "0 or 4 or 8; TurboMind has no fp8 cache",
+    ),
+    # devices
+    "turbomind on a CPU": (
+        "kind: lmdeploy, options: {backend: §turbomind}",
+        "'turbomind' for lmdeploy (turbomind, cpu)",
+        "pytorch; turbomind needs device: cuda",
+    ),
+    "tp on a CPU": ("kind: lmdeploy, options: {tp: §2}", "the number 2", "1; the CPU device plug-in"),
+    "quantised cache on a CPU": (
+        "kind: lmdeploy, options: {quant_policy: §8}",
+        "the number 8 for lmdeploy (pytorch, cpu)",
+        "0; the CPU device plug-in has no quantised cache",
+    ),
+    "quantised weights on a CPU": (
+        "kind: lmdeploy, options: {§model_format: fp8}",
+        "the option 'model_format'",
+        "cuda only",
+    ),
+    "flash attention on a CPU": (
+        "kind: torch, options: {attention: §flash_attention_2}",
+        "'flash_attention_2' for torch (cpu)",
+        "sdpa or eager; flash_attention_2 needs device: cuda",
+    ),
+    # servers
+    "turbomind is not served": (
+        CUDA + "kind: api, options: {serve: true, backend: §turbomind}",
+        "'turbomind' for api with serve (cuda)",
+        "pytorch; a server is started with LMDeploy's PyTorch engine",
+    ),
+    "turbomind's option is not served": (
+        CUDA + "kind: api, options: {serve: true, §cache_block_seq_len: 64}",
+        "the option 'cache_block_seq_len'",
+        "cache_block_seq_len is for lmdeploy; turbomind only",
+    ),
+    "awq is not served": (CUDA + "kind: api, options: {serve: true, model_format: §awq}", "'awq'", "fp8"),
+    "tp on a server's CPU": ("kind: api, options: {serve: true, tp: §2}", "the number 2", "1"),
+    # values of any engine
+    "no such quant_policy": (
+        CUDA + "kind: lmdeploy, options: {quant_policy: §3}",
+        "the number 3",
+        "0 or 4 or 8 or 16 or 17",
+    ),
+    "no such model_format": (CUDA + "kind: lmdeploy, options: {model_format: §awk}", "'awk'", "'awq'"),
+    "no such kernel": ("kind: torch, options: {attention: §fast}", "'fast'", "'sdpa'"),
+    "no such stage two": (
+        "kind: lmdeploy, options: {stage_two: §both}",
+        "'both'",
+        "'one-pass' or 'stepwise'",
+    ),
+    "wrong type": ("kind: torch, options: {threads: §two}", "'two'", "a whole number"),
+    "a boolean is no number": ("kind: lmdeploy, options: {quant_policy: §false}", "false", "a whole number"),
+    "share of memory": ("kind: lmdeploy, options: {cache_max_entry_count: §1}", "1", "less than 1"),
+    "top-k of nothing": ("kind: lmdeploy, paths: [top-k], top_k: §0", "0 for the path top-k", "1 or more"),
+    # engine_config
+    "engine_config of torch": (
+        "kind: torch, §engine_config: {a: 1}",
+        "engine_config for torch (cpu)",
+        "engine_config of lmdeploy, api with serve",
+    ),
+    "engine_config of a running server": (
+        "kind: api, dtype: float32, options: {url: 'http://h'}, §engine_config: {a: 1}",
+        "engine_config for api with url (cpu)",
+        "engine_config of lmdeploy, api with serve",
+    ),
+    "an option by name": (
+        "kind: lmdeploy, engine_config: {§session_len: 9}",
+        "the field 'session_len'",
+        "session_len under `options:`",
+    ),
+    "pinned": (
+        "kind: lmdeploy, engine_config: {a: 1, §enable_prefix_caching: true}",
+        "the field 'enable_prefix_caching'",
+        "nothing: false in every profile",
+    ),
+    "metrics": (
+        "kind: lmdeploy, engine_config: {§enable_metrics: true}",
+        "'enable_metrics'",
+        "nothing: false",
+    ),
+    "logprobs": ("kind: lmdeploy, engine_config: {§logprobs_mode: x}", "'logprobs_mode'", "raw_logprobs"),
+    "dtype": (
+        "kind: lmdeploy, engine_config: {§dtype: float16}",
+        "the field 'dtype'",
+        "`dtype:` of the engine",
+    ),
+    "device": (
+        "kind: api, options: {serve: true}, engine_config: {§device_type: cuda}",
+        "'device_type'",
+        "`device:` of the engine",
+    ),
+    "nothing in it": ("kind: lmdeploy, engine_config: §{}", "a mapping", "at least 1"),
+}
+
+
+@pytest.mark.parametrize(("entry", "found", "allowed"), REFUSED.values(), ids=REFUSED)
+def test_it_is_refused_at_its_place(entry: str, found: str, allowed: str) -> None:
+    before, _, after = entry.partition("§")
+    with pytest.raises(CaseFileError) as caught:
+        profile(before + after)
+    (problem,) = caught.value.problems
+    column = len("  p: {model: m, reference: e, engines: {e: {") + len(before) + 1
+    assert problem.place == f"profiles.yaml:2:{column}"
+    assert found in problem.found
+    assert allowed in problem.allowed
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "kind: lmdeploy, options: {threads: 2, tp: 1, quant_policy: 0, backend: pytorch, block_size: 64}",
+        CUDA + "kind: lmdeploy, options: {quant_policy: 17, model_format: fp8, eager_mode: true}",
+        CUDA + "kind: lmdeploy, options: {backend: turbomind, tp: 2, model_format: awq, quant_policy: 4}",
+        CUDA + "kind: lmdeploy, options: {backend: turbomind, cache_block_seq_len: 128}, paths: [generation]",
+        CUDA + "kind: api, options: {serve: true, tp: 2, backend: pytorch}, paths: [chat, scored]",
+        CUDA + "kind: torch, options: {attention: flash_attention_2}",
+    ],
+)
+def test_what_is_taken(entry: str) -> None:
+    profile(entry)
+
+
+def test_engine_config_is_among_the_settings_and_the_key_only_where_it_is_written() -> None:
+    (plain,) = profile("kind: lmdeploy").engines
+    assert plain.settings.options == {"stage_two": "one-pass"}
+    (more,) = profile("kind: api, options: {serve: true}, engine_config: {prefill_interval: 8}").engines
+    assert more.settings.options["engine_config"] == {"prefill_interval": 8}
+    (other,) = profile("kind: api, options: {serve: true}, engine_config: {prefill_interval: 9}").engines
+    first, second = (
+        engine_fingerprint(each.settings, {}, patch=None, cache=Path("cache")) for each in (more, other)
+    )
+    assert first != second
+
+
+def test_a_kernel_for_a_model_with_code_of_its_own_is_one_that_is_written() -> None:
+    (own,) = profile("kind: torch, options: {trust_remote_code: true}").engines
+    assert "attention" not in own.settings.options
+    (asked,) = profile("kind: torch, options: {trust_remote_code: true, attention: eager}").engines
+    assert asked.settings.options["attention"] == "eager"
+
+
+def test_defaults_and_paths_of_each_kind() -> None:
+    torch, served, running = (
+        side_of(kind, options, "cpu") for kind, options in (("torch", {}), ("api", {}), ("api", {"url": "u"}))
+    )
+    assert (default_options(torch, {}), default_paths(torch)) == ({"attention": "sdpa"}, ("forward",))
+    assert (default_options(served, {}), default_paths(served)) == ({}, ("chat",))
+    assert default_paths(running) == ("chat",)
+    (engine,) = profile(CUDA + "kind: lmdeploy, options: {backend: turbomind}").engines
+    assert (engine.settings.paths, paths_of(engine.settings)) == ((), ("generation", "two-stage"))
+
+
+def test_each_option_is_in_the_schema_and_documented() -> None:
+    assert "profiles.schema.json" in SCHEMAS
+    schema, page = schema_text("profiles.schema.json"), options_page()
+    assert set(Options.model_fields) == {option.name for option in OPTIONS}
+    for option in OPTIONS:
+        assert f'"{takers(option)}: {option.words}.' in schema
+        assert f"| `{option.name}` |" in page
+        assert f"{option.words}" in page
+    for path in PATHS:
+        assert f"{path.name} ({takers(path)}): {path.words}" in schema
+        assert f"| `{path.name}` |" in page
+
+
+def test_the_committed_page_is_that_of_the_table() -> None:
+    assert PAGE.read_text(encoding="utf-8") == options_page(), "write it: harness schema --options"
