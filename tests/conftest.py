@@ -1,4 +1,4 @@
-"""What holds for all of the harness's own tests; ``pytest tests`` runs the quick ones, on several processes."""
+"""What holds for all of the harness's own tests; ``pytest tests`` runs quick ones on several processes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _asked_for_all(config: pytest.Config) -> bool:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark what opens a browser, and keep together what shares a fixture, which is then made once in a run."""
+    """Mark what opens a browser, and keep together what shares a fixture, so that it is made once a run."""
     if "browser" in getattr(item, "fixturenames", ()):
         item.add_marker("browser")
     if (group := shared_by(item)) is not None:
