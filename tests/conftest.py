@@ -21,16 +21,20 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
     A file or a folder of them that is named runs as it is named.
     """
-    if hasattr(config, "workerinput") or not _asked_for_all(config):
+    if not _asked_for_all(config):
         return
     option = config.option
     option.markexpr = option.markexpr or QUICK
-    if option.collectonly or option.usepdb or not config.pluginmanager.has_plugin("xdist"):
+    if hasattr(config, "workerinput") or option.collectonly or option.usepdb:
+        return
+    if not config.pluginmanager.has_plugin("xdist"):
         return
     if option.numprocesses is None and not option.tx:
         option.numprocesses = max(2, min(len(os.sched_getaffinity(0)), MOST_PROCESSES))
     if option.dist == "no":
-        option.dist = "loadgroup"
+        # A file is one process's, so that fixtures of a file are made once. In order: the longest come early.
+        # (xdist 3.8 groups by marks, `loadgroup`, not at all under pytest 9.2.)
+        option.dist, option.loadscopereorder = "loadfile", False
 
 
 def _asked_for_all(config: pytest.Config) -> bool:
@@ -38,18 +42,9 @@ def _asked_for_all(config: pytest.Config) -> bool:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark what opens a browser, and keep together what shares a fixture, so that it is made once a run."""
+    """Mark what opens a browser."""
     if "browser" in getattr(item, "fixturenames", ()):
         item.add_marker("browser")
-    if (group := shared_by(item)) is not None:
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
-def shared_by(item: pytest.Item) -> str | None:
-    """The file or folder whose fixtures of more than one test this one uses, the outermost; None for none."""
-    fixtures: dict[str, Sequence[pytest.FixtureDef[Any]]] = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]
-    wide = {one.baseid for own in fixtures.values() for one in own if one.scope != "function"}
-    return min((place for place in wide if place.startswith(f"{HERE.name}/")), key=len, default=None)
 
 
 # Each of xdist's processes deselects by itself, and none of them is told to the one that prints the summary.
