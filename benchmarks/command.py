@@ -15,6 +15,7 @@ from rich.console import Console
 
 from benchmarks.collection import measure_collection
 from benchmarks.engine_paths import measure_lmdeploy, measure_torch
+from benchmarks.failures import measure_failures
 from benchmarks.machine import machine_line
 from benchmarks.results import Circumstances, Row, as_json, missed, print_table, with_results
 from benchmarks.whole_run import measure_run
@@ -58,6 +59,7 @@ _GROUPS = (
         measure_collection,
         {"collection": "collecting 10,000 cases / bare YAML load and as many trivial tests"},
     ),
+    _Group(measure_failures, {"failures": "1,000 failing tests / 100 of them"}),
 )
 MEASUREMENTS: Mapping[str, str] = {name: what for group in _GROUPS for name, what in group.questions.items()}
 """What each measurement compares, by the name for ``--only``."""

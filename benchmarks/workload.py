@@ -93,20 +93,22 @@ class Workload:
         self.command([python, "-m", f"benchmarks.{module}", str(order), str(result)])
         return json.loads(result.read_text(encoding="utf-8"))
 
-    def pytest(self, *arguments: str, folder: Path = ROOT) -> Path:
-        """Run pytest in ``folder``; its output. Raises `HarnessError` unless all is well."""
+    def pytest(self, *arguments: str, folder: Path = ROOT, status: int = 0) -> Path:
+        """Run pytest in ``folder``; its output. Raises `HarnessError` as `command`."""
         return self.command(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments], folder=folder
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
+            folder=folder,
+            status=status,
         )
 
-    def command(self, command: Sequence[str], *, folder: Path = ROOT) -> Path:
+    def command(self, command: Sequence[str], *, folder: Path = ROOT, status: int = 0) -> Path:
         """Run a command in ``folder``, and return the file with its output.
 
-        Raises `HarnessError` if it fails: a run that went wrong is no measurement.
+        Raises `HarnessError` if it ends with another ``status``: a run that went wrong is no measurement.
         """
         output = self.scratch / "output.txt"
         with output.open("wb") as file:
-            status = subprocess.run(
+            found = subprocess.run(
                 command,
                 cwd=folder,
                 env=self._environment(),
@@ -115,10 +117,10 @@ class Workload:
                 stderr=file,
                 check=False,
             ).returncode
-        if status != 0:
+        if found != status:
             lines = output.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
             raise HarnessError(
-                f"found exit status {status}; allowed: 0, since only what works is measured\n"
+                f"found exit status {found}; allowed: {status}, since only what works is measured\n"
                 f"command: {' '.join(command)}\nlast lines:\n" + "\n".join(f"  | {line}" for line in lines)
             )
         return output

@@ -117,7 +117,7 @@ class GateRun:
             except HarnessError as error:
                 self._result = error
         if isinstance(self._result, HarnessError):
-            raise self._result
+            raise self._result.with_traceback(None)  # else it grows with each suite that is told of it
         return self._result
 
     @property

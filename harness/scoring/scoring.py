@@ -151,7 +151,7 @@ class Scoring:
         """
         key = self.key(subject)
         if (error := self._errors.get(key)) is not None:
-            raise error
+            raise error.with_traceback(None)  # else it grows with each test that is told of it
         recording = self._stored(key)
         if recording is None:
             raise EngineError(ErrorKind.FAILED, f"{subject.id} was not scored in this run")
@@ -218,7 +218,7 @@ class Scoring:
                 self._engines[label] = error
         engine = self._engines[label]
         if isinstance(engine, EngineError):
-            raise engine
+            raise engine.with_traceback(None)  # as in `recording`
         return engine
 
     def _described(self, subject: Subject) -> _Engine:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from benchmarks import collection, command, score_only
+from benchmarks import collection, command, failures, score_only
 from benchmarks.command import MEASUREMENTS, README, main
 from benchmarks.engine_paths import path_rows, stage_two_rows
 from benchmarks.ratios import Figure, growth_exponent, interleaved, paired
@@ -266,6 +266,22 @@ class TestCollection:
     def test_the_ratio_is_to_both_together(self) -> None:
         rows = collection.collection_rows({"ours": [8.0], "trivial": [1.5], "yaml": [0.5]}, 1000)
         assert [(r.values, r.met) for r in rows] == [((4.0,), False), ((8000.0,), None)]
+
+
+class TestFailures:
+    def test_each_case_is_one_error(self, workload: Workload, tmp_path: Path) -> None:
+        folder = failures.write_failing(
+            tmp_path / "failing", str(workload.profile.engines[0].settings.model), 3
+        )
+        output = workload.pytest(
+            *("--pyargs", "harness.suite", "--cases=cases", "-k", "expected_letter"), folder=folder, status=1
+        )
+        assert failures.failed(output) == 3
+        assert "it cannot be loaded" in output.read_text()
+
+    def test_as_the_square_of_their_number_is_too_long(self) -> None:
+        met = [failures.failure_rows({"few": [1.0], "many": [s]}, 10**6)[0].met for s in (10.0, 100.0)]
+        assert met == [True, False]
 
 
 class TestBareCalls:

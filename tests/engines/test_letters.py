@@ -1,11 +1,9 @@
-"""Letters against tokenizers built here, one of each kind that treats 'A' in its own way."""
+"""Letters against tokenizers of each kind that treats 'A' in its own way."""
 
 from __future__ import annotations
 
-import string
 import unicodedata
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -15,109 +13,18 @@ from hypothesis import strategies as st
 
 from harness.engines.letters import LetterIds, LetterResolver
 from harness.errors import LettersError
+from tests.engines.tokenizer_kinds import (
+    LETTERS,
+    QWEN2_SPLITS,
+    byte_level,
+    byte_pieces,
+    metaspace,
+    sentence_piece,
+    spaced,
+    word_piece,
+)
 
-LETTERS = string.ascii_uppercase
 HEADER = "<|start|>assistant\n"
-# How GPT-2 and Qwen2 cut a text before merging: only the second lets '(A' become one token.
-GPT2_SPLITS = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-QWEN2_SPLITS = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-SPECIALS = ["<unk>", "<s>", "</s>", "<|start|>", "<|end|>"]
-
-
-def _wrap(tokenizer: Any, **options: Any) -> Any:
-    from transformers import PreTrainedTokenizerFast
-
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token="<unk>",
-        bos_token="<s>",
-        eos_token="</s>",
-        extra_special_tokens=["<|start|>", "<|end|>"],
-        **options,
-    )
-
-
-def _byte_level(*merges: tuple[str, str], skip: str = "", splits: str = GPT2_SPLITS) -> Any:
-    """Byte-level BPE; each merge is a token of its own, the characters of ``skip`` have none."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-
-    tokens = [*SPECIALS, *sorted(set(pre_tokenizers.ByteLevel.alphabet()) - set(skip))]
-    tokens += [left + right for left, right in merges]
-    vocabulary = {token: i for i, token in enumerate(tokens)}
-    tokenizer = Tokenizer(models.BPE(vocabulary, list(merges), unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(splits), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    return _wrap(tokenizer)
-
-
-def _spaced(letters: str = LETTERS) -> list[tuple[str, str]]:
-    return [("Ġ", letter) for letter in letters]
-
-
-def _metaspace(scheme: str, *, begin: bool = False, spaced: str = LETTERS, bare: str = LETTERS) -> Any:
-    """SentencePiece's manner: '▁' for a space, a dummy one before text, and bytes for what is unknown."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-
-    pieces = dict.fromkeys(SPECIALS, 0.0)
-    pieces |= {f"<0x{byte:02X}>": -9.0 for byte in range(256)}
-    pieces |= dict.fromkeys("▁:()." + string.ascii_lowercase + bare, -4.0)
-    pieces |= {"▁" + letter: -5.0 for letter in spaced}
-    pieces |= {"▁Answer": -3.0, "Answer": -3.5}
-    tokenizer = Tokenizer(models.Unigram(list(pieces.items()), unk_id=0, byte_fallback=True))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    if begin:
-        tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    return _wrap(tokenizer)
-
-
-def _word_piece(*, lowercase: bool = False) -> Any:
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
-
-    characters = string.ascii_letters + ":().\n"
-    tokens = [*SPECIALS, *characters, *("##" + c for c in string.ascii_letters), "assistant", "Answer"]
-    tokenizer = Tokenizer(models.WordPiece({t: i for i, t in enumerate(tokens)}, unk_token="<unk>"))
-    if lowercase:
-        tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.decoder = decoders.WordPiece()
-    return _wrap(tokenizer)
-
-
-def _byte_pieces() -> Any:
-    from transformers import ByT5Tokenizer
-
-    return ByT5Tokenizer(extra_ids=0, additional_special_tokens=["<|start|>", "<|end|>"])
-
-
-def _sentence_piece(folder: Path, *, keep_spaces: bool) -> Any:
-    """A slow tokenizer around the original SentencePiece library, with Llama's handling of spaces or T5's."""
-    import sentencepiece
-    from transformers.tokenization_utils_sentencepiece import SentencePieceBackend
-
-    lines = [f"Answer: {a} (is {b}) or {b}{a}." for a in LETTERS for b in LETTERS]
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines),
-        model_prefix=str(folder / "pieces"),
-        vocab_size=420,
-        hard_vocab_limit=False,
-        model_type="bpe",
-        byte_fallback=True,
-        user_defined_symbols=["<|start|>", "<|end|>"],
-        normalization_rule_name="identity" if keep_spaces else "nmt_nfkc",
-        remove_extra_whitespaces=not keep_spaces,
-        minloglevel=2,
-    )
-    return SentencePieceBackend(
-        vocab_file=str(folder / "pieces.model"), unk_token="<unk>", bos_token="<s>", eos_token="</s>"
-    )
 
 
 class _Fixed:
@@ -145,24 +52,24 @@ class _Fixed:
 @pytest.fixture(scope="session")
 def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
     return {
-        "byte-level": _byte_level(*_spaced()),
-        "byte-level, no ' A'": _byte_level(),
-        "byte-level, half": _byte_level(*_spaced("ABCDEFGHIJKLM")),
-        "byte-level, '(A'": _byte_level(
-            *_spaced(), *(("(", letter) for letter in LETTERS), splits=QWEN2_SPLITS
+        "byte-level": byte_level(*spaced()),
+        "byte-level, no ' A'": byte_level(),
+        "byte-level, half": byte_level(*spaced("ABCDEFGHIJKLM")),
+        "byte-level, '(A'": byte_level(
+            *spaced(), *(("(", letter) for letter in LETTERS), splits=QWEN2_SPLITS
         ),
-        "byte-level, double newline": _byte_level(*_spaced(), ("Ċ", "Ċ")),
-        "metaspace": _metaspace("first"),
-        "metaspace, begin": _metaspace("first", begin=True),
-        "metaspace, always": _metaspace("always"),
-        "metaspace, never": _metaspace("never"),
-        "metaspace, half": _metaspace("always", spaced="ABCDEFGHIJKLM"),
-        "metaspace, no letters": _metaspace("first", spaced="", bare=""),
-        "word-piece": _word_piece(),
-        "word-piece, lower case": _word_piece(lowercase=True),
-        "bytes": _byte_pieces(),
-        "sentence-piece": _sentence_piece(tmp_path_factory.mktemp("pieces"), keep_spaces=True),
-        "sentence-piece, strips": _sentence_piece(tmp_path_factory.mktemp("pieces"), keep_spaces=False),
+        "byte-level, double newline": byte_level(*spaced(), ("Ċ", "Ċ")),
+        "metaspace": metaspace("first"),
+        "metaspace, begin": metaspace("first", begin=True),
+        "metaspace, always": metaspace("always"),
+        "metaspace, never": metaspace("never"),
+        "metaspace, half": metaspace("always", spaced="ABCDEFGHIJKLM"),
+        "metaspace, no letters": metaspace("first", spaced="", bare=""),
+        "word-piece": word_piece(),
+        "word-piece, lower case": word_piece(lowercase=True),
+        "bytes": byte_pieces(),
+        "sentence-piece": sentence_piece(tmp_path_factory.mktemp("pieces"), keep_spaces=True),
+        "sentence-piece, strips": sentence_piece(tmp_path_factory.mktemp("pieces"), keep_spaces=False),
     }
 
 
@@ -277,7 +184,7 @@ def test_a_space_that_went_into_the_letters_token_is_seen_though_decoding_hides_
 
 def test_letters_unknown_to_the_tokenizer_are_an_error() -> None:
     with pytest.raises(LettersError, match=r"Q: ids .* read '<unk>' when decoded"):
-        LetterResolver(_byte_level(skip="QX")).resolve(HEADER, ["Q", "X"])
+        LetterResolver(byte_level(skip="QX")).resolve(HEADER, ["Q", "X"])
 
 
 def test_two_letters_with_the_same_id_are_an_error() -> None:
@@ -324,8 +231,8 @@ def test_the_answers_row_comes_after_the_prefix() -> None:
 
 
 def test_other_spellings_are_found_in_every_way_of_writing_them() -> None:
-    tokenizer = _byte_level(
-        *_spaced("AB"), ("Ġ", "a"), ("A", "."), ("(", "A"), ("(A", ")"), ("A", "Ċ"), ("Ġa", "n"), ("A", "B"),
+    tokenizer = byte_level(
+        *spaced("AB"), ("Ġ", "a"), ("A", "."), ("(", "A"), ("(A", ")"), ("A", "Ċ"), ("Ġa", "n"), ("A", "B"),
         ("ï", "¼"), ("ï¼", "¡"),
     )  # fmt: skip
     tokenizer.add_tokens(["[A]"])

@@ -28,6 +28,7 @@ def test_nothing_planted_passes(planted: Planted) -> None:
     result.stdout.fnmatch_lines(["*lmdeploy: CPU device plug-in*float32*"])
 
 
+@pytest.mark.slow
 def test_wrong_expected_letter(planted: Planted) -> None:
     with planted.edit("shapes.yaml") as suite:
         case = suite["cases"][0]
@@ -39,6 +40,7 @@ def test_wrong_expected_letter(planted: Planted) -> None:
     result.stdout.fnmatch_lines(["cases/shapes.yaml:*: expected letter:*", "*found ? (*), expected ? (*)*"])
 
 
+@pytest.mark.slow
 def test_perturbed_weight_of_one_engine(planted: Planted) -> None:
     perturb(planted.other_model())
     planted.engine("lmdeploy", model="models/other")
@@ -47,6 +49,7 @@ def test_perturbed_weight_of_one_engine(planted: Planted) -> None:
     result.stdout.fnmatch_lines(["*probability (letter ?)*over", "*kl *over"])
 
 
+@pytest.mark.slow
 def test_perturbed_weight_of_both(planted: Planted) -> None:
     perturb(planted.folder / "cases/models/embedded")
     result = planted.run()
@@ -56,6 +59,7 @@ def test_perturbed_weight_of_both(planted: Planted) -> None:
     result.stdout.fnmatch_lines(["*letters.?: * -> * (moved by *; allowed: *)"])
 
 
+@pytest.mark.slow
 def test_changed_image(planted: Planted) -> None:
     with planted.edit("shapes.yaml") as suite:
         name = next(case["image"] for case in suite["cases"] if case.get("image"))
@@ -68,6 +72,7 @@ def test_changed_image(planted: Planted) -> None:
     assert failing_checks(result) <= {"test_matches_snapshot", "test_expected_letter"}
 
 
+@pytest.mark.slow
 def test_changed_template(planted: Planted) -> None:
     template = planted.other_model() / "chat_template.jinja"
     template.write_text("{{ 'Look: ' }}" + template.read_text())
@@ -82,6 +87,7 @@ def test_changed_template(planted: Planted) -> None:
     )
 
 
+@pytest.mark.slow
 def test_top_k_taken_after_temperature(planted: Planted) -> None:
     planted.engine("lmdeploy", patch=str(FAULTS / "top_k_after_temperature.py"))
     result = planted.run("-k", "not snapshot")
@@ -89,6 +95,7 @@ def test_top_k_taken_after_temperature(planted: Planted) -> None:
     result.stdout.fnmatch_lines(["*top-k against the full row*", "*temperature of 0.800*"])
 
 
+@pytest.mark.slow
 def test_temperature_trap(planted: Planted) -> None:
     # The trap bites where one sequence is prefilled alone.
     planted.engine("lmdeploy", patch=str(FAULTS / "temperature_trap.py"), batch_size=1)
@@ -97,6 +104,7 @@ def test_temperature_trap(planted: Planted) -> None:
     result.stdout.fnmatch_lines(["*temperature of 0.800*"])
 
 
+@pytest.mark.slow
 def test_snapshot_edited_by_a_hundredth(planted: Planted) -> None:
     file = planted.folder / "snapshots" / "embedded" / "torch" / "shapes.jsonl"
     name, one = next(iter(read_suite(file).cases.items()))
@@ -110,6 +118,7 @@ def test_snapshot_edited_by_a_hundredth(planted: Planted) -> None:
     )
 
 
+@pytest.mark.slow
 def test_without_a_gpu_the_gpu_profiles_fail_and_say_so(
     planted: Planted, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def named(result: pytest.RunResult) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_every_asymmetry_is_named_and_nothing_else(unaccepted: Planted) -> None:
     engines = {}
     for name, (change, entry, _) in ASYMMETRIES.items():
@@ -99,6 +100,7 @@ def test_every_asymmetry_is_named_and_nothing_else(unaccepted: Planted) -> None:
     result.assert_outcomes(passed=1, failed=len(ASYMMETRIES))
 
 
+@pytest.mark.slow
 def test_a_begin_of_text_that_the_tokenizer_adds_to_the_templates_own(unaccepted: Planted) -> None:
     """Both engines get such a model; Transformers' processor and LMDeploy 0.18 see to it that one is left."""
     model = unaccepted.folder / "cases/models/embedded"
@@ -125,6 +127,7 @@ def test_a_begin_of_text_that_the_tokenizer_adds_to_the_templates_own(unaccepted
     )
 
 
+@pytest.mark.slow
 def test_pins_hold_for_both_sides(unaccepted: Planted) -> None:
     ask(unaccepted, {"lmdeploy": {}}, system=SYSTEM, max_tiles=2)
     result = unaccepted.run("-k", "same_question", "--recordings", "own")

@@ -1,115 +1,24 @@
+"""The store of recordings: what comes back, what is damaged, who makes what."""
+
 from __future__ import annotations
 
 import dataclasses
 import math
-import random
 import subprocess
 import sys
 import threading
 import tracemalloc
-from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from harness.engines.contract import Answer, Entry, Json, Reading
+from harness.engines.contract import Json
 from harness.errors import EngineError, ErrorKind, RecordingError
 from harness.recordings import store as recordings
 from harness.recordings.fingerprint import engine_id
 from harness.recordings.journal import Journal
 from harness.recordings.store import Recording, RecordingStore
-
-ENGINE: dict[str, Json] = {
-    "settings": {"kind": "lmdeploy", "dtype": "float32"},
-    "model": {"hash": "0" * 64, "files": {f"model-{n:05}.safetensors": "0" * 64 for n in range(8)}},
-}
-LOADED: dict[str, Json] = {**ENGINE, "loaded": {"device": "cpu"}}
-
-
-def key_of(number: int) -> str:
-    return f"{engine_id(ENGINE)}-{number:040x}"
-
-
-def answer(*, vocabulary: int = 448, words: int = 44, image: int = 64, seed: int = 1) -> Answer:
-    """An answer as long as a real one, with nothing in it that repeats but what repeats in real ones.
-
-    Those are the image's placeholders and the top-k lists: two paths and the engine's own report give the
-    same entries but for float32 rounding.
-    """
-    rng = random.Random(seed)
-
-    def ids(count: int) -> tuple[int, ...]:
-        return tuple(rng.randrange(vocabulary // 5, vocabulary) for _ in range(count))
-
-    def rounded(values: tuple[float, ...]) -> tuple[float, ...]:
-        return tuple(value + rng.gauss(0, 3e-7) for value in values)
-
-    top_ids = ids(20)
-    top = tuple(sorted((-rng.expovariate(0.2) for _ in range(20)), reverse=True))
-    generated, logprobs = ids(3), tuple(-rng.expovariate(5) for _ in range(3))
-    letters = tuple(float(np.float32(rng.gauss(0, 9))) for _ in range(4))
-    reading = Reading(
-        path="two-stage",
-        argmax=generated,
-        logprobs=logprobs,
-        letter_logits=letters,
-        log_z=rng.uniform(5, 30),
-        top=tuple(map(Entry, top_ids, top)),
-        other_spellings=tuple(math.exp(-rng.expovariate(0.2)) for _ in range(4)),
-    )
-    captured = dataclasses.replace(
-        reading,
-        path="captured",
-        logprobs=rounded(logprobs),
-        letter_logits=tuple(float(np.float32(x)) for x in rounded(letters)),
-        log_z=rng.uniform(5, 30),
-        top=tuple(map(Entry, top_ids, rounded(top))),
-    )
-    return Answer(
-        prompt_ids=ids(words // 2) + (vocabulary - 1,) * image + ids(words - words // 2),
-        generated_ids=generated,
-        text="Answer: B",
-        letter_ids=ids(4),
-        answer_step=2,
-        readings=(reading, captured),
-        reported_top=tuple(map(Entry, top_ids, rounded(top))),
-        reported_logprobs=rounded(logprobs),
-        seconds={"stage-1": 0.1234, "stage-2": 0.04567, "captured": 0.2},
-    )
-
-
-def recording(
-    number: int = 1,
-    *,
-    fingerprint: Mapping[str, Json] = LOADED,
-    vocabulary: int = 448,
-    words: int = 44,
-    image: int = 64,
-) -> Recording:
-    return Recording(
-        key=key_of(number),
-        case="shapes.red-circle",
-        engine="embedded-lmdeploy",
-        answer=answer(vocabulary=vocabulary, words=words, image=image, seed=number),
-        fingerprint=fingerprint,
-    )
-
-
-def stored(found: Recording | None) -> Recording:
-    assert found is not None
-    return found
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> RecordingStore:
-    return RecordingStore(tmp_path / "store")
-
-
-def journal_path(store: RecordingStore) -> Path:
-    return store.root / "recordings" / f"{engine_id(ENGINE)}.jsonl"
+from tests.recordings.recording_data import ENGINE, LOADED, answer, journal_path, key_of, recording, stored
 
 
 def test_a_recording_comes_back_in_another_process_too(store: RecordingStore) -> None:
@@ -130,10 +39,10 @@ def test_what_was_asked_is_kept_and_may_be_unknown(store: RecordingStore) -> Non
     told = dataclasses.replace(
         plain, key=key_of(2), asked={"version": 2, "letters": ["A", "B"], "images": []}
     )
-    for recording in (plain, told):
-        store.put(recording)
+    for one in (plain, told):
+        store.put(one)
     found = [RecordingStore(store.root).get(key_of(number)) for number in (1, 2)]
-    assert [one.asked for one in found if one is not None] == [None, told.asked]
+    assert [each.asked for each in found if each is not None] == [None, told.asked]
 
 
 def test_nothing_is_written_by_looking(store: RecordingStore) -> None:
@@ -240,90 +149,6 @@ def test_metrics_come_back_exactly_and_know_their_order(store: RecordingStore) -
     assert store.get_metrics("b", "a") is None
 
 
-def write_row(store: RecordingStore, row: object, *, key: str = "k", path: str = "captured") -> Path:
-    store.rows_folder.mkdir(parents=True, exist_ok=True)
-    file = store.rows_folder / f"{key}.{path}.npy"
-    np.save(file, np.asarray(row))
-    return file
-
-
-def test_rows_are_loaded_and_dropped(store: RecordingStore) -> None:
-    row = np.linspace(-30, 30, 500, dtype=np.float32)
-    files = [write_row(store, row, path=path) for path in ("captured", "two-stage")]
-    other = write_row(store, row, key="other")
-    loaded = store.load_row("k", "captured")
-    assert loaded is not None
-    assert np.array_equal(loaded, row)
-    assert store.rows_bytes() == sum(file.stat().st_size for file in (*files, other))
-    store.drop_rows("k", ["captured", "two-stage", "never"])
-    assert list(store.rows_folder.iterdir()) == [other]
-    assert store.load_row("k", "captured") is None
-
-
-@pytest.mark.parametrize(
-    "row",
-    [np.zeros(3, np.float64), np.zeros((2, 3), np.float32), np.array(["text"]), np.array(1.0, np.float32)],
-    ids=["float64", "matrix", "text", "scalar"],
-)
-def test_what_is_no_row_is_deleted(store: RecordingStore, row: object) -> None:
-    file = write_row(store, row)
-    assert store.load_row("k", "captured") is None
-    assert not file.exists()
-
-
-def test_bytes_after_a_row_are_damage(store: RecordingStore) -> None:
-    file = write_row(store, np.zeros(3, np.float32))
-    with file.open("ab") as stream:
-        stream.write(bytes(4))
-    assert store.load_row("k", "captured") is None
-    assert not file.exists()
-
-
-@dataclasses.dataclass
-class Touching:
-    """Leaves a file behind when it is unpickled."""
-
-    path: Path
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return Path.touch, (self.path,)
-
-
-def test_a_pickle_is_never_opened(store: RecordingStore) -> None:
-    trace = store.root / "unpickled"
-    store.rows_folder.mkdir(parents=True)
-    file = store.rows_folder / "k.captured.npy"
-    np.save(file, np.array([Touching(trace)], dtype=object), allow_pickle=True)
-    assert store.load_row("k", "captured") is None
-    assert not file.exists()
-    assert not trace.exists()
-
-
-@settings(deadline=None, max_examples=200)
-@given(st.data())
-def test_a_damaged_row_counts_as_none(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    store = RecordingStore(tmp_path_factory.getbasetemp() / "damaged-rows")
-    row = np.arange(50, dtype=np.float32)
-    file = write_row(store, row)
-    whole = bytearray(file.read_bytes())
-    header = len(whole) - row.nbytes
-    if data.draw(st.booleans()):
-        file.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
-        expected = False
-    else:
-        start = data.draw(st.integers(0, header - 1))
-        patch = data.draw(st.binary(min_size=1, max_size=8) | st.just(b"PK\x03\x04"))[: header - start]
-        whole[start : start + len(patch)] = patch
-        file.write_bytes(whole)
-        expected = True  # unless the header is damaged, which numpy finds or which leaves the same array
-    loaded = store.load_row("k", "captured")
-    if loaded is None:
-        assert not file.exists()
-    else:
-        assert expected
-        assert np.array_equal(loaded, row)
-
-
 def test_a_full_disk_says_what_to_do(store: RecordingStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.put(recording(1))
 
@@ -387,7 +212,8 @@ MAKER = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_store import ENGINE, RecordingStore, key_of, recording
+from harness.recordings.store import RecordingStore
+from tests.recordings.recording_data import ENGINE, key_of, recording
 store = RecordingStore(Path(sys.argv[1]))
 for first in range(0, 20, 5):
     with store.making(ENGINE):
@@ -400,7 +226,7 @@ for first in range(0, 20, 5):
 
 
 def test_two_processes_make_each_recording_once(store: RecordingStore) -> None:
-    command = [sys.executable, "-c", MAKER, str(store.root), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", MAKER, str(store.root), str(Path(__file__).parents[2])]
     processes = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
     ]

@@ -124,7 +124,7 @@ class TestOptions:
                 checked += 1
                 for option in OPTION.findall(" ".join(rest)):
                     assert option in known, option
-        assert checked == 5
+        assert checked == 7
 
     def test_of_the_gate_on_the_page_are_those_of_the_workflow(self) -> None:
         page = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")

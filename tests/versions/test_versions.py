@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 ROUNDING = 1e-5
+pytestmark = pytest.mark.slow
 
 
 def test_full_rows_come_on_two_paths(facts: dict[str, Any]) -> None:

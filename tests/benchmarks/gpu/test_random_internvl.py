@@ -63,12 +63,14 @@ def answers(model: Path, kind: str, paths: tuple[str, ...], log: Path) -> list[A
     return [scored["k1"], scored["k2"]]
 
 
+@pytest.mark.slow
 def test_the_same_weights_each_time(model: Path, tmp_path: Path) -> None:
     make(tmp_path / "again")
     ours, theirs = (model_fingerprint(each, tmp_path / "cache") for each in (model, tmp_path / "again"))
     assert ours == theirs
 
 
+@pytest.mark.slow
 def test_finite_logits_in_both_engines_and_the_same(model: Path, tmp_path: Path) -> None:
     native = answers(model, "torch", ("forward",), tmp_path / "torch.log")
     served = answers(model, "lmdeploy", ("two-stage", "captured"), tmp_path / "lmdeploy.log")
@@ -82,6 +84,7 @@ def test_finite_logits_in_both_engines_and_the_same(model: Path, tmp_path: Path)
         assert 0.1 < sum(letter_probabilities(ours.readings[0])) < 0.9
 
 
+@pytest.mark.slow
 def test_every_id_can_be_read(model: Path) -> None:
     tokenizer = json.loads((model / "tokenizer.json").read_text())
     config = json.loads((model / "config.json").read_text())

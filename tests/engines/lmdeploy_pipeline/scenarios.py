@@ -8,10 +8,7 @@ of the real engine runs here, in one process of its own, and pytest looks at wha
 from __future__ import annotations
 
 import json
-import shutil
-import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,14 +24,20 @@ from harness.engines.lmdeploy_pipeline import engine as lmdeploy_pipeline
 from harness.engines.lmdeploy_pipeline import prompts as lmdeploy_prompts
 from harness.engines.lmdeploy_pipeline import stages as lmdeploy_stages
 from harness.errors import EngineError
-
-EMBEDDED = Path(__file__).parents[3] / "cases" / "models" / "embedded"
-CONFIG = json.loads((EMBEDDED / "config.json").read_text())
-BOTH = ("two-stage", "captured")
-COLOURS = "A. red\nB. blue\nC. green\nAnswer with the option's letter."
-
-FOLDER = Path(sys.argv[1]) if __name__ == "__main__" else Path()
-facts: dict[str, Any] = {}
+from tests.engines.lmdeploy_pipeline.scenario_models import (
+    BOTH,
+    CONFIG,
+    EMBEDDED,
+    FOLDER,
+    facts,
+    images,
+    in_bfloat16,
+    later,
+    random_model,
+    random_stopping,
+    requests,
+    with_config,
+)
 
 
 def settings(model: Path = EMBEDDED, **changes: Any) -> EngineSettings:
@@ -49,109 +52,6 @@ def settings(model: Path = EMBEDDED, **changes: Any) -> EngineSettings:
         options={"threads": 1},
     )
     return replace(plain, **changes)
-
-
-def images() -> dict[str, str]:
-    """One tile; two and a thumbnail, wide and high; and one that is resized and has an alpha channel."""
-    from PIL import Image
-
-    found = {}
-    for name, (width, height) in {
-        "square": (56, 56),
-        "wide": (112, 56),
-        "high": (56, 130),
-        "large": (300, 170),
-    }.items():
-        y, x = np.mgrid[0:height, 0:width]
-        inside = (x - width / 2) ** 2 + (y - height / 3) ** 2 < (height / 4) ** 2
-        picture = np.where(inside[..., None], [220, 30, 40], [90, 90, 90]).astype(np.uint8)
-        image = Image.fromarray(picture)
-        if name == "large":
-            image.putalpha(200)
-        found[name] = str(FOLDER / f"{name}.png")
-        image.save(found[name])
-    return found
-
-
-def requests(pictures: dict[str, str], tokens: int | None) -> list[Request]:
-    """Each picture, and text only; with a system message or without; English and Chinese."""
-    made = []
-    for number, picture in enumerate((*pictures, None, *pictures)):
-        question = "图中的形状是什么颜色？" if number % 3 == 1 else "What colour is the shape?"
-        made.append(
-            Request(
-                case=f"{number}-{picture or 'text'}",
-                prompt=f"{question}\n{COLOURS}",
-                letters=("A", "B", "C"),
-                images=() if picture is None else (pictures[picture],),
-                system="You look at pictures." if number % 2 else None,
-                max_new_tokens=tokens,
-            )
-        )
-    return made
-
-
-def later(request: Request) -> Request:
-    """The same in the second answer style: three tokens, of which the letter is the last."""
-    prompt = request.prompt.replace("the option's letter.", "'Answer: ' and the option's letter.")
-    return replace(request, case=f"{request.case}-later", prompt=prompt, answer_prefix="Answer: ")
-
-
-def random_model() -> Path:
-    """The embedded model's shape with random weights, which goes on generating for as long as it may."""
-    import torch
-    from transformers import AutoConfig, AutoTokenizer, InternVLForConditionalGeneration
-
-    folder = FOLDER / "random"
-    shutil.copytree(EMBEDDED, folder, ignore=shutil.ignore_patterns("*.safetensors"))
-    config = AutoConfig.from_pretrained(folder)
-    torch.manual_seed(0)
-    model = InternVLForConditionalGeneration(config).eval()
-    # Neither an end nor a placeholder among what it generates: of hundreds of logits one is above 0.
-    never = AutoTokenizer.from_pretrained(folder).all_special_ids
-    model.lm_head.weight.data[[config.image_token_id, *never]] = 0
-    model.generation_config.eos_token_id = None
-    model.save_pretrained(folder)
-    return folder
-
-
-def random_stopping(random: Path, answers: dict[str, Any]) -> Path:
-    """The random model, told to stop at an id that some of its answers have in their middle, some never."""
-    folder = FOLDER / "stopping"
-    shutil.copytree(random, folder)
-    written = [answer["g"] for answer in answers.values()]
-    middle = Counter(token for ids in written for token in set(ids[1:-1]) - {ids[0]})
-    path = folder / "generation_config.json"
-    stop, _ = next(found for found in middle.most_common() if found[1] < len(written))
-    path.write_text(
-        json.dumps(
-            {**json.loads(path.read_text()), "eos_token_id": [CONFIG["text_config"]["eos_token_id"], stop]}
-        )
-    )
-    facts["stop_id"] = stop
-    return folder
-
-
-def in_bfloat16() -> Path:
-    """The embedded model as a checkpoint whose own dtype is bfloat16."""
-    from transformers import InternVLForConditionalGeneration
-
-    folder = FOLDER / "bfloat16"
-    shutil.copytree(EMBEDDED, folder, ignore=shutil.ignore_patterns("*.safetensors", "config.json"))
-    InternVLForConditionalGeneration.from_pretrained(EMBEDDED, dtype="bfloat16").save_pretrained(folder)
-    return folder
-
-
-def with_config(name: str, text: dict[str, Any] | None = None, **changes: Any) -> Path:
-    """The embedded model with a changed config.json."""
-    folder = FOLDER / name
-    shutil.copytree(EMBEDDED, folder)
-    path = folder / "config.json"
-    config = json.loads(path.read_text())
-    config.update(changes)
-    config["text_config"].update(text or {})
-    path.write_text(json.dumps(config))
-    return folder
 
 
 @contextmanager

@@ -65,6 +65,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
     """Run the scenarios."""
     folder = tmp_path_factory.mktemp("lmdeploy")
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[3])  # for what scenarios.py imports from beside it
     done = subprocess.run(
         [sys.executable, str(SCENARIOS), str(folder)],
         capture_output=True,

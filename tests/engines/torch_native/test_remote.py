@@ -182,6 +182,7 @@ print(json.dumps(asked))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("case", "tiles"), [("square", 1), ("wide", 3), ("text", 0), ("system", 1)])
 def test_the_question_is_what_the_models_own_chat_sends(
     answers: dict[str, Any], python: str, tmp_path: Path, case: str, tiles: int
@@ -200,6 +201,7 @@ def test_the_question_is_what_the_models_own_chat_sends(
     assert answers["loaded"]["stop_ids"] == [stop]
 
 
+@pytest.mark.slow
 def test_the_templates_own_system_text_is_sent_where_a_case_has_none(
     python: str, tmp_path: Path, changed: Callable[..., Path]
 ) -> None:
@@ -216,6 +218,7 @@ def test_the_templates_own_system_text_is_sent_where_a_case_has_none(
     assert served["loaded"]["template_sha256"] != found["loaded"]["template_sha256"]
 
 
+@pytest.mark.slow
 def test_a_pinned_number_of_tiles_is_kept_to(python: str, tmp_path: Path) -> None:
     found = _ask(tmp_path, python, REMOTE, [_request("x", image=WIDEST)], max_tiles=2, paths=["forward"])
     assert found["x"].question.tiles == 2 + 1
@@ -267,6 +270,7 @@ def test_only_a_worker_runs_the_code(python: str, tmp_path: Path, changed: Calla
     assert process.pid not in pids
 
 
+@pytest.mark.slow
 def test_two_checkpoints_in_folders_of_one_name_are_not_mixed(
     python: str, tmp_path: Path, changed: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +287,7 @@ def test_two_checkpoints_in_folders_of_one_name_are_not_mixed(
     assert not (tmp_path / "shared").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -306,6 +311,7 @@ def test_code_that_the_transformers_at_hand_breaks_is_told_where_it_runs(
     assert ("requirements: [transformers==4.49.0" in error.message) is newer
 
 
+@pytest.mark.slow
 def test_numbers_that_loading_would_leave_unset_are_refused(
     python: str, tmp_path: Path, changed: Callable[..., Path]
 ) -> None:
@@ -322,6 +328,7 @@ def test_numbers_that_loading_would_leave_unset_are_refused(
         assert isinstance(found, Answer), found
 
 
+@pytest.mark.slow
 def test_a_generate_with_images_of_another_kind_is_unsupported(
     python: str, tmp_path: Path, changed: Callable[..., Path]
 ) -> None:
@@ -331,6 +338,7 @@ def test_a_generate_with_images_of_another_kind_is_unsupported(
     assert "but no num_image_token" in error.message
 
 
+@pytest.mark.slow
 def test_a_tokenizer_of_another_model_is_refused(
     python: str, tmp_path: Path, changed: Callable[..., Path]
 ) -> None:

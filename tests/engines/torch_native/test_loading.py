@@ -1,0 +1,85 @@
+"""Settings and checkpoints that are refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import EngineError, ErrorKind
+from tests.engines.torch_native.asking import (
+    loaded,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dtype": "int8"}, "dtype 'int8'; allowed: auto, bfloat16"),
+        ({"device": "tpu"}, "device 'tpu'; allowed: cpu, cuda"),
+        ({"paths": ("two-stage",)}, "paths ['two-stage']; allowed: one or more of forward, generate"),
+        ({"options": {"atention": "eager"}}, "options ['atention']; allowed: attention, template, threads"),
+        ({"options": {"threads": 0}}, "options.threads 0; allowed: a whole number from 1"),
+    ],
+)
+def test_settings_the_engine_does_not_know_are_refused(
+    tiny: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(EngineError) as caught:
+        loaded(tiny, **changes)
+    assert caught.value.kind is ErrorKind.UNSUPPORTED
+    assert message in caught.value.message
+
+
+def test_without_a_gpu_the_device_cuda_is_refused(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(EngineError, match=r"no NVIDIA GPU visible.*'device: cpu'") as caught:
+        loaded(tiny, device="cuda")
+    assert caught.value.kind is ErrorKind.LOAD
+
+
+def _without(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda weights: {key: value for key, value in weights.items() if not key.endswith(name)}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("model.safetensors", _without("lm_head.weight"), "1 weights are missing, among them lm_head.weight"),
+        (
+            "processor_config.json",
+            lambda config: {**config, "processor_class": "NobodyKnowsProcessor"},
+            "AutoProcessor gave a",
+        ),
+        ("chat_template.jinja", None, "has no chat template; put a chat_template.jinja into the folder"),
+        ("config.json", lambda config: {"model_type": "nobody-knows"}, "cannot be loaded: "),
+        ("model.safetensors", None, "cannot be loaded: OSError"),
+    ],
+)
+def test_a_checkpoint_that_is_not_whole_is_refused(
+    tiny: Path, changed: Callable[..., Path], name: str, change: Callable[[Any], Any] | None, message: str
+) -> None:
+    folder = changed(name, change or (lambda content: content))
+    if change is None:
+        (folder / name).unlink()
+    if name == "chat_template.jinja" or message.startswith("AutoProcessor"):
+        file = folder / "tokenizer_config.json"
+        config = json.loads(file.read_text())
+        config.pop("processor_class", None)
+        config.pop("chat_template", None)
+        file.write_text(json.dumps(config))
+    with pytest.raises(EngineError) as caught:
+        loaded(folder)
+    assert caught.value.kind is ErrorKind.LOAD
+    assert message in caught.value.message
+    assert str(folder) in caught.value.message
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"there is no model folder .*nowhere"):
+        loaded(tmp_path / "nowhere")
