@@ -14,8 +14,7 @@ __all__ = ["options_page"]
 _INTRODUCTION = """\
 # Options and paths of engines
 
-Made by `harness schema --options`. What an engine does not take is refused, with its place, by
-`harness check`.
+Made by `harness schema --options`. What an engine does not take is refused before anything runs.
 """
 _TYPES = {
     "boolean": "`true`, `false`",
