@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from harness.cli import main
 from harness.errors import GateError
 from harness.snapshots.accepted import AcceptedSuite
-from harness.snapshots.files import read_suite
+from harness.snapshots.files import put_case, read_suite
 from tests.gate_folder import Folder
 
 FILE = Path("snapshots/p/torch/s.jsonl")
@@ -163,6 +164,30 @@ def test_edited_new_and_removed_cases_are_named(gate_folder: Folder) -> None:
     assert moved[0]["s.c2"].new is None
     assert moved[1]["t.c0"].old is None
     assert [set(suite.cases) for suite in both] == [{"s.c0", "s.c1"}, {"t.c0"}]
+
+
+def test_mere_probabilities_are_no_baseline_and_guard_a_right_answer(
+    gate_folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate_folder.write_suite("say A", "say A 2")
+    assert gate_folder.accept() == 0
+    for name, case in accepted().cases.items():
+        put_case(Path("snapshots"), accepted(), name, replace(case, logprobs=None, asked=None))
+    assert gate_folder.gate("accepted", "p/torch") == 2
+    assert (
+        "found probabilities only, as an earlier version kept them, of s.c0, s.c1" in capsys.readouterr().err
+    )
+    before = FILE.read_text()
+    source = gate_folder.stand_in.read_text()
+    gate_folder.patch("ord(said[1] if said else", 'ord("B" if "2" in orders else said[1] if said else')
+    assert gate_folder.accept(reason="now in full") == 2
+    assert "right answers that would be given up: s.c1\n" in capsys.readouterr().err
+    assert FILE.read_text() == before
+    gate_folder.stand_in.write_text(source)
+    assert gate_folder.accept(reason="now in full") == 0
+    assert all(case.logprobs for case in accepted().cases.values())
+    assert accepted().decisions[-1].moved == {}  # not a number changed
+    assert gate_folder.gate("accepted", "p/torch") == 0
 
 
 class TestTheFile:
