@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.engines.dtypes import named_dtype
+
 __all__ = ["Language", "ModelShapes", "ShapesError", "Vision", "read_shapes"]
 
 Config = Mapping[str, Any]
@@ -101,7 +103,7 @@ def read_shapes(config: Config) -> ModelShapes:
         language=_language(text, config),
         vision=_vision(family, config, _number(text, "hidden_size")),
         sees=_section(config, "vision_config") is not None,
-        dtype=_dtype(config, text),
+        dtype=named_dtype(config),
     )
 
 
@@ -120,14 +122,6 @@ def _number(config: Config, *names: str) -> int:
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value
     raise ShapesError(f"config.json has no {' or '.join(names)}")
-
-
-def _dtype(config: Config, text: Config) -> str | None:
-    for section in (config, text):
-        for name in ("dtype", "torch_dtype"):
-            if isinstance(section.get(name), str):
-                return str(section[name]).removeprefix("torch.")
-    return None
 
 
 def _language(text: Config, whole: Config) -> Language:

@@ -19,6 +19,7 @@ from typing import Final
 from harness.engines.api_server.client import Client
 from harness.engines.codec import settings_to_json
 from harness.engines.contract import EngineSettings
+from harness.engines.dtypes import named_dtype
 from harness.engines.gpu import gpu_name
 from harness.engines.lmdeploy_on_cpu.processor import processor_name
 from harness.errors import EngineError, ErrorKind
@@ -134,9 +135,5 @@ def _dtype(settings: EngineSettings) -> str:
     if settings.dtype != "auto":
         return settings.dtype
     config = json.loads((Path(settings.model) / "config.json").read_text(encoding="utf-8"))
-    inner = config.get("text_config") or config.get("llm_config") or {}
-    found = next(
-        (str(own[name]) for own in (config, inner) for name in ("dtype", "torch_dtype") if own.get(name)),
-        "float16",
-    )
+    found = named_dtype(config) or "float16"
     return "float16" if found == "float32" and settings.device == "cuda" else found

@@ -11,7 +11,7 @@ from harness.engines.lmdeploy_on_cpu.ops import (
     cacheless_attention,
     paged_attention,
 )
-from harness.engines.lmdeploy_on_cpu.plugin import unsupported
+from harness.engines.lmdeploy_on_cpu.refusal import unsupported
 
 __all__ = ["CpuOpsBackend"]
 

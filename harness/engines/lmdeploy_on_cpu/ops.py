@@ -17,7 +17,7 @@ from lmdeploy.pytorch.backends.flash_attention import FlashAttentionImpl
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from harness.engines.lmdeploy_on_cpu.plugin import unsupported
+from harness.engines.lmdeploy_on_cpu.refusal import unsupported
 
 if TYPE_CHECKING:
     from lmdeploy.pytorch.backends.graph_runner import GraphRunner

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from harness.engines.dtypes import named_dtype
+from harness.engines.lmdeploy_on_cpu.refusal import unsupported
 from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:
@@ -35,7 +37,6 @@ __all__ = [
     "Replacement",
     "install",
     "replace_names",
-    "unsupported",
 ]
 
 MEASURED = ("0.12.3", "0.14.0", "0.16.0", "0.18.0")
@@ -105,15 +106,6 @@ ENVIRONMENT = {
 
 
 _originals: dict[str, Any] = {}  # of what was replaced: a second installation replaces them, not the first
-
-
-def unsupported(feature: str) -> EngineError:
-    """The refusal of something that would otherwise be computed wrongly, or not at all."""
-    return EngineError(
-        ErrorKind.UNSUPPORTED,
-        f"the CPU device plug-in for LMDeploy does not implement {feature}; run this profile with "
-        "'device: cuda' on a machine with an NVIDIA GPU, or leave lmdeploy out of the profile's engines",
-    )
 
 
 def install(*, dtype: str = "auto") -> None:
@@ -224,7 +216,7 @@ def _keep_dtype(original: Callable[..., ModelConfig], asked: str) -> Callable[..
         import torch
 
         _refuse_model(config)
-        own = _checkpoint_dtype(config.hf_config)
+        own = getattr(torch, named_dtype(config.hf_config) or "", None)
         config = original(config, dtype, **others)
         if asked != "auto":
             config.dtype = getattr(torch, asked)
@@ -244,19 +236,6 @@ def _keep_pixel_dtype(original: Callable[..., torch.dtype], asked: str) -> Calla
         return original(hf_config, backend_config) if asked == "auto" else getattr(torch, asked)
 
     return resolve_mm_feature_dtype
-
-
-def _checkpoint_dtype(hf_config: PretrainedConfig) -> torch.dtype | None:
-    """The dtype that a checkpoint's config names, at the top or for its language model."""
-    import torch
-
-    for config in _parts(hf_config):
-        for name in ("dtype", "torch_dtype"):
-            dtype = getattr(config, name, None)
-            dtype = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-            if isinstance(dtype, torch.dtype):
-                return dtype
-    return None
 
 
 def _refuse_model(config: ModelConfig) -> None:

@@ -17,7 +17,7 @@ from lmdeploy.pytorch.backends.attention import PagedAttentionBuildSpec
 from lmdeploy.pytorch.backends.flash_attention import FlashAttentionBuildSpec
 
 from harness.engines.lmdeploy_on_cpu.ops import CpuOps, cacheless_attention, paged_attention
-from harness.engines.lmdeploy_on_cpu.plugin import unsupported
+from harness.engines.lmdeploy_on_cpu.refusal import unsupported
 
 if TYPE_CHECKING:
     from lmdeploy.pytorch.backends.base import BuildSpec

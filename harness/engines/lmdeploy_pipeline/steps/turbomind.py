@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness.engines.contract import EngineSettings, Json
+from harness.engines.dtypes import named_dtype
 from harness.engines.lmdeploy_pipeline.options import TWO_STAGE
 from harness.engines.lmdeploy_pipeline.steps.access import Access
 from harness.engines.lmdeploy_pipeline.steps.contract import Entries, Generated, Prepared
@@ -96,6 +97,4 @@ def _until_stop(ids: tuple[int, ...], stops: Sequence[int]) -> tuple[int, ...]:
 def _automatic(model: Path) -> str:
     """LMDeploy's documented rule for 'auto': bfloat16 stays, all else becomes float16."""
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    parts = [config, *(config.get(name) or {} for name in ("text_config", "llm_config"))]
-    names = {part.get(name) for part in parts for name in ("dtype", "torch_dtype")}
-    return "bfloat16" if "bfloat16" in names else "float16"
+    return "bfloat16" if named_dtype(config) == "bfloat16" else "float16"
