@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from harness.engines.contract import EngineSettings, Json
 from harness.engines.lmdeploy_on_cpu.processor import processor_name
-from harness.engines.lmdeploy_pipeline.options import ENGINE_OPTIONS, PINNED
 from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:
@@ -50,10 +49,8 @@ def hub_tokenizer(engine: AsyncEngine) -> PreTrainedTokenizerBase:
 
 
 def engine_config(config: PytorchEngineConfig | TurbomindEngineConfig) -> dict[str, Json]:
-    """LMDeploy's options in force: of the PyTorch engine those that the harness knows, of TurboMind all."""
-    known = (*ENGINE_OPTIONS, *PINNED, "revision")
-    names = known if hasattr(config, "logprobs_mode") else sorted(vars(config))
-    return {name: _plain(getattr(config, name)) for name in names if hasattr(config, name) and name[0] != "_"}
+    """LMDeploy's options in force."""
+    return {name: _plain(value) for name, value in sorted(vars(config).items()) if name[0] != "_"}
 
 
 def _plain(value: object) -> Json:

@@ -17,7 +17,6 @@ from harness.errors import EngineError, ErrorKind
 __all__ = [
     "AT_ONCE",
     "CAPTURED",
-    "ENGINE_OPTIONS",
     "PATHS",
     "PINNED",
     "PYTORCH",
@@ -46,21 +45,6 @@ PINNED: Final[Mapping[str, Json]] = {
     "logprobs_mode": "raw_logprobs",  # without it no log-probabilities are returned
 }
 """Fields that are the same in every profile, where there are such."""
-
-ENGINE_OPTIONS: Final = (
-    "block_size",
-    "cache_max_entry_count",
-    "eager_mode",
-    "hf_overrides",
-    "max_batch_size",
-    "max_prefill_token_num",
-    "model_format",
-    "num_gpu_blocks",
-    "quant_policy",
-    "session_len",
-    "tp",
-)
-"""Fields of PytorchEngineConfig whose values in force a fingerprint tells."""
 
 _ON_CPU: Final[Mapping[str, Json]] = {
     # By default the cache takes most of the free memory. 64 blocks of 64 tokens hold 16 prompts of 240.

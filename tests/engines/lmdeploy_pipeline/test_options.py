@@ -9,7 +9,6 @@ import pytest
 
 from harness.engines.contract import EngineSettings, Json
 from harness.engines.lmdeploy_pipeline.options import (
-    ENGINE_OPTIONS,
     PATHS,
     PINNED,
     check_settings,
@@ -21,6 +20,19 @@ from harness.errors import EngineError, ErrorKind
 from harness.schemas import options as table
 from harness.schemas.options import OPTIONS
 
+ENGINE_OPTIONS = (
+    "block_size",
+    "cache_max_entry_count",
+    "eager_mode",
+    "hf_overrides",
+    "max_batch_size",
+    "max_prefill_token_num",
+    "model_format",
+    "num_gpu_blocks",
+    "quant_policy",
+    "session_len",
+    "tp",
+)
 KNOWN = (*ENGINE_OPTIONS, *PINNED, "dtype")
 
 PLAIN = EngineSettings(
