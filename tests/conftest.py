@@ -9,10 +9,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 HERE = Path(__file__).parent
 QUICK = "not slow and not browser"
 MOST_PROCESSES = 4  # each may hold two engines
+
+if not os.environ.get(
+    "CI"
+):  # there the profile of the conftest.py on top holds, which has no deadline either
+    settings.register_profile("without deadlines", deadline=None)  # a machine may be busy
+    settings.load_profile("without deadlines")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -40,13 +40,13 @@ LMDEPLOY = {"lmdeploy", "lmdeploy on a GPU"}
 SERVED = {"served", "served on a GPU"}
 # Who is to answer anew when the file changes.
 FILES = {
-    "distributions.py": {"torch", "torch on a GPU", *LMDEPLOY},
+    "distributions.py": set(ENGINES),
     "engines/__init__.py": set(ENGINES),
     "engines/requirements.py": set(),
     "engines/codec.py": set(ENGINES),
     "engines/torch_native/__init__.py": {"torch", "torch on a GPU"},
     "engines/torch_native/passes.py": {"torch", "torch on a GPU"},
-    "engines/lmdeploy_pipeline/second_pass.py": LMDEPLOY,
+    "engines/lmdeploy_pipeline/steps/access.py": LMDEPLOY,
     "engines/lmdeploy_pipeline/options.py": LMDEPLOY | SERVED,
     "engines/lmdeploy_on_cpu/specs.py": {"lmdeploy", "served"},
     "engines/lmdeploy_on_cpu/layers.py": {"lmdeploy", "served"},

@@ -87,7 +87,7 @@ def unpacked(path: Path) -> str:
     """All recordings of a journal as text, which are compressed there."""
     from harness.recordings.store import _unpacked
 
-    if path.suffix != ".jsonl":
+    if path.parent.name != "recordings":
         return ""
     return "".join(str(_unpacked(text)) for text in re.findall(r'"answer":\s*"([^"]+)"', path.read_text()))
 

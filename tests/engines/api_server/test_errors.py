@@ -143,7 +143,8 @@ def test_settings_that_it_cannot_honour(server: StandIn, changes: dict[str, Any]
 def test_a_server_for_a_gpu_is_not_started_without_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    torch = SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: False))  # a stand-in
+    cuda = SimpleNamespace(is_available=lambda: False)
+    torch = SimpleNamespace(cuda=cuda, __version__="0")  # a stand-in
     monkeypatch.setitem(sys.modules, "torch", torch)
     asked = EngineSettings(
         kind="api",

@@ -18,11 +18,8 @@ from tests.engines.torch_native.asking import (
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dtype": "int8"}, "dtype 'int8'; allowed: auto, bfloat16"),
-        ({"device": "tpu"}, "device 'tpu'; allowed: cpu, cuda"),
-        ({"paths": ("two-stage",)}, "paths ['two-stage']; allowed: one or more of forward, generate"),
-        ({"options": {"atention": "eager"}}, "options ['atention']; allowed: attention, template, threads"),
-        ({"options": {"threads": 0}}, "options.threads 0; allowed: a whole number from 1"),
+        ({"paths": ("two-stage",)}, "the path 'two-stage'; allowed: forward, generate"),
+        ({"options": {"atention": "eager"}}, "the option 'atention'; allowed: attention, template, threads"),
     ],
 )
 def test_settings_the_engine_does_not_know_are_refused(
