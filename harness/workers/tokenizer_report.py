@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 importlib.import_module("worker")  # beside this file: makes `harness` importable, as in any worker
 
+from harness.engines.chat_template import chat_prompt  # noqa: E402
 from harness.engines.letters import LetterResolver  # noqa: E402
 from harness.errors import LettersError  # noqa: E402
 
@@ -77,19 +78,12 @@ def _answer(
 
 def _render(tokenizer: PreTrainedTokenizerBase, question: dict[str, Any]) -> str:
     """The prompt up to the assistant's header; an image is left out, which changes nothing behind it."""
-    texts = [("user", question["prompt"])]
-    if question["system"] is not None:
-        texts.insert(0, ("system", question["system"]))
-    in_parts = [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in texts]
-    plain = [{"role": role, "content": text} for role, text in texts]
     # Some templates take content in parts, some as one text, most take both.
-    for messages in (in_parts, plain):
+    for parts in (True, False):
         try:
-            rendered: str = tokenizer.apply_chat_template(
-                messages, add_generation_prompt=True, tokenize=False
-            )
+            rendered = chat_prompt(tokenizer, question["prompt"], question["system"], parts=parts)
         except Exception:
-            if messages is plain:
+            if not parts:
                 raise
             continue
         if question["prompt"].strip() in rendered:

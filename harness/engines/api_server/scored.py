@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 from harness.engines.api_server.client import Client, Reply
+from harness.engines.chat_template import chat_prompt
 from harness.engines.contract import Json, Reading, Request
 from harness.engines.images import open_image
 from harness.engines.letters import LetterResolver
@@ -105,15 +106,13 @@ class InputScorer:
         return found
 
     def _render(self, request: Request) -> str:
-        content: list[dict[str, str]] = [{"type": "text", "text": request.prompt}]
-        if request.image is not None:
-            content.insert(0, {"type": "image"})
-        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
-        if request.system is not None:
-            messages.insert(0, {"role": "system", "content": [{"type": "text", "text": request.system}]})
-        if self._tokenizer is self._processor:
-            messages = [{**each, "content": each["content"][0]["text"]} for each in messages]
-        return str(self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+        return chat_prompt(
+            self._processor,
+            request.prompt,
+            request.system,
+            parts=self._tokenizer is not self._processor,
+            image=request.image is not None,
+        )
 
     def _ids(self, context: str, request: Request) -> list[int]:
         """The prompt's ids, each run of image placeholders once: LMDeploy repeats them itself."""

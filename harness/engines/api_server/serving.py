@@ -21,7 +21,7 @@ from harness.engines.codec import settings_to_json
 from harness.engines.contract import EngineSettings
 from harness.engines.dtypes import named_dtype
 from harness.engines.gpu import gpu_name
-from harness.engines.lmdeploy_on_cpu.processor import processor_name
+from harness.engines.processor import processor_name
 from harness.errors import EngineError, ErrorKind
 
 __all__ = ["Server"]

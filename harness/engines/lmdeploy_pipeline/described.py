@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from harness.engines.contract import EngineSettings, Json
-from harness.engines.lmdeploy_on_cpu.processor import processor_name
+from harness.engines.processor import processor_name
 from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:

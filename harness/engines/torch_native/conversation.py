@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import transformers
 
+from harness.engines.chat_template import chat_prompt
 from harness.engines.contract import Question, Request
 from harness.errors import EngineError, ErrorKind
 
@@ -92,9 +93,7 @@ class Wording:
         return str(conversation.get_prompt())
 
     def _template(self, text: str, system: str | None) -> str:
-        messages = [] if system is None else [{"role": "system", "content": system}]
-        messages.append({"role": "user", "content": text})
-        return str(self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+        return chat_prompt(self._tokenizer, text, system, parts=False)
 
     def _known_id(self, token: str) -> int | None:
         found = self._tokenizer.convert_tokens_to_ids(token) if token else None

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ import transformers
 from harness.engines.contract import Answer, EngineSettings, Failure, Json, Outcome, Request
 from harness.engines.gpu import gpu_name
 from harness.engines.out_of_memory import is_out_of_memory
+from harness.engines.processor import processor_name
 from harness.engines.readings import read_rows
 from harness.engines.remote_code import environment_advice
 from harness.engines.torch_native.inputs import Forced, Prepared, batched
@@ -267,4 +267,4 @@ class TorchEngine:
 
 
 def _cpu_name() -> str:
-    return f"{platform.processor() or platform.machine()} ({torch.backends.cpu.get_cpu_capability()})"
+    return f"{processor_name()} ({torch.backends.cpu.get_cpu_capability()})"

@@ -15,6 +15,7 @@ import torch
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
+from harness.engines.chat_template import chat_prompt
 from harness.engines.contract import Failure, Question, Request
 from harness.engines.images import open_image
 from harness.engines.letters import LetterIds, LetterResolver
@@ -116,7 +117,7 @@ class Prompts:
                 "take the image out of the case or name another model in the profile",
             )
         try:
-            context = self._render(request)
+            context = self._context(request)
             tensors = self._tokenize(context, request)
             letter_ids = self._resolver.resolve(context, request.letters, answer_prefix=request.answer_prefix)
             prompt_ids = tuple(tensors["input_ids"][0].tolist())
@@ -132,21 +133,15 @@ class Prompts:
             seconds=time.perf_counter() - started,
         )
 
-    def _render(self, request: Request) -> str:
-        content: list[dict[str, str]] = [{"type": "text", "text": request.prompt}]
-        if request.image is not None:
-            content.insert(0, {"type": "image"})
-        messages: list[dict[str, object]] = []
-        if request.system is not None:
-            messages.append({"role": "system", "content": [{"type": "text", "text": request.system}]})
-        messages.append({"role": "user", "content": content})
-        if not self._takes_images:
-            # Templates of text models know strings only.
-            messages = [{**m, "content": m["content"][0]["text"]} for m in messages]  # type: ignore[index]
-        rendered: str = self._processor.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=False
+    def _context(self, request: Request) -> str:
+        # Templates of text models know strings only.
+        return chat_prompt(
+            self._processor,
+            request.prompt,
+            request.system,
+            parts=self._takes_images,
+            image=request.image is not None,
         )
-        return rendered
 
     def _question(
         self, context: str, ids: Sequence[int], tensors: Mapping[str, torch.Tensor], request: Request

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.engines.lmdeploy_on_cpu import plugin as lmdeploy_on_cpu
-from harness.engines.lmdeploy_on_cpu.processor import processor_name
+from harness.engines.processor import processor_name
 
 SCENARIOS = Path(__file__).with_name("scenarios.py")
 

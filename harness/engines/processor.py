@@ -1,4 +1,4 @@
-"""The processor that the CPU device plug-in runs on. Standard library only."""
+"""The processor that an engine on a CPU runs on. Standard library only."""
 
 from __future__ import annotations
 
