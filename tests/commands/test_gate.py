@@ -159,6 +159,7 @@ class TestRefused:
 
 
 class TestStoredRuns:
+    @pytest.mark.engines
     def test_last_months_run_is_a_side(self, gate_folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
         gate_folder.clean()
         assert gate_folder.gate() == 0

@@ -40,6 +40,7 @@ def method(*arguments: str) -> int:
     return main(["method", *arguments])
 
 
+@pytest.mark.engines
 def test_figures_costs_and_advice(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert method("p", "--rounds", "1", "--cases-per-path", "2", "--json", "m.json") == 0
     printed = capsys.readouterr()

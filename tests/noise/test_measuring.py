@@ -94,6 +94,7 @@ def measure(root: Path, work: StandInWorkers, **options: Any) -> dict[str, Measu
     return {one.engine: one for one in found}
 
 
+@pytest.mark.engines
 def test_every_variant_is_run_and_the_floor_is_kept(tmp_path: Path, work: StandInWorkers) -> None:
     write_folder(tmp_path)
     found = measure(tmp_path, work)

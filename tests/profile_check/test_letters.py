@@ -13,6 +13,8 @@ from harness.profile_check.findings import Finding, Mark
 from harness.workers import ask_tokenizer
 from tests.profile_check.conftest import Checked
 
+pytestmark = pytest.mark.engines
+
 
 @pytest.fixture
 def asking(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> Checked:

@@ -131,6 +131,7 @@ def test_every_way_to_import_is_seen_that_runs(copy: Path, line: str, counts: bo
 
 
 @pytest.mark.parametrize("kind", sorted(ENGINE_MODULES))
+@pytest.mark.engines
 def test_what_a_worker_really_imports_is_among_them(kind: str) -> None:
     code = (
         f"import json, sys, {ENGINE_MODULES[kind]}, harness.workers.serving\n"

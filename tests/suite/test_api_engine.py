@@ -13,6 +13,8 @@ import pytest
 from tests.engines.api_server.stand_in_server import StandIn, serving
 from tests.suite.conftest import HERE, Project
 
+pytestmark = pytest.mark.engines
+
 SECRET = "sk-planted-0123456789"
 
 

@@ -256,6 +256,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return snapshot
 
 
+@pytest.mark.engines
 def test_a_model_that_is_there_is_found(hub: Path) -> None:
     expected = {"folder": str(hub), "revision": hub.name}
     assert find_model(sys.executable, "painters/tiny") == expected
@@ -263,6 +264,7 @@ def test_a_model_that_is_there_is_found(hub: Path) -> None:
 
 
 @pytest.mark.parametrize("lacking", ["config", "shard", "download"])
+@pytest.mark.engines
 def test_half_a_model_is_none(hub: Path, lacking: str) -> None:
     if lacking == "config":
         (hub / "config.json").unlink()
@@ -274,6 +276,7 @@ def test_half_a_model_is_none(hub: Path, lacking: str) -> None:
         find_model(sys.executable, "painters/tiny")
 
 
+@pytest.mark.engines
 def test_a_model_that_cannot_be_had_is_named_with_its_revision(hub: Path) -> None:
     with pytest.raises(EngineError, match="model 'painters/other' at revision 'v9' cannot be had") as caught:
         find_model(sys.executable, "painters/other", revision="v9")
