@@ -8,28 +8,19 @@ import pytest
 
 from harness.cases.engine_options import default_options, default_paths
 from harness.cases.profiles import Profile, load_profiles, paths_of
-from harness.cases.suites import Case, Location, Suite
 from harness.errors import CaseFileError
 from harness.recordings.fingerprint import engine_fingerprint
 from harness.schemas.json_schema import SCHEMAS, schema_text
 from harness.schemas.options import OPTIONS, PATHS, side_of, takers
 from harness.schemas.options_page import options_page
 from harness.schemas.profiles import Options
+from tests.cases.profile_texts import SUITES
 
 PAGE = Path(__file__).parents[2] / "docs" / "options.md"
 CUDA = "device: cuda, dtype: float16, "
 
-_AT = Location(Path("/s.yaml"), 1, 1)
-_CASE = Case(id="c", suite="s", prompt="x", letters=("A", "B"), expect="A", location=_AT)
-SUITES = (Suite(name="s", path=Path("/s.yaml"), cases=(_CASE,)),)
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "m").mkdir()
-    (tmp_path / "m" / "config.json").write_text("{}")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def profile(entry: str) -> Profile:

@@ -7,23 +7,15 @@ from pathlib import Path
 import pytest
 
 from harness.cases.profiles import Profile, load_profiles
-from harness.cases.suites import Case, Location, Suite
 from harness.engines.api_server.running import is_running_server
 from harness.errors import CaseFileError
 from harness.recordings.fingerprint import engine_fingerprint
 from harness.scoring.subjects import SELECTIONS, Subject
+from tests.cases.profile_texts import SUITES
 
-PLACE = Location(Path("/x.yaml"), 1, 1)
-CASE = Case(id="good", suite="s", prompt="x", letters=("A", "B"), expect="A", location=PLACE)
-SUITES = (Suite(name="s", path=Path("/s.yaml"), cases=(CASE,)),)
+CASE = SUITES[0].cases[0]
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "m").mkdir()
-    (tmp_path / "m" / "config.json").write_text("{}")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def profile(engines: str, *, shared: str = "model: m, dtype: float32") -> Profile:
