@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from harness.cases.folder import Loaded
     from harness.engines.contract import Json
-    from harness.scoring.scoring import EngineProgress, Scoring
+    from harness.scoring.resolving import EngineProgress
+    from harness.scoring.scoring import Scoring
 
 __all__ = [
     "Measuring",

@@ -7,7 +7,7 @@ import time
 import pytest
 from _pytest.terminal import TerminalReporter
 
-from harness.scoring.scoring import EngineProgress
+from harness.scoring.resolving import EngineProgress
 
 __all__ = ["ProgressLine"]
 

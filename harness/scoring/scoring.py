@@ -14,15 +14,16 @@ from pathlib import Path
 from harness.checks.agreement import Agreement, compare, row_belongs
 from harness.checks.full_vocabulary import FullVocabulary
 from harness.engines.api_server.running import is_running_server
-from harness.engines.contract import EngineSettings, Json, Reading, Row
+from harness.engines.contract import Json, Reading, Row
 from harness.environments.store import Environments
 from harness.errors import EngineError, ErrorKind
-from harness.recordings.fingerprint import asked_of, engine_fingerprint, loaded_dtype, recording_key
+from harness.recordings.fingerprint import asked_of, loaded_dtype, recording_key
 from harness.recordings.store import Recording, RecordingStore
+from harness.scoring.resolving import EngineProgress, Engines, ResolvedEngine
 from harness.scoring.subjects import Subject, images_of, request_for
-from harness.workers import Failed, Job, Loaded, Progress, Scored, find_model, probe, run
+from harness.workers import Failed, Job, Loaded, Progress, Scored, run
 
-__all__ = ["EngineProgress", "Scoring", "paths_with_rows"]
+__all__ = ["Scoring", "paths_with_rows"]
 
 
 def paths_with_rows(recording: Recording) -> list[str]:
@@ -34,37 +35,12 @@ def _has_row(reading: Reading) -> bool:
     return reading.log_z is not None and not reading.partial
 
 
-@dataclass(frozen=True, slots=True)
-class EngineProgress:
-    """How far one engine is: ``done`` of ``total`` missing recordings; ``reused`` were there before.
-
-    ``note`` is about the phase and changes within it, such as the seconds that it has taken.
-    """
-
-    engine: str
-    phase: str
-    done: int
-    total: int
-    reused: int
-    errors: int
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Engine:
-    """An engine as it will run: the model's folder is local, the fingerprint is from before loading."""
-
-    python: str
-    settings: EngineSettings
-    fingerprint: dict[str, Json]
-
-
 @dataclass(slots=True)
 class _Plan:
     """One engine with the subjects it is asked about, by key: equal content is scored once."""
 
     label: str
-    engine: _Engine
+    engine: ResolvedEngine
     subjects: dict[str, Subject] = field(default_factory=dict)
 
 
@@ -86,15 +62,14 @@ class Scoring:
         environments: Environments | None = None,
     ) -> None:
         """Touches nothing yet."""
-        self._environments = Environments(run_id=run_id) if environments is None else environments
         self.store = RecordingStore(root)
         self._root = root
         self._run_id = run_id
         self._fresh = fresh
         self._show = show
         self._stored = lru_cache(maxsize=256)(self.store.get)  # a test asks several times for its recording
-        self._installed: dict[str, dict[str, Json]] = {}  # by interpreter
-        self._engines: dict[str, _Engine | EngineError] = {}  # by engine label
+        found = Environments(run_id=run_id) if environments is None else environments
+        self._engines = Engines(found, cache=root / "cache", show=show)
         self._images = lru_cache(maxsize=None)(images_of)  # engines and reports ask again for a case's
         self._keys: dict[str, str] = {}  # by subject id
         self._errors: dict[str, EngineError] = {}  # by recording key
@@ -119,7 +94,7 @@ class Scoring:
         plans: dict[str, _Plan] = {}
         for subject in sorted(wanted.values(), key=lambda s: not s.is_reference):
             try:
-                key, engine = self.key(subject), self._engine(subject)
+                key, engine = self.key(subject), self._engines.resolve(subject)
             except EngineError:
                 continue  # raised again, for its own tests, by `recording`
             plan = plans.setdefault(subject.engine_label, _Plan(subject.engine_label, engine))
@@ -132,13 +107,13 @@ class Scoring:
         """The key of the subject's recording; raises `EngineError` when the engine or image is not there."""
         if (key := self._keys.get(subject.id)) is None:
             request = request_for(subject.case, subject.profile)
-            key = recording_key(self._engine(subject).fingerprint, request, self._images(subject.case))
+            key = recording_key(self.fingerprint(subject), request, self._images(subject.case))
             self._keys[subject.id] = key
         return key
 
     def fingerprint(self, subject: Subject) -> Mapping[str, Json]:
         """What the subject's engine depends on, as far as it is known before loading; raises as `key`."""
-        return self._engine(subject).fingerprint
+        return self._engines.resolve(subject).fingerprint
 
     def asked(self, subject: Subject) -> dict[str, Json]:
         """What the subject's case asks today; raises `EngineError` when its image cannot be read."""
@@ -181,7 +156,7 @@ class Scoring:
 
     def job(self, subject: Subject) -> Job:
         """How the subject's engine is run for its recordings; raises `EngineError` if it is not there."""
-        return self._job(_Plan(subject.engine_label, self._engine(subject), {subject.id: subject}))
+        return self._job(_Plan(subject.engine_label, self._engines.resolve(subject), {subject.id: subject}))
 
     def agreement(self, baseline: Subject, subject: Subject) -> Agreement:
         """The subject's recording beside another one of its case, such as its reference's.
@@ -208,41 +183,6 @@ class Scoring:
         if agreement.full is not None and (full := agreement.full.to_json()) != kept:
             self.store.put_metrics(theirs.key, ours.key, full)
         return agreement
-
-    def _engine(self, subject: Subject) -> _Engine:
-        label = subject.engine_label
-        if label not in self._engines:
-            try:
-                self._engines[label] = self._described(subject)
-            except EngineError as error:
-                self._engines[label] = error
-        engine = self._engines[label]
-        if isinstance(engine, EngineError):
-            raise engine.with_traceback(None)  # as in `recording`
-        return engine
-
-    def _described(self, subject: Subject) -> _Engine:
-        spec = subject.engine
-        settings = spec.settings
-
-        def show(phase: str, note: str) -> None:
-            self._show(EngineProgress(subject.engine_label, phase, 0, 0, 0, 0, note))
-
-        python = self._environments.interpreter(subject.engine_label, spec, show)
-        if not (is_running_server(settings) or Path(settings.model).is_absolute()):  # a hub id
-            found = find_model(python.path, settings.model, revision=spec.revision)
-            settings = replace(settings, model=str(found["folder"]))
-        cache = self._root / "cache"
-        if python.path not in self._installed:  # engines often share an interpreter
-            self._installed[python.path] = probe(python.path, cache=cache)
-        fingerprint = engine_fingerprint(
-            settings,
-            self._installed[python.path],
-            patch=spec.patch,
-            cache=cache,
-            environment=python.fingerprint,
-        )
-        return _Engine(python.path, settings, fingerprint)
 
     def _wanted_with_rows(self, compared: Iterable[tuple[Subject, Subject]]) -> set[str]:
         wanted: set[str] = set()

@@ -11,7 +11,7 @@ from harness.commands import measuring as module
 from harness.commands.measuring import add_folders, measuring
 from harness.environments.store import Environments
 from harness.errors import CaseFileError
-from harness.scoring.scoring import EngineProgress
+from harness.scoring.resolving import EngineProgress
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from harness.cases.folder import load
 from harness.errors import EngineError, ErrorKind, GateError
 from harness.plugin.gate_tests import GateRun
+from harness.scoring.resolving import Engines
 from harness.scoring.scoring import Scoring
 from harness.scoring.subjects import Subject, subjects
 from tests.gate_folder import Folder
@@ -41,10 +42,10 @@ def depth(ask: Callable[[], object]) -> int:
 def test_of_an_engine_that_is_not_there(
     scoring: Scoring, one: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def described(subject: Subject) -> None:
+    def described(engines: Engines, subject: Subject) -> None:
         raise ERROR
 
-    monkeypatch.setattr(scoring, "_described", described)
+    monkeypatch.setattr(Engines, "_described", described)
     first = depth(lambda: scoring.recording(one))
     assert {depth(lambda: scoring.recording(one)) for _ in range(5)} == {first}
 
