@@ -35,11 +35,6 @@ class TopKAudit(Result):
     missed: tuple[tuple[str, float], ...] = ()
     scaling: Scaling | None = None
 
-    @property
-    def missed_mass(self) -> float:
-        """The probability that a reader of the list alone would not see on the letters."""
-        return sum(probability for _, probability in self.missed)
-
 
 @dataclass(frozen=True, slots=True)
 class _Full:

@@ -11,7 +11,7 @@ from harness.engines.contract import Json, Reading
 from harness.errors import EngineError
 from harness.method.advice import RULES, Advice, Limits, advise, advise_debugging
 from harness.method.coverage import CaseReading, Coverage, Depth, best_reading, coverage_of, depth_of
-from harness.method.missing import MissedMass, missed_by
+from harness.method.missed_mass import MissedMass, missed_by
 from harness.method.timing import PathCost, TimedPath, Work, measure_paths
 from harness.recordings.device import device_line
 from harness.scoring.scoring import Scoring

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from harness.method.coverage import Coverage
-from harness.method.missing import MissedMass
+from harness.method.missed_mass import MissedMass
 from harness.method.timing import PathCost, cheapest, ratio
 
 __all__ = ["RULES", "SAME_COST", "SERVER_LIST", "Advice", "Limits", "advise", "advise_debugging"]

@@ -12,7 +12,7 @@ from rich.table import Table
 from harness.method.account import ALL, Account, EngineAccount
 from harness.method.advice import RULES
 from harness.method.coverage import MOST, Coverage, Depth, rank_of_share
-from harness.method.missing import MissedMass, WorstCase
+from harness.method.missed_mass import MissedMass, WorstCase
 from harness.method.timing import PathCost, cheapest, ratio
 
 __all__ = ["report"]

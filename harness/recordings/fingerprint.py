@@ -43,7 +43,6 @@ from harness.recordings.sources import engine_sources, sources_beside
 
 __all__ = [
     "Difference",
-    "asked_fingerprint",
     "asked_of",
     "asked_today",
     "canonical_json",
@@ -232,11 +231,6 @@ def asked_today(asked: Mapping[str, Json]) -> dict[str, Json]:
         "images": [] if image is None else [image],
         **rest,
     }
-
-
-def asked_fingerprint(request: Request, images: Sequence[str]) -> str:
-    """One hash of what `asked_of` gives: two cases of equal hash ask the same."""
-    return digest(asked_of(request, images))
 
 
 def rendered_of(answer: Answer) -> dict[str, Json]:

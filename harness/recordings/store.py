@@ -17,7 +17,7 @@ import base64
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -195,14 +195,6 @@ class RecordingStore:
                 file.unlink(missing_ok=True)
             except OSError as error:
                 raise disk_error("delete", file, error) from error
-
-    def rows_bytes(self) -> int:
-        """Size on disk of all full rows, in bytes."""
-        total = 0
-        for file in self.rows_folder.glob("*.npy"):
-            with suppress(FileNotFoundError):  # another process may drop rows meanwhile
-                total += file.stat().st_size
-        return total
 
     def put_metrics(self, key_a: str, key_b: str, metrics: Mapping[str, float]) -> None:
         """Remember metrics of the full rows of two recordings, in this order, so that the rows may go."""

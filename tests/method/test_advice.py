@@ -8,7 +8,7 @@ import pytest
 
 from harness.method.advice import RULES, SAME_COST, Advice, Limits, advise, advise_debugging
 from harness.method.coverage import Coverage, Depth
-from harness.method.missing import MissedMass, WorstCase
+from harness.method.missed_mass import MissedMass, WorstCase
 from harness.method.timing import PathCost
 
 LIMITS = Limits(1024, "a list", 1e-3)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from harness.method.account import ALL, Account, EngineAccount
 from harness.method.advice import Limits, advise
 from harness.method.coverage import Depth, coverage_of
-from harness.method.missing import MissedMass, WorstCase
+from harness.method.missed_mass import MissedMass, WorstCase
 from harness.method.report import report
 from harness.method.timing import PathCost
 

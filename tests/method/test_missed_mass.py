@@ -12,7 +12,7 @@ from harness.distributions import softmax, top_k
 from harness.engines.contract import Reading
 from harness.errors import HarnessError
 from harness.method.coverage import depth_of
-from harness.method.missing import Missed, WorstCase, missed_by, missed_in
+from harness.method.missed_mass import Missed, WorstCase, missed_by, missed_in
 from tests.method.conftest import IDS, case, full, partial, row_with
 
 ROWS = st.lists(
