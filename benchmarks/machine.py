@@ -21,7 +21,7 @@ def machine_line(python: str, profile: Profile) -> str:
             devices.append(f"{engine.name}: CPU{' device plug-in' * (engine.settings.kind == 'lmdeploy')}")
         else:
             devices.append(f"{engine.name}: {', '.join(found['gpus']) or engine.settings.device}")
-    versions = [f"{name} {version}" for name, version in found["packages"].items() if version]
+    versions = [f"{name} {version}" for name in _PACKAGES if (version := found["packages"].get(name))]
     return ", ".join(
         [
             found["processor"],

@@ -167,6 +167,7 @@ def _measurements(
 
 def _machine(*, on_gpu: bool) -> Mapping[str, Any]:
     found: dict[str, Any] = dict(probe(sys.executable, _PACKAGES, sources=()))
+    found["packages"] = {name: found["packages"].get(name) for name in _PACKAGES}  # of many more
     code = "import torch; print(torch.version.cuda, torch.cuda.is_available())"
     cuda, there = _output([sys.executable, "-c", code]).split()
     found["cuda"] = cuda
