@@ -77,17 +77,17 @@ def test_runs_and_their_recordings_are_read(store: Path) -> None:
     assert recordings.get_metrics(*pair)
 
 
-def test_an_error_is_read(store: Path) -> None:
+def test_errors_are_read(store: Path) -> None:
     names = [
         key
         for file in (store / "recordings").glob("*.jsonl")
         for key in Journal(file, format_name="vlm-harness recordings", version=2).keys()  # noqa: SIM118 - no mapping
         if key.startswith("error:")
     ]
-    _, run, key = names[0].split(":")
-    error = RecordingStore(store).error_for(key, run)
-    assert error is not None
-    assert error.kind is ErrorKind.LOAD
+    found = [RecordingStore(store).error_for(key, run) for _, run, key in (name.split(":") for name in names)]
+    assert len(found) == 6
+    assert {error.kind for error in found if error is not None} == {ErrorKind.LOAD}
+    assert None not in found
 
 
 @pytest.mark.parametrize("engine", ["torch", "lmdeploy"])
