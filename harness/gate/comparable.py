@@ -83,9 +83,11 @@ def require_comparable(
     profiles: Sequence[Profile],
     *,
     allow: Collection[str] = (),
-) -> None:
-    """Raise `GateError` with the differing fields if the two sides cannot be compared."""
-    problems = [] if WEIGHTS in allow else _other_weights(baseline, candidate)
+) -> tuple[str, ...]:
+    """What of ``allow`` was let pass; raises `GateError` with the differing fields for anything else."""
+    problems = _other_weights(baseline, candidate)
+    let_pass = (WEIGHTS,) if problems and WEIGHTS in allow else ()
+    problems = [] if let_pass else problems
     found = [
         f"{case.location}: {case.name}: another {field}"
         for case in common.both
@@ -95,7 +97,7 @@ def require_comparable(
     if len(found) > _MOST:
         problems.append(f"and {len(found) - _MOST} more cases")
     if not problems:
-        return
+        return let_pass
     lines = [f"{baseline.label} and {candidate.label} cannot be compared; nothing was judged:"]
     lines += [f"  {problem}" for problem in problems]
     if found:

@@ -67,7 +67,7 @@ class Comparison:
             for text, names in told
             if names
         ]
-        return (*cases, *(f"allowed by --allow: other {name}" for name in self.allowed), *self.stale)
+        return (*cases, *(f"let pass: other {name} under one name" for name in self.allowed), *self.stale)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ def compare_sides(
             f"found no case that {baseline.label} ({few(baseline.cases) or 'none'}) and {candidate.label} "
             f"({few(candidate.cases) or 'none'}) were both asked; allowed: sides with cases in common"
         )
-    require_comparable(baseline, candidate, common, profiles, allow=terms.allow)
+    let_pass = require_comparable(baseline, candidate, common, profiles, allow=terms.allow)
     limits = _Limits(baseline, candidate, profiles, terms)
     changes = tuple(_change(case, baseline, candidate, scoring, limits) for case in common.both)
     budgets = {suite.name: _budgets(suite, terms) for suite in suites}
@@ -130,7 +130,7 @@ def compare_sides(
             case.name: limits.metrics(change, case.tolerances, cases=len(changes))
             for case, change in zip(common.both, changes, strict=True)
         },
-        allowed=tuple(terms.allow),
+        allowed=let_pass,
         stale=limits.stale,
     )
 

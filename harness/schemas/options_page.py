@@ -14,7 +14,9 @@ __all__ = ["options_page"]
 _INTRODUCTION = """\
 # Options and paths of engines
 
-Made by `harness schema --options`. What an engine does not take is refused before anything runs.
+Made by `harness schema --options`. What an engine does not take of these is refused before
+anything runs. Names under `engine_config:` are held against the LMDeploy that is installed: by
+`harness profile check`, and at load.
 """
 _TYPES = {
     "boolean": "`true`, `false`",

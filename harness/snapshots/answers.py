@@ -56,12 +56,12 @@ def differences(stored: str, received: str, tolerance: float) -> list[str]:
     """One line per value by which two snapshots differ beyond ``tolerance``; empty if they match.
 
     Both are JSON texts. Numbers with a decimal point may move; integers, texts and names must be equal. Where
-    ``stored`` is none, it is why there is none (see `harness.snapshots.extension`), and the one line.
+    ``stored`` is none, it is why there is none (see `harness.snapshots.extension`), and told as it is.
     """
     try:
         old = json.loads(stored)
     except ValueError:
-        return [stored]
+        return stored.splitlines()
     return list(_differences("", _compared(old), _compared(json.loads(received)), tolerance))
 
 

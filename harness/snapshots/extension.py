@@ -144,6 +144,8 @@ class CaseSnapshotExtension(AbstractSyrupyExtension):
         """Only what moved too far; all of it where there is no snapshot yet."""
         if snapshot_data:
             yield from differences(str(snapshot_data), str(serialized_data), self.tolerance)
+            if not str(snapshot_data).startswith("{"):
+                return  # the file is damaged, which is told with what to do; an update would be refused
         else:
             yield from (f"+ {line}" for line in str(serialized_data).splitlines())
         yield "accept the present output: run the same command with --snapshot-update, and review the change"

@@ -127,7 +127,8 @@ class TestRefused:
         self, gate_folder: Folder, capsys: pytest.CaptureFixture[str]
     ) -> None:
         gate_folder.clean(4)
-        assert gate_folder.gate() == 0
+        assert gate_folder.gate("p/torch", "p/lmdeploy", "--allow", "weights") == 0
+        assert "let pass" not in capsys.readouterr().out  # where there was nothing to let pass
         (gate_folder.cases / "m" / "model.safetensors").write_text("other")
         capsys.readouterr()
         assert gate_folder.gate("p/torch@previous", "p/torch") == 2
@@ -138,7 +139,7 @@ class TestRefused:
         assert gate_folder.gate("p/torch@previous", "p/torch", "--allow", "weights") == 0
         printed = capsys.readouterr()
         assert "model files.model.safetensors: " in printed.out
-        assert "note: allowed by --allow: other weights" in printed.out
+        assert "note: let pass: other weights under one name" in printed.out
 
     def test_another_model_is_an_upgrade_that_the_profile_says(
         self, gate_folder: Folder, capsys: pytest.CaptureFixture[str]

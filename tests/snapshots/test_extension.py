@@ -162,6 +162,8 @@ def test_a_damaged_file_fails_with_its_remedy_and_is_never_written(
     result = run(suite, "-k", "matches")
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines([f"*{said}*", "*Restore the file from version control*"])
+    result.stdout.no_fnmatch_line("*accept the present output*")  # which would be refused
+    result.stdout.no_fnmatch_line("*\\nRestore*")
     run(suite, "--snapshot-update", "-k", "matches").assert_outcomes(failed=2)
     assert file(suite).read_bytes() == damage
 
