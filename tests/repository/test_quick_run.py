@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,3 +76,13 @@ def test_what_is_named_by_its_file_runs(folder: pytest.Pytester) -> None:
 
 def test_where_no_test_has_the_mark_it_is_no_success(folder: pytest.Pytester) -> None:
     assert run(folder, "tests", "-m", "slow and browser").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_at_most_a_tenth_of_the_tests_is_slow() -> None:
+    command = [sys.executable, "-m", "pytest", "tests", "--collect-only", "-q", "-m", "slow"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    found = re.search(r"(\d+)/(\d+) tests collected", done.stdout)
+    assert found is not None, done.stdout[-500:]
+    slow, of_all = map(int, found.groups())
+    assert 0 < slow <= of_all / 10
