@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from harness.cases.problems import shown
 from harness.engines.contract import Json
+from harness.environments.folder import write_whole
 from harness.errors import RecordingError
 from harness.noise.store import changed, floor_from_json, floor_to_json
 from harness.recordings.fingerprint import digest
@@ -46,12 +47,11 @@ def keep_floor(snapshots: Path, floor: NoiseFloor, author: str) -> Path:
     cases = own.pop("cases")
     name = re.sub(r"[^A-Za-z0-9.]+", "-", floor.device).strip("-.") or "device"
     file = snapshots / floor.profile / floor.engine / f"{name}{_SUFFIX}"
-    file.parent.mkdir(parents=True, exist_ok=True)
     total = digest({**held, "cases": cases})[:_SUM_DIGITS]
     lines = [f" {_text(key)}: {_text(value)}," for key, value in held.items()]
     rows = ",\n".join(f"  {_text(case)}: {_text(noise)}" for case, noise in sorted(cases.items()))
     text = "\n".join(["{", *lines, ' "cases": {', rows, " },", f' "sum": {_text(total)}', "}"])
-    file.write_text(f"{text}\n", encoding="utf-8", newline="\n")
+    write_whole(file, f"{text}\n")
     return file
 
 

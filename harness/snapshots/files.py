@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import lru_cache
@@ -33,6 +33,7 @@ from harness.cases.problems import Location, ProblemList, shown
 from harness.cases.validation import validate
 from harness.cases.yaml_source import parse_document
 from harness.engines.contract import Json
+from harness.environments.folder import write_whole
 from harness.errors import GateError
 from harness.recordings.fingerprint import digest
 from harness.schemas.accepted import LINES
@@ -78,40 +79,54 @@ def put_case(snapshots: Path, head: AcceptedSuite, name: str, case: AcceptedCase
     """
     file = head.file(snapshots)
     with locked(file):
-        held = read_suite(file) if file.exists() else head
-        cases = {**held.cases, name: case}
-        write_suite(snapshots, replace(head, decisions=held.decisions, cases=cases))
+        held = _raw_lines(file) if file.exists() else []
+        if held:
+            read_suite(file)  # refuses a damaged one
+        lines = [(line, raw) for raw in held if (line := _sound(raw)) is not None]
+        cases = {line["case"]: raw.decode() for line, raw in lines if "case" in line}
+        cases[name] = _text({"case": name, **case.to_json()})
+        kept = [raw.decode() for line, raw in lines if next(iter(line)) in ("decision", "moved")]
+        _write(file, [*map(_text, _head(head)), *kept, *(text for _, text in sorted(cases.items()))])
 
 
 def write_suite(snapshots: Path, suite: AcceptedSuite) -> Path:
     """Write the file, whole or not at all; raises OSError. Who read it first does so under `locked`."""
     file = suite.file(snapshots)
-    text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in _lines(suite))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{file.name}.tmp")
-    unfinished.write_text(text, encoding="utf-8", newline="\n")
-    unfinished.replace(file)
+    _write(file, map(_text, _lines(suite)))
     return file
 
 
-def _lines(suite: AcceptedSuite) -> Iterator[dict[str, Json]]:
-    """The lines of a file, in its order."""
+def _write(file: Path, lines: Iterable[str]) -> None:
+    write_whole(file, "".join(f"{line}\n" for line in lines))
+
+
+def _head(suite: AcceptedSuite) -> Iterator[Mapping[str, Any]]:
+    """What stands before decisions and cases."""
     names = ("profile", "engine", "suite", "model")
-    yield _summed({**_HEAD, **{name: getattr(suite, name) for name in names}, **_ANSWER})
+    yield {**_HEAD, **{name: getattr(suite, name) for name in names}, **_ANSWER}
     for part, value in sorted(suite.fingerprint.items()):
-        yield _summed({"fingerprint": part, "value": value})
+        yield {"fingerprint": part, "value": value}
+
+
+def _lines(suite: AcceptedSuite) -> Iterator[Mapping[str, Any]]:
+    """The lines of a file, in its order, without their sums."""
+    yield from _head(suite)
     for index, one in enumerate(suite.decisions, start=1):
         held = {each.name: getattr(one, each.name) for each in fields(one) if each.name != "moved"}
-        yield _summed({**held, "lost": list(one.lost)})
+        yield {**held, "lost": list(one.lost)}
         if index > len(suite.decisions) - _MOST_IN_FULL:
             for name, moved in sorted(one.moved.items()):
-                yield _summed({"moved": name, "why": moved.why, "old": moved.old, "new": moved.new})
+                yield {"moved": name, "why": moved.why, "old": moved.old, "new": moved.new}
     for name, case in sorted(suite.cases.items()):
-        yield _summed({"case": name, **case.to_json()})
+        yield {"case": name, **case.to_json()}
 
 
-def _summed(line: Mapping[str, Any]) -> dict[str, Json]:
-    return {**line, "sum": digest(dict(line))[:_SUM_DIGITS]}
+def _text(line: Mapping[str, Any]) -> str:
+    return json.dumps({**line, "sum": _sum(line)}, ensure_ascii=False)
+
+
+def _sum(line: Mapping[str, Any]) -> str:
+    return digest({name: value for name, value in line.items() if name != "sum"})[:_SUM_DIGITS]
 
 
 def read_engine(path: Path) -> tuple[AcceptedSuite, ...]:
@@ -170,15 +185,18 @@ def _read(file: Path, _state: tuple[int, ...]) -> AcceptedSuite:
     problems = ProblemList()
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in LINES}
     decisions: list[Acceptance] = []
-    for number, raw in enumerate(file.read_bytes().split(b"\n"), start=1):
+    cases: set[str] = set()
+    for number, raw in enumerate(_raw_lines(file), start=1):
         line = _line(raw, file, number, problems) if raw.strip() else None
         if line is None:
             continue
         kind = next(iter(line))
-        if kind == "case" and any(line["case"] == other["case"] for other in found["case"]):
-            problems.add(
-                Location(file, number, 1), field=line["case"], found="it twice", allowed="one line a case"
-            )
+        if kind == "case":
+            if line["case"] in cases:
+                problems.add(
+                    Location(file, number, 1), field=line["case"], found="it twice", allowed="one line a case"
+                )
+            cases.add(line["case"])
         found[kind].append(line)
         own = {name: value for name, value in line.items() if name != "sum"}
         if kind == "decision":
@@ -201,8 +219,25 @@ def _read(file: Path, _state: tuple[int, ...]) -> AcceptedSuite:
     )
 
 
+def _raw_lines(file: Path) -> list[bytes]:
+    return file.read_bytes().split(b"\n")
+
+
+@lru_cache(maxsize=1 << 16)  # an update reads a file again after each of its cases, of which one line is new
+def _sound(raw: bytes) -> dict[str, Any] | None:
+    """A line that is as it was written; None where it is not. Not to be changed."""
+    try:
+        line: dict[str, Any] = json.loads(raw)
+        LINES[next(iter(line))].model_validate(line)
+    except (KeyError, StopIteration, TypeError, ValueError):  # pydantic's errors are ValueErrors
+        return None
+    return line if line["sum"] == _sum(line) else None
+
+
 def _line(raw: bytes, file: Path, number: int, problems: ProblemList) -> dict[str, Any] | None:
     """A line that is as it was written; None where it is not, which is noted."""
+    if (sound := _sound(raw)) is not None:
+        return sound
     place = Location(file.absolute(), number, 1)
     try:
         line = json.loads(raw)
@@ -224,7 +259,5 @@ def _line(raw: bytes, file: Path, number: int, problems: ProblemList) -> dict[st
         if len(problems) == before:
             document.add((), str(error), _WROTE)
         return None
-    if line["sum"] != _summed({k: v for k, v in line.items() if k != "sum"})["sum"]:
-        problems.add(place, field=str(line[kind]), found="a line that was edited", allowed=_WROTE)
-        return None
-    return dict(line)
+    problems.add(place, field=str(line[kind]), found="a line that was edited", allowed=_WROTE)
+    return None
