@@ -10,8 +10,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 from harness.engines.contract import EngineSettings
-from harness.engines.lmdeploy_pipeline.options import PYTORCH, engine_options
-from harness.engines.lmdeploy_pipeline.turbomind import TURBOMIND, is_turbomind
+from harness.engines.lmdeploy_pipeline.options import PYTORCH, TURBOMIND, engine_options, is_turbomind
 from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:

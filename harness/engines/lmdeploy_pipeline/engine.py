@@ -35,14 +35,13 @@ from harness.engines.gpu import gpu_name
 from harness.engines.lmdeploy_on_cpu import plugin as lmdeploy_on_cpu
 from harness.engines.lmdeploy_pipeline.backends import backend_config, backend_in_force
 from harness.engines.lmdeploy_pipeline.described import engine_config, templates, where_it_runs
-from harness.engines.lmdeploy_pipeline.options import SCORED, TOP_K, check_settings, stage_two
+from harness.engines.lmdeploy_pipeline.options import SCORED, TOP_K, TURBOMIND, check_settings, stage_two
 from harness.engines.lmdeploy_pipeline.prompts import probe_conversation
 from harness.engines.lmdeploy_pipeline.stages import Scored, Stages
 from harness.engines.lmdeploy_pipeline.steps.contract import Steps
 from harness.engines.lmdeploy_pipeline.steps.probe import Probe, choose_paths, probe
 from harness.engines.lmdeploy_pipeline.steps.pytorch import PytorchSteps
 from harness.engines.lmdeploy_pipeline.steps.turbomind import TurbomindSteps
-from harness.engines.lmdeploy_pipeline.turbomind import TURBOMIND
 from harness.engines.out_of_memory import is_out_of_memory
 from harness.engines.readings import read_rows, read_top
 from harness.errors import EngineError, ErrorKind, LettersError

@@ -11,21 +11,25 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from harness.engines.contract import EngineSettings, Json
-from harness.engines.lmdeploy_pipeline.turbomind import TURBOMIND_PATHS, is_turbomind
 from harness.errors import EngineError, ErrorKind
 
 __all__ = [
     "AT_ONCE",
     "CAPTURED",
+    "GENERATION",
+    "NO_TOP_K",
     "PATHS",
     "PINNED",
     "PYTORCH",
     "SCORED",
     "STEPWISE",
     "TOP_K",
+    "TURBOMIND",
+    "TURBOMIND_PATHS",
     "TWO_STAGE",
     "check_settings",
     "engine_options",
+    "is_turbomind",
     "stage_two",
 ]
 
@@ -37,7 +41,16 @@ PATHS: Final = (TWO_STAGE, CAPTURED, SCORED, TOP_K)
 """In the order of what they tell: of full rows, of every letter, of the letters that are among the top."""
 AT_ONCE: Final = "one-pass"
 PYTORCH: Final = "pytorch"
+TURBOMIND: Final = "turbomind"
+GENERATION: Final = "generation"
+TURBOMIND_PATHS: Final = (GENERATION, TWO_STAGE)
 STEPWISE: Final = "stepwise"
+
+NO_TOP_K: Final = (
+    "none: TurboMind under greedy decoding returns one token with 0.0, since it normalises over the one "
+    "candidate that it keeps; the paths give the whole distribution"
+)
+"""What a fingerprint says of the log-probabilities that TurboMind reports; they are never asked for."""
 
 PINNED: Final[Mapping[str, Json]] = {
     "enable_prefix_caching": False,  # full logits are refused with it, and it lets cases touch each other
@@ -53,6 +66,11 @@ _ON_CPU: Final[Mapping[str, Json]] = {
 }
 _OWN: Final = ("backend", "engine_config", "stage_two", "threads", "trust_remote_code")
 _OF_SERVERS: Final = ("key_env", "serve", "served_model", "timeout", "url")
+
+
+def is_turbomind(settings: EngineSettings) -> bool:
+    """Whether the profile asks for TurboMind."""
+    return settings.options.get("backend") == TURBOMIND
 
 
 def check_settings(settings: EngineSettings) -> None:

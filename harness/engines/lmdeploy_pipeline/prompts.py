@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.engines.contract import Question, Request
-from harness.engines.lmdeploy_pipeline.turbomind import TURBOMIND
+from harness.engines.lmdeploy_pipeline.options import TURBOMIND
 from harness.engines.out_of_memory import is_out_of_memory
 from harness.engines.questions import question
 from harness.errors import EngineError, ErrorKind

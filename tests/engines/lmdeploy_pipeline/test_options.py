@@ -11,11 +11,11 @@ from harness.engines.contract import EngineSettings, Json
 from harness.engines.lmdeploy_pipeline.options import (
     PATHS,
     PINNED,
+    TURBOMIND_PATHS,
     check_settings,
     engine_options,
     stage_two,
 )
-from harness.engines.lmdeploy_pipeline.turbomind import TURBOMIND_PATHS
 from harness.errors import EngineError, ErrorKind
 from harness.schemas import options as table
 from harness.schemas.options import OPTIONS

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from harness.engines.contract import Json
-from harness.engines.lmdeploy_pipeline.options import CAPTURED, PATHS, SCORED, TOP_K, TWO_STAGE
+from harness.engines.lmdeploy_pipeline.options import CAPTURED, GENERATION, PATHS, SCORED, TOP_K, TWO_STAGE
 from harness.engines.lmdeploy_pipeline.steps.contract import Conversation, Entries, Prepared, Steps
-from harness.engines.lmdeploy_pipeline.turbomind import GENERATION
 from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from harness.engines.contract import EngineSettings, Json
 from harness.engines.dtypes import named_dtype
-from harness.engines.lmdeploy_pipeline.options import TWO_STAGE
+from harness.engines.lmdeploy_pipeline.options import GENERATION, NO_TOP_K, TWO_STAGE
 from harness.engines.lmdeploy_pipeline.steps.access import Access
 from harness.engines.lmdeploy_pipeline.steps.contract import Entries, Generated, Prepared
-from harness.engines.lmdeploy_pipeline.turbomind import GENERATION, NO_TOP_K
 from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:
