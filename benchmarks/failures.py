@@ -19,6 +19,7 @@ _FEW, _MANY = 100, 1_000
 # In proportion it is 10, and less for what starting costs; as the square of their number it is up to 100.
 _MOST = 12.0
 _TESTS_FAILED = 1
+_REASON = "it cannot be loaded"
 _ERRORS = re.compile(r"\b(\d+) errors in ")
 
 
@@ -37,6 +38,9 @@ def measure_failures(workload: Workload, names: frozenset[str]) -> list[Row]:
         )
         if failed(output) != count:
             raise HarnessError(f"found {failed(output)} errors; allowed: {count}, one for each case")
+        told = output.read_text(encoding="utf-8").count(_REASON)
+        if told != 1:
+            raise HarnessError(f"found the reason told {told} times; allowed: once for all tests")
         size[count] = output.stat().st_size
 
     seconds = interleaved(
@@ -82,7 +86,7 @@ def write_failing(folder: Path, model: str, count: int) -> Path:
     cases.mkdir(parents=True, exist_ok=True)
     # A configuration of its own, so that pytest reads no other.
     (folder / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n", encoding="utf-8")
-    (cases / "patch.py").write_text("raise RuntimeError('it cannot be loaded')\n", encoding="utf-8")
+    (cases / "patch.py").write_text(f"raise RuntimeError({_REASON!r})\n", encoding="utf-8")
     profile = {
         "model": model,
         "dtype": "float32",

@@ -107,13 +107,17 @@ class EngineError(HarnessError):
     """An engine could not answer a case.
 
     ``kind`` says why, ``log`` is the path of the worker's log file ('' where there is none) and ``log_tail``
-    its last lines.
+    its last lines. ``refused`` is the reason, without its circumstances, where the engine as a whole is not
+    there, so that every case of it has this error; else ''.
     """
 
-    def __init__(self, kind: ErrorKind, message: str, *, log: str = "", log_tail: str = "") -> None:
+    def __init__(
+        self, kind: ErrorKind, message: str, *, log: str = "", log_tail: str = "", refused: str = ""
+    ) -> None:
         """``message`` says what happened and what to do next."""
         self.kind = kind
         self.message = message
+        self.refused = refused
         self.log = log
         self.log_tail = log_tail
         text = f"{kind.value}: {message}"

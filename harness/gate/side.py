@@ -119,7 +119,7 @@ def _live(name: SideName, kept: Kept, subjects: Sequence[Subject]) -> GateSide:
             asked[case] = kept.scoring.asked(subject)
         except EngineError as error:
             recordings.pop(case, None)
-            errors[case] = str(error)
+            errors[case] = f"{error.kind}: {error.message}" + (f" (log: {error.log})" if error.log else "")
     return _side(
         name, kept, recordings, errors, asked, made=datetime.datetime.now().astimezone().date().isoformat()
     )

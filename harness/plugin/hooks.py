@@ -235,8 +235,16 @@ def pytest_runtest_makereport(
     call: pytest.CallInfo[None],
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show the message of our own errors alone: their tracebacks would lead into the harness."""
-    report = yield
-    if call.excinfo is not None and isinstance(call.excinfo.value, HarnessError):
+    ours = call.excinfo is not None and isinstance(call.excinfo.value, HarnessError)
+    option = item.config.option
+    style = option.tbstyle
+    if ours:
+        option.tbstyle = "value"  # else pytest parses the sources of a traceback that nobody is shown
+    try:
+        report = yield
+    finally:
+        option.tbstyle = style
+    if call.excinfo is not None and ours:
         report.longrepr = call.excinfo.getrepr(style="value", chain=False)
     elif report.failed and (subject := subject_of(item)) is not None:
         report.sections.append(("case", f"{subject.case.location}\nrun again: {run_again(item)}"))
@@ -249,12 +257,31 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     item.config.stash[RUN].begin(item)
 
 
+class _ToldOnce:
+    """Keeps what refused engines said of every test out of pytest's own sections; its counts have them."""
+
+    def __init__(self, outcomes: Outcomes) -> None:
+        self._outcomes = outcomes
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> Generator[None, None, None]:
+        every = terminalreporter.stats.get("error", [])
+        if self._outcomes.refused:
+            terminalreporter.stats["error"] = [
+                one for one in every if getattr(one, "nodeid", None) not in self._outcomes.refused
+            ]
+        yield
+        if every:
+            terminalreporter.stats["error"] = every
+
+
 class _MainProcess:
     """Hooks for the process that reports to a person: under pytest-xdist its workers do without."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._outcomes = Outcomes()
+        config.pluginmanager.register(_ToldOnce(self._outcomes), "vlm-harness-told-once")
         self._gate = GateOutcomes() if GATE in config.stash else None
 
     @pytest.hookimpl(tryfirst=True)
@@ -288,6 +315,10 @@ class _MainProcess:
         # A log has no width of its own; the table needs some to name its cases.
         width = shutil.get_terminal_size().columns if terminalreporter.isatty else _LOG_COLUMNS
         terminalreporter.write(render_table(summaries, width=width, color=terminalreporter.hasmarkup))
+        if refusals := self._outcomes.refusals.lines():
+            terminalreporter.section("engines that could not be loaded", sep="=")
+            for line in refusals:
+                terminalreporter.write_line(line)
         for sentence in run.scoring.store.damage():
             terminalreporter.write_line(sentence, yellow=True)
         where = run.scoring.store.rows_folder

@@ -21,6 +21,7 @@ from harness.noise.limits import NoiseLimits
 from harness.recordings.device import device_line
 from harness.recordings.store import Recording
 from harness.reports.outcomes import PROPERTY, TestFacts
+from harness.reports.refusals import Refusal
 from harness.reports.summary import CheckSummary, Status, figures_of
 from harness.scoring.scoring import Scoring, paths_with_rows
 from harness.scoring.stored_runs import store_run
@@ -57,6 +58,7 @@ class Run:
         self._noise = NoiseLimits(scoring, snapshots=self.snapshots_folder)
         self._loaded: Loaded | None = None
         self._broken = False  # whether loading has failed, and been told
+        self._refused: set[str] = set()  # engines whose refusal this process has told
 
     @property
     def cases_folder(self) -> Path:
@@ -99,7 +101,12 @@ class Run:
         return list(subjects(self.loaded.cases, self.loaded.profiles, selection="every"))
 
     def begin(self, item: pytest.Item) -> None:
-        """Note on a test of the suite what it is about, before it runs."""
+        """Note on a test of the suite what it is about, before it runs.
+
+        Raises `EngineError` where an engine that it asks could not be loaded at all. The first test tells the
+        reports why, and each that it is so.
+        """
+        __tracebackhide__ = True
         subject = subject_of(item)
         if subject is None:
             return
@@ -115,13 +122,28 @@ class Run:
         )
         compares = _compares(item)
         facts = TestFacts(summary=summary, done_with_rows=compares or len(subject.profile.engines) == 1)
+        item.stash[_FACTS] = facts
+        refused: EngineError | None = None
         for one in (subject, subject.reference()) if compares else (subject,):
             try:
                 facts.rows[self.scoring.key(one)] = paths_with_rows(self.scoring.recording(one))
-            except EngineError:
-                continue  # it has no rows; the test itself reports the error
-        item.stash[_FACTS] = facts
+            except EngineError as error:  # it has no rows; else the test itself reports the error
+                if error.refused and refused is None:
+                    refused = self._refusal(item, facts, one, error)
         self._tell(item)
+        if refused is not None:
+            raise refused
+
+    def _refusal(
+        self, item: pytest.Item, facts: TestFacts, subject: Subject, error: EngineError
+    ) -> EngineError:
+        label = subject.engine_label
+        facts.summary = replace(facts.summary, refused=label)
+        if label not in self._refused:
+            self._refused.add(label)
+            facts.refusal = Refusal.of(label, error, again=run_again(item))
+        told = f"{subject.case.location}: {label} could not be loaded, which is told once for all its tests"
+        return EngineError(error.kind, f"{told}: {error.refused.splitlines()[0]}", refused=error.refused)
 
     def keep(self, item: pytest.Item, subject: Subject, result: Result) -> None:
         """Note a check's figures on its test, for the table."""

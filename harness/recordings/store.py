@@ -120,25 +120,43 @@ class RecordingStore:
         )
 
     def put_error(self, key: str, run_id: str, error: EngineError) -> None:
-        """Remember for the rest of the run ``run_id``, in all its processes, that ``key`` got no answer."""
+        """Remember for the rest of the run ``run_id``, in all its processes, that ``key`` got no answer.
+
+        An engine that is not there at all is noted once, and for all its keys.
+        """
+        journal, name = self._journal(engine_id_of(key)), _error_name(key, run_id, whole=bool(error.refused))
+        if error.refused and journal.has(name):
+            return
         self._make_root()
-        self._journal(engine_id_of(key)).append(
-            f"error:{run_id}:{key}",
+        journal.append(
+            name,
             {
                 "kind": error.kind.value,
                 "message": error.message,
                 "log": error.log,
                 "log_tail": error.log_tail,
+                **({"refused": error.refused} if error.refused else {}),
             },
         )
 
     def error_for(self, key: str, run_id: str) -> EngineError | None:
         """The error that the run ``run_id`` met for ``key``, if any. Another run tries again."""
-        entry = self._journal(engine_id_of(key)).get(f"error:{run_id}:{key}")
+        return self._error(key, run_id, whole=False)
+
+    def refusal_for(self, key: str, run_id: str) -> EngineError | None:
+        """Likewise, that of the engine behind ``key`` as a whole; what it answered before still stands."""
+        return self._error(key, run_id, whole=True)
+
+    def _error(self, key: str, run_id: str, *, whole: bool) -> EngineError | None:
+        entry = self._journal(engine_id_of(key)).get(_error_name(key, run_id, whole=whole))
         if entry is None:
             return None
         return EngineError(
-            ErrorKind(entry["kind"]), entry["message"], log=entry["log"], log_tail=entry["log_tail"]
+            ErrorKind(entry["kind"]),
+            entry["message"],
+            log=entry["log"],
+            log_tail=entry["log_tail"],
+            refused=entry.get("refused", ""),
         )
 
     @contextmanager
@@ -239,6 +257,10 @@ class RecordingStore:
                 ignore.write_text("# Made by the harness; safe to delete.\n*\n", encoding="utf-8")
         except OSError as error:
             raise disk_error("write", ignore, error) from error
+
+
+def _error_name(key: str, run_id: str, *, whole: bool) -> str:
+    return f"error:{run_id}:{engine_id_of(key) if whole else key}"
 
 
 def _packed(answer: Answer) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness.reports.refusals import Refusal, Refusals
 from harness.reports.summary import CheckSummary, Status
 
 __all__ = ["PROPERTY", "SNAPSHOT", "Outcomes", "TestFacts"]
@@ -27,7 +28,8 @@ class TestFacts:
     """What is known of a test of the suite before pytest says how it ended.
 
     ``rows`` maps the keys of the recordings it is about to their paths; ``done_with_rows`` is whether no
-    later test will want them once this one has passed.
+    later test will want them once this one has passed. ``refusal`` tells of the summary's refused engine, in
+    the first test of a process that asks it.
     """
 
     __test__ = False
@@ -35,6 +37,7 @@ class TestFacts:
     summary: CheckSummary
     rows: dict[str, list[str]] = field(default_factory=dict)
     done_with_rows: bool = False
+    refusal: Refusal | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -43,9 +46,14 @@ class TestFacts:
 
 @dataclass(slots=True)
 class Outcomes:
-    """Takes the reports of one run, in pytest's main process."""
+    """Takes the reports of one run, in pytest's main process.
+
+    ``refused`` are the ids of the tests that some engine of ``refusals`` has kept from running.
+    """
 
     summaries: list[CheckSummary] = field(default_factory=list)
+    refusals: Refusals = field(default_factory=Refusals)
+    refused: set[str] = field(default_factory=set)
     _rows: dict[str, list[str]] = field(default_factory=dict)
     _done: set[str] = field(default_factory=set)
     _wanted: set[str] = field(default_factory=set)
@@ -56,7 +64,12 @@ class Outcomes:
         status = _status(report)
         if not isinstance(facts, Mapping) or status is None:
             return
-        self.summaries.append(replace(CheckSummary.from_json(facts["summary"]), status=status))
+        summary = replace(CheckSummary.from_json(facts["summary"]), status=status)
+        self.summaries.append(summary)
+        if summary.refused:
+            self.refused.add(report.nodeid)
+            told = facts["refusal"]
+            self.refusals.take(summary.refused, None if told is None else Refusal(**told))
         rows: Mapping[str, list[str]] = facts["rows"]
         self._rows.update(rows)
         if status not in (Status.PASSED, Status.KNOWN):

@@ -45,7 +45,10 @@ class Figures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckSummary:
-    """One check on one case and engine. ``check`` is the table's column, ``place`` the case's file:line."""
+    """One check on one case and engine. ``check`` is the table's column, ``place`` the case's file:line.
+
+    ``refused`` is the label of an engine that it needs and that could not be loaded, '' where all could.
+    """
 
     suite: str
     case: str
@@ -57,6 +60,7 @@ class CheckSummary:
     status: Status
     figures: Figures = Figures()
     device: str = ""
+    refused: str = ""
 
     def to_json(self) -> dict[str, Json]:
         """As plain JSON; NaN and infinity, which JSON lacks, as text."""

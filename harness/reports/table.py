@@ -69,9 +69,9 @@ def _print_profile(console: Console, profile: str, summaries: Row, width: int) -
     cases = _group(summaries, lambda summary: summary.case)
     engines = list(dict.fromkeys(summary.engine for summary in summaries))
     checks = list(dict.fromkeys(summary.check for summary in summaries))
-    shown = cases
+    shown = {name: row for name, row in cases.items() if not all(s.refused for s in row)}
     if len(cases) > FULL_TABLE:
-        shown = {name: row for name, row in cases.items() if any(s.status is not Status.PASSED for s in row)}
+        shown = {name: row for name, row in shown.items() if any(s.status is not Status.PASSED for s in row)}
     if shown:
         _print_table(console, _case_table(list(shown.values())[:FULL_TABLE], engines, checks), width)
     if len(shown) > FULL_TABLE:

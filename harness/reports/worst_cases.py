@@ -38,9 +38,14 @@ def worst_cases(cases: Sequence[CaseVerdict], *, most: int = MOST) -> WorstCases
     """At most ``most`` of the cases that are neither SAME nor NOISE.
 
     REGRESSION first, then ERROR, DRIFT, INCONCLUSIVE; within each those farthest beyond their limit first.
+    Of errors with one reason, as where an engine could not be loaded, the first stands for all.
     """
     told = sorted((case for case in cases if case.verdict in _ORDER), key=_severity)
-    return WorstCases(shown=tuple(told[:most]), more=Counter(case.verdict for case in told[most:]))
+    first = {case.reason: case for case in reversed(told) if case.verdict is Verdict.ERROR}
+    shown = [case for case in told if case.verdict is not Verdict.ERROR or first[case.reason] is case][:most]
+    more = Counter(case.verdict for case in told)
+    more.subtract(case.verdict for case in shown)
+    return WorstCases(shown=tuple(shown), more=+more)
 
 
 def one_line(text: str, *, longest: int = _LONGEST) -> str:

@@ -66,6 +66,7 @@ class Engines:
             try:
                 self._found[label] = self._described(subject)
             except EngineError as error:
+                error.refused = error.refused or error.message
                 self._found[label] = error
         found = self._found[label]
         if isinstance(found, EngineError):

@@ -214,6 +214,9 @@ class Scoring:
             anew = self._fresh or is_running_server(plan.engine.settings)
             recording = self.store.get(key, run_id=self._run_id if anew else None)
             if recording is None or (key in with_rows and not self._has_rows(recording)):
+                if (error := self.store.refusal_for(key, self._run_id)) is not None:
+                    self._errors[key] = error
+                    continue
                 missing[key] = subject
         return missing
 

@@ -45,18 +45,21 @@ def load(worker: WorkerProcess, job: Job) -> Generator[Event, None, EngineError 
                 f"{where} within {job.load_seconds:g} s, the profile's `deadlines.load`; "
                 "the log shows where every thread stood: raise the limit if it was at work"
             )
-            return EngineError(ErrorKind.LOAD, what, log=str(job.log), log_tail=worker.log_tail())
+            return EngineError(
+                ErrorKind.LOAD, what, log=str(job.log), log_tail=worker.log_tail(), refused=what
+            )
         yield Progress("loading", 0, 0, time.monotonic() - worker.started)
     if message["event"] == "loaded":
         yield Loaded(message["fingerprint"], time.monotonic() - worker.started)
         return None
     returncode = worker.kill(grace=_EXIT_SECONDS)
-    kind, why = ErrorKind.LOAD, f"the worker {how_it_ended(returncode)}"
+    kind, why, tail = ErrorKind.LOAD, f"the worker {how_it_ended(returncode)}", worker.log_tail()
     if message["event"] == "refused":
         kind, why = ErrorKind(message["kind"]), message["message"]
+        tail = "" if message["says_all"] else tail
     elif last := worker.log_tail(lines=1):
         why += f": {last}"
-    return EngineError(kind, f"{where}: {why}", log=str(job.log), log_tail=worker.log_tail())
+    return EngineError(kind, f"{where}: {why}", log=str(job.log), log_tail=tail, refused=why)
 
 
 def score(

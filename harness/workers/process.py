@@ -53,11 +53,11 @@ def worker_environment() -> dict[str, str]:
 
 def no_interpreter(python: str, error: OSError) -> EngineError:
     """What to raise when ``python`` cannot be started."""
-    return EngineError(
-        ErrorKind.LOAD,
+    words = (
         f"the interpreter {python} could not be started: {error.strerror or error}; "
-        "`python:` of the profile's engine takes the path of a Python 3.11 or newer",
+        "`python:` of the profile's engine takes the path of a Python 3.11 or newer"
     )
+    return EngineError(ErrorKind.LOAD, words, refused=words)
 
 
 def start_worker(job: Job) -> WorkerProcess:

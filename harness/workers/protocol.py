@@ -10,7 +10,7 @@ score     ``batch``: a list of [key, request]
 close     free the engine and exit
 from the worker, by ``event``
 loaded    ``fingerprint``
-refused   ``kind``, ``message``: the engine could not be loaded
+refused   ``kind``, ``message``: the engine could not be loaded; ``says_all``: the log has no more to tell
 answer    ``key``, ``answer``, ``request``: the digest of the request that it answers
 failure   ``key``, ``kind``, ``message``: no answer to this one; the engine lives on
 raised    ``kind``, ``message``: an exception ended the batch; the worker lives on

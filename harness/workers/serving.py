@@ -186,10 +186,11 @@ def _in_words(error: BaseException) -> str:
     return "".join(traceback.format_exception_only(error)).strip()[:_WORDS_CHARACTERS]
 
 
-def _refusal(kind: str, error: BaseException) -> dict[str, str]:
+def _refusal(kind: str, error: BaseException) -> dict[str, str | bool]:
     """Why the engine could not be loaded, with what to install when a module is missing."""
     if isinstance(error, EngineError):
-        return {"kind": error.kind, "message": error.message}
+        # Raised on purpose, it leads nowhere but here; one with a cause leads to a library's own code.
+        return {"kind": error.kind, "message": error.message, "says_all": error.__cause__ is None}
     words = _in_words(error)
     if isinstance(error, ModuleNotFoundError) and error.name:
         root = error.name.partition(".")[0]
@@ -199,7 +200,7 @@ def _refusal(kind: str, error: BaseException) -> dict[str, str]:
             words += f"; add to the engine's `requirements` in profiles.yaml: {', '.join(wanted)}"
         else:
             words += f"; install it with: {shlex.join([sys.executable, '-m', 'pip', 'install', *wanted])}"
-    return {"kind": ErrorKind.LOAD, "message": words}
+    return {"kind": ErrorKind.LOAD, "message": words, "says_all": False}
 
 
 def _send(outgoing: BinaryIO, message: Message) -> None:

@@ -179,6 +179,7 @@ class _Supervisor:
         if self._last_ending is not None and self._starts >= _STARTS_WITHOUT_OUTCOME:
             circumstances = f"in the last of {self._starts} workers in a row without one outcome; not tried"
             self._refusal = self._last_ending.error(self._job, circumstances)
+            self._refusal.refused = self._refusal.message
             return self._refusal
         self._starts += 1
         self._doubtful = False

@@ -47,6 +47,15 @@ def test_each_case_has_a_row_with_engines_differences_and_marks() -> None:
     assert lines[3].split()[-4:] == ["2e-01", "6e-02", "✓✓", "✗"]
 
 
+def test_a_case_that_no_engine_was_there_for_has_no_row_but_counts() -> None:
+    refused = [summary(f"shapes.c{n}", status=Status.ERROR, refused="embedded-torch") for n in range(3)]
+    table = render_table([*run_of(), *refused])
+    assert "shapes.c" not in table
+    assert "4 cases × 2 engines, 6 checks: 3 passed ✓, 3 errors E" in table
+    half = summary("shapes.c0", engine="lmdeploy")
+    assert "shapes.c0" in render_table([*run_of(), *refused, half])  # the other engine's answer is told
+
+
 def test_the_closing_lines_count_and_name_the_worst_and_the_devices() -> None:
     table = render_table([*run_of(), *run_of("shapes.blue", Status.FAILED, 0.25)])
     assert "embedded: 2 cases × 2 engines, 6 checks: 5 passed ✓, 1 failed ✗" in table

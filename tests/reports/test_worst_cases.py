@@ -37,6 +37,19 @@ def test_the_rest_is_counted_by_verdict() -> None:
     assert worst.rest() == "and 3 more: 1 REGRESSION, 2 DRIFT"
 
 
+def test_errors_with_one_reason_are_told_once() -> None:
+    cases = [made_case(Verdict.ERROR, number=number, reason="not loaded") for number in range(MOST + 5)]
+    cases += [made_case(Verdict.ERROR, number=50, reason="it died")]
+    cases += [made_case(Verdict.DRIFT, number=number, reason="not loaded") for number in (60, 61)]
+    worst = worst_cases(cases)
+    assert [(case.verdict, case.reason) for case in worst.shown] == [
+        (Verdict.ERROR, "not loaded"),
+        (Verdict.ERROR, "it died"),
+        *[(Verdict.DRIFT, "not loaded")] * 2,
+    ]
+    assert worst.rest() == f"and {MOST + 4} more: {MOST + 4} ERROR"
+
+
 def test_text_of_an_engine_is_on_one_line_without_control_characters() -> None:
     assert one_line("out of\n\n  memory\x1b[31m\r\x00") == "out of memory [31m"
     assert one_line("x" * 20, longest=10) == "x" * 9 + "…"

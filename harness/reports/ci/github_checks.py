@@ -25,7 +25,10 @@ _BAD = (Status.FAILED, Status.ERROR)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Bad:
-    """A case that did not pass on one engine; ``checks`` are those that failed or had no answer."""
+    """A case that did not pass on one engine; ``checks`` are those that failed or had no answer.
+
+    It stands for all ``cases`` of an engine that could not be loaded.
+    """
 
     place: str
     case: str
@@ -33,9 +36,12 @@ class _Bad:
     checks: tuple[str, ...]
     error: bool
     worst: float
+    cases: int = 1
 
     def words(self) -> str:
         """What happened, in words."""
+        if self.cases > 1:
+            return f"the engine could not be loaded; no answer to {self.cases} cases"
         listed = ", ".join(self.checks)
         return f"no answer from the engine ({listed})" if self.error else f"failed: {listed}"
 
@@ -51,7 +57,7 @@ def checks_summary(summaries: Sequence[CheckSummary]) -> str:
         cases, engines = len({s.case for s in own}), len({s.engine for s in own})
         rows.append((profile, *map(str, (cases, engines, len(own), *(counts[status] for status in _WORDS)))))
     parts = [
-        f"## {_sentence(summaries, len(bad))}",
+        f"## {_sentence(summaries, sum(one.cases for one in bad))}",
         table(("profile", "cases", "engines", "checks", *_WORDS.values()), rows),
     ]
     if bad:
@@ -92,15 +98,17 @@ def _bad_cases(summaries: Sequence[CheckSummary]) -> list[_Bad]:
     groups: dict[tuple[str, str], list[CheckSummary]] = {}
     for summary in summaries:
         if summary.status in _BAD:
-            groups.setdefault((summary.case, f"{summary.profile}/{summary.engine}"), []).append(summary)
+            case = "" if summary.refused else summary.case
+            groups.setdefault((case, f"{summary.profile}/{summary.engine}"), []).append(summary)
     found = [
         _Bad(
             place=own[0].place,
-            case=case,
+            case=case or own[0].case,
             side=side,
             checks=tuple(dict.fromkeys(s.check for s in own)),
             error=any(s.status is Status.ERROR for s in own),
             worst=_farthest(own),
+            cases=len({s.case for s in own}),
         )
         for (case, side), own in groups.items()
     ]

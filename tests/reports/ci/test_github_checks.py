@@ -19,6 +19,7 @@ def check(
     name: str = "letter",
     engine: str = "lmdeploy",
     worst: float | None = None,
+    refused: str = "",
 ) -> CheckSummary:
     return CheckSummary(
         suite="s",
@@ -31,6 +32,7 @@ def check(
         status=status,
         figures=Figures(worst=worst),
         device="CPU device plug-in (EPYC), float32",
+        refused=refused,
     )
 
 
@@ -55,6 +57,17 @@ def test_cases_that_did_not_pass_are_listed_once_with_their_checks() -> None:
     assert "| p | 3 | 1 | 4 | 1 | 2 | 0 | 1 |" in text
     assert "| cases/s.yaml:2:3 | s.c2 | p/lmdeploy | failed: letter, agree |" in text
     assert "| cases/s.yaml:3:3 | s.c3 | p/lmdeploy | no answer from the engine \\(letter\\) |" in text
+
+
+def test_an_engine_that_could_not_be_loaded_is_one_line() -> None:
+    summaries = [check(number, Status.ERROR, refused="p-lmdeploy") for number in range(1, 21)]
+    summaries.append(check(30, Status.FAILED, engine="torch"))
+    text = checks_summary(summaries)
+    assert text.startswith("## 21 of 21 answers did not pass\n")
+    assert text.count("| p/lmdeploy |") == 1
+    assert "the engine could not be loaded; no answer to 20 cases" in text
+    assert "s.c30" in text  # which twenty lines of the same would have pushed out
+    assert len(checks_annotations(summaries, workspace=None, folder=HERE)) == 2
 
 
 def test_errors_come_first_and_then_the_farthest() -> None:
