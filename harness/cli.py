@@ -9,11 +9,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from harness.commands import accept, check, env, gate, method, noise, plan, profile, schema
+from harness.commands import accept, check, doctor, env, gate, method, noise, plan, profile, schema
 
 __all__ = ["main"]
 
-_COMMANDS = (accept, check, env, gate, method, noise, plan, profile, schema)
+_COMMANDS = (accept, check, doctor, env, gate, method, noise, plan, profile, schema)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

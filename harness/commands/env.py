@@ -188,11 +188,13 @@ def _show(label: str) -> Show:
 
 
 def _check(options: argparse.Namespace, environments: Environments, engines: Sequence[NamedEngine]) -> int:
-    from harness.environments.checking import check_loadable
+    from harness.environments.checking import check_loadable, look_at_needs
+    from harness.machine.findings import Mark
+    from harness.machine.nvidia import read_nvidia
 
     if (chosen := _chosen(options.names, engines)) is None:
         return 2
-    cannot = 0
+    cannot, nvidia = 0, read_nvidia()
     for engine in chosen:
         loadable = check_loadable(engine.label, engine.spec, environments)
         cannot += not loadable
@@ -206,6 +208,11 @@ def _check(options: argparse.Namespace, environments: Environments, engines: Seq
             print(f"    note: {note}")
         if loadable.mend:
             print(f"    to mend: {loadable.mend}")
+        if loadable.python and loadable.found:  # else it does not even start
+            needs = look_at_needs(engine.spec, loadable.python, nvidia, wanted=True)
+            lines = [line for need in needs if need.mark is not Mark.RIGHT for line in need.lines()]
+            cannot += bool(loadable and lines)
+            print("".join(f"  {line}\n" for line in lines), end="")
     return 1 if cannot else 0
 
 

@@ -138,7 +138,12 @@ def git_user(folder: Path) -> str:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``, which `conclude` reads."""
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write all figures here, too; - instead of text"
+        "--json",
+        nargs="?",
+        const=Path("-"),
+        type=Path,
+        metavar="FILE",
+        help="write all figures here, too; - or no FILE: instead of text",
     )
 
 

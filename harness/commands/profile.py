@@ -34,8 +34,8 @@ def register(commands: Subparsers) -> None:
 def _check(options: argparse.Namespace) -> int:
     from harness.cases.folder import load
     from harness.environments.store import Environments
+    from harness.machine.findings import Mark, right
     from harness.profile_check.checking import ProfileCheck
-    from harness.profile_check.findings import Mark, right
 
     try:
         loaded = load(options.cases)

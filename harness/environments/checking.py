@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -12,12 +13,16 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from harness.cases.profiles import EngineSpec
+from harness.engines.api_server.running import is_running_server
 from harness.engines.requirements import LOADED_NAMES, REQUIREMENTS
 from harness.environments.store import Environments
 from harness.errors import EngineError
-from harness.workers.interpreter import ask
+from harness.machine.findings import Finding
+from harness.machine.looks import look_at_compiler, look_at_python
+from harness.machine.nvidia import Nvidia
+from harness.workers.interpreter import ask, toolkit
 
-__all__ = ["Loadable", "check_loadable"]
+__all__ = ["Loadable", "check_loadable", "look_at_needs", "needs_gpu", "python_of"]
 
 _SCRIPT = Path(__file__).with_name("loadable_report.py")
 _OLDEST_PYTHON = (3, 11)
@@ -46,15 +51,41 @@ class Loadable:
         return not self.missing
 
 
+def python_of(spec: EngineSpec, environments: Environments) -> str | None:
+    """The interpreter of an engine; None where its environment is not made."""
+    if spec.environment is None:
+        return spec.python
+    lock = environments.known_lock(spec.environment)
+    made = lock is not None and environments.folder.marker(lock.id) is not None
+    return str(environments.folder.python(lock.id)) if lock is not None and made else None
+
+
+def needs_gpu(spec: EngineSpec, *, compiler: bool = False) -> bool:
+    """Whether an engine computes on a GPU here, and with ``compiler`` whether Triton compiles for it."""
+    settings = spec.settings
+    pytorch = settings.kind != "torch" and settings.options.get("backend", "pytorch") == "pytorch"
+    return settings.device == "cuda" and not is_running_server(settings) and (pytorch or not compiler)
+
+
+def look_at_needs(spec: EngineSpec, python: str, found: Nvidia, *, wanted: bool) -> list[Finding]:
+    """What an engine on a GPU needs beside its packages: a driver that fits torch, a compiler, headers.
+
+    ``python`` is its interpreter; what lacks is wrong where it is ``wanted``. Raises `EngineError` (LOAD).
+    """
+    if not needs_gpu(spec):
+        return []
+    findings = list(look_at_python(toolkit(python), found, of=python, wanted=wanted))
+    if needs_gpu(spec, compiler=True):
+        return [*findings, look_at_compiler(os.environ, wanted=wanted)]
+    return [finding for finding in findings if finding.topic == "torch"]
+
+
 def check_loadable(label: str, spec: EngineSpec, environments: Environments) -> Loadable:
     """Try in an engine's interpreter what the engine needs; its environment is not made for it."""
-    python = spec.python
-    if spec.environment is not None:
-        lock = environments.known_lock(spec.environment)
-        if lock is None or environments.folder.marker(lock.id) is None:
-            make = environments.command_to_make(label, spec.location)
-            return Loadable(python=None, found={}, missing=("its environment, which is not made",), mend=make)
-        python = str(environments.folder.python(lock.id))
+    python = python_of(spec, environments)
+    if python is None:
+        make = environments.command_to_make(label, spec.location)
+        return Loadable(python=None, found={}, missing=("its environment, which is not made",), mend=make)
     # A server that the harness starts is LMDeploy's, in the same interpreter.
     kinds = [spec.settings.kind, *(["lmdeploy"] if spec.settings.options.get("serve") else [])]
     texts = dict.fromkeys(text for kind in kinds for text in REQUIREMENTS.get(kind, ()))
@@ -107,7 +138,7 @@ def _judged(
     mend = _install(python, spec, install)
     if told["cuda"]:
         missing.append(f"an NVIDIA GPU, for `device: cuda`: {told['cuda']}")
-        mend = mend or "nvidia-smi shows what the driver sees; or say `device: cpu`"
+        mend = mend or "harness doctor; or say `device: cpu`"
     if missing and not mend:
         mend = f"name another `python` or `python_version` at {spec.location}"
     return Loadable(

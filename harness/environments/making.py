@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import sys
 import time
@@ -133,6 +134,8 @@ def request_id(request: EnvironmentRequest) -> str:
         kind_of_python(request),
         _platform(),
         sorted(request.local().items()),
+        # Which build of torch uv takes. Without it the name is what it was before this was looked at.
+        *([backend] if (backend := os.environ.get("UV_TORCH_BACKEND")) else []),
     ]
     return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:16]
 

@@ -11,7 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["UvError", "UvProgram"]
+from harness.machine.findings import Finding, lacking, right
+
+__all__ = ["UvError", "UvProgram", "look_at_uv"]
+
+_INSTALL = shlex.join([sys.executable, "-m", "pip", "install", "uv"])
 
 # These would lead uv to an environment other than the one that is named.
 _MISLEADING = (
@@ -150,8 +154,17 @@ def _program() -> str:
 
         return str(uv.find_uv_bin())
     except (ImportError, FileNotFoundError) as error:
-        install = shlex.join([sys.executable, "-m", "pip", "install", "uv"])
-        raise UvError("uv could not be found", f"{error}; install it with: {install}") from error
+        raise UvError("uv could not be found", f"{error}; install it with: {_INSTALL}") from error
+
+
+def look_at_uv() -> Finding:
+    """Whether uv is there, and which."""
+    try:
+        command = [_program(), "--version"]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+    except (UvError, OSError, subprocess.SubprocessError) as error:
+        return lacking(True, "uv", f"{error}; no environment of `requirements` can be made", _INSTALL)
+    return right("uv", f"{said}, {command[0]}")
 
 
 def _environment(*, loud: bool) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """`harness profile check NAME`: what can be known of a profile before any weights are loaded.
 
 ==================  =================================================================================
-``findings.py``     what was looked at, and what came of it: right, wrong, or not to be known from here
 ``checking.py``     which looks an engine gets, in which order
 ``hub_cache.py``    where a hub id lies on this machine, without asking the network
 ``model_files.py``  a model's folder: configuration, weights, tokenizer, template, processor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +11,14 @@ from harness.cases.folder import Loaded
 from harness.cases.problems import shown
 from harness.cases.profiles import EngineSpec, Profile
 from harness.cases.suites import Case
+from harness.environments.checking import look_at_needs
 from harness.environments.store import Environments
+from harness.machine.findings import Finding, right, unknown, wrong
+from harness.machine.nvidia import read_nvidia
 from harness.profile_check.environment import look_at_environment
-from harness.profile_check.findings import Finding, right, unknown, wrong
 from harness.profile_check.hub_cache import cache_folder, find_snapshot
 from harness.profile_check.letters import Letters, look_at_letters
-from harness.profile_check.memory import look_at_memory, smallest_gpu
+from harness.profile_check.memory import look_at_memory
 from harness.profile_check.model_files import ModelFiles, look_into
 from harness.profile_check.model_shapes import ModelShapes, ShapesError, read_shapes
 from harness.profile_check.places import Places
@@ -47,7 +50,10 @@ class ProfileCheck:
         self._profile = profile
         self._places = Places(profile)
         self._environments = environments
-        self._gpu_bytes = smallest_gpu()
+        self._nvidia = read_nvidia()
+        visible = self._nvidia.visible(os.environ)
+        gpus = self._nvidia.gpus if visible is None else visible
+        self._gpu = min(gpus, key=lambda gpu: gpu.free or 0, default=None)  # that holds the least now
         self._models: dict[tuple[str, str | None], _Model] = {}
         self.suites = profile.suites or tuple(suite.name for suite in loaded.suites)
         self.cases: tuple[Case, ...] = tuple(
@@ -65,10 +71,13 @@ class ProfileCheck:
         yield from model.findings
         yield from self._remote_code(engine, model)
         yield from look_at_settings(
-            engine, self._places, saved_as=_saved_as(model), gpu=self._gpu_bytes is not None
+            engine, self._places, saved_as=_saved_as(model), gpu=self._gpu is not None
         )
         findings, python = self._environment(engine)
         yield from findings
+        if python is not None:
+            wanted = self._gpu is not None
+            yield from look_at_needs(engine, python, self._nvidia, wanted=wanted)
         letters = self._letters(engine, model, python)
         yield from letters.findings
         if model.shapes is None:
@@ -81,12 +90,12 @@ class ProfileCheck:
             files=model.files,
             cases=self.cases,
             letters=letters,
-            gpu_bytes=self._gpu_bytes,
+            gpu=self._gpu,
         )
 
     def _environment(self, engine: EngineSpec) -> tuple[list[Finding], str | None]:
         # Without a GPU here the question is whether the engine's library would load at all.
-        device = engine.settings.device if self._gpu_bytes is not None else "cpu"
+        device = engine.settings.device if self._gpu is not None else "cpu"
         asked = replace(engine, settings=replace(engine.settings, device=device))
         label = f"{self._profile.name}-{engine.name}"
         return look_at_environment(label, asked, self._places, self._environments)

@@ -7,7 +7,7 @@ from harness.cases.problems import nearest
 from harness.cases.profiles import EngineSpec
 from harness.environments.checking import check_loadable
 from harness.environments.store import Environments
-from harness.profile_check.findings import Finding, right, unknown, wrong
+from harness.machine.findings import Finding, right, unknown, wrong
 from harness.profile_check.places import Places
 
 __all__ = ["look_at_environment"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.cases.profiles import EngineSpec, Profile
 from harness.cases.suites import Case
 from harness.errors import EngineError
-from harness.profile_check.findings import Finding, right, unknown, wrong
+from harness.machine.findings import Finding, right, unknown, wrong
 from harness.profile_check.places import Places
 from harness.scoring.subjects import request_for
 from harness.workers import ask_tokenizer

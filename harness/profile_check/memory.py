@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
@@ -13,7 +11,8 @@ from PIL import Image
 
 from harness.cases.profiles import EngineSpec
 from harness.cases.suites import Case
-from harness.profile_check.findings import Finding, right, unknown, wrong
+from harness.machine.findings import Finding, right, unknown, wrong
+from harness.machine.nvidia import Gpu
 from harness.profile_check.letters import Letters
 from harness.profile_check.memory_estimate import (
     BYTES,
@@ -31,7 +30,7 @@ from harness.profile_check.model_files import ModelFiles
 from harness.profile_check.model_shapes import ModelShapes
 from harness.profile_check.places import Places
 
-__all__ = ["look_at_memory", "smallest_gpu"]
+__all__ = ["look_at_memory"]
 
 # LMDeploy's own defaults
 _CACHE_SHARE = 0.8
@@ -43,7 +42,6 @@ _CACHE_BITS = {4: 4, 8: 8, 16: 8, 17: 8}
 _CHARACTERS_A_TOKEN = 2
 _TEMPLATE_TOKENS = 64
 _LEAST_ANY_SIZE, _MOST_ANY_SIZE = 4, 16384
-_SMI_SECONDS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +60,9 @@ def look_at_memory(
     files: ModelFiles | None,
     cases: Sequence[Case],
     letters: Letters,
-    gpu_bytes: int | None,
+    gpu: Gpu | None,
 ) -> Finding:
-    """The finding on memory; ``gpu_bytes`` are those of the smallest GPU that is visible here."""
+    """The finding on memory; ``gpu`` is the visible one here with the least free memory."""
     settings = engine.settings
     serving = _serving(engine, shapes)
     if serving is None:
@@ -90,29 +88,18 @@ def look_at_memory(
     if settings.device != "cuda":
         return right("memory", "\n".join([f"about {gib(estimate.total)} of main memory, reckoned", *lines]))
     verdict = f"needs about {gib(estimate.total)}, reckoned: {_verdict(reckon, case.work.cases)}"
-    if gpu_bytes is not None and not estimate.fits(gpu_bytes):
-        change = _change(reckon, case.work.cases, gpu_bytes)
+    if gpu is not None and gpu.total and gpu.free is not None and not estimate.fits(gpu.free):
+        change = _change(reckon, case.work.cases, gpu.free)
+        other = f"write {change}" if change else "a larger GPU, or a smaller or quantised model"
+        held = "end what holds it (harness doctor), or " if estimate.fits(gpu.total) else ""
         return wrong(
             "memory",
-            "\n".join([f"{verdict}; the GPU here has {gib(gpu_bytes)}", *lines]),
+            "\n".join([f"{verdict}; the GPU here has {gib(gpu.total)}, {gib(gpu.free)} free", *lines]),
             places.of(engine, "batch_size", "options"),
-            allowed=f"what fits {gib(gpu_bytes)}",
-            command=f"write {change}" if change else "a larger GPU, or a smaller or quantised model",
+            allowed=f"what fits {gib(gpu.free)}",
+            command=f"{held}{other}",
         )
     return right("memory", "\n".join([verdict, *lines]))
-
-
-def smallest_gpu() -> int | None:
-    """Bytes of the smallest GPU that nvidia-smi sees; None where it sees none."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return None
-    command = [program, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SMI_SECONDS, check=True)
-        return min(int(line) for line in done.stdout.split()) * 2**20
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return None
 
 
 def _serving(engine: EngineSpec, shapes: ModelShapes) -> Serving | None:

@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 
 from harness.cases.profiles import EngineSpec
-from harness.profile_check.findings import Finding, right, wrong
+from harness.machine.findings import Finding, right, wrong
 from harness.profile_check.places import Places
 
 __all__ = ["look_at_server"]

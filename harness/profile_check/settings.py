@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.cases.profiles import EngineSpec
-from harness.profile_check.findings import Finding, right, unknown, wrong
+from harness.machine.findings import Finding, right, unknown, wrong
 from harness.profile_check.places import Places
 
 __all__ = ["look_at_settings"]
@@ -32,7 +32,7 @@ def look_at_settings(
         yield unknown(
             "GPU",
             "no NVIDIA GPU is visible here; the profile asks for device: cuda",
-            command="nvidia-smi, on the machine that is to run it",
+            command="harness doctor, on the machine that is to run it",
         )
 
 

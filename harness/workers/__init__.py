@@ -12,14 +12,14 @@ parent's side
 ``conversation.py``         loading, and one batch, as the parent sees them
 ``endings.py``              how a worker ended, in words
 ``process.py``              one worker process: descriptors, log, ending its whole group
-``interpreter.py``          `probe`, `find_model`, `ask_tokenizer`
+``interpreter.py``          `probe`, `toolkit`, `find_model`, `ask_tokenizer`
 both sides
 ``protocol.py``             JSON lines, and every message there is
 ``rows.py``                 full rows of logits on disk
 inside the worker
 ``worker.py``               the script that is started
 ``serving.py``              loads the engine and answers the parent
-``interpreter_report.py``   the script behind `probe` and `find_model`
+``interpreter_report.py``   the script behind `probe`, `toolkit` and `find_model`
 ``tokenizer_report.py``     the script behind `ask_tokenizer`
 ==========================  =====================================================================
 """

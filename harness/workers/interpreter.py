@@ -14,7 +14,7 @@ from harness.engines.contract import Json
 from harness.errors import EngineError, ErrorKind
 from harness.workers.process import no_interpreter, worker_environment
 
-__all__ = ["PACKAGES", "ask", "ask_tokenizer", "find_model", "probe"]
+__all__ = ["PACKAGES", "ask", "ask_tokenizer", "find_model", "probe", "toolkit"]
 
 _SCRIPT = Path(__file__).with_name("interpreter_report.py")
 _TOKENIZER_SCRIPT = Path(__file__).with_name("tokenizer_report.py")
@@ -54,6 +54,15 @@ def probe(
         "cache": None if cache is None else str(cache),
     }
     return ask(python, order, seconds)
+
+
+def toolkit(python: str) -> dict[str, Json]:
+    """What ``python`` has for a GPU; torch is not imported there. Raises `EngineError` (LOAD), as `probe`.
+
+    ``python``, its version; ``include`` and ``headers``, the folder in which Triton expects Python.h and
+    whether it is there; ``torch`` and ``cuda``, its version and the CUDA it was built for, None for none.
+    """
+    return ask(python, {}, 60.0)
 
 
 def find_model(

@@ -1,12 +1,11 @@
-"""The script behind `probe` and `find_model`: prints one JSON object about the interpreter that runs it.
+"""The script behind `probe`, `toolkit` and `find_model`: prints one JSON object about its interpreter.
 
 Run as ``python interpreter_report.py ORDER`` with ORDER a JSON object. Standard library only, and on its own:
-nothing of this package is imported, so any interpreter can run it.
+nothing of this package is imported (``machine/nvidia.py`` is run by its path), so any interpreter can run it.
 """
 
 from __future__ import annotations
 
-import ctypes
 import glob
 import hashlib
 import importlib.metadata
@@ -15,10 +14,12 @@ import json
 import os
 import platform
 import re
+import runpy
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import sysconfig
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 PREFIXES = (
     "ATEN_", "CUBLASLT_", "CUBLAS_", "CUDA_", "CUDNN_", "DEEPEP_", "DG_", "DNNL_", "FLASHINFER_",
@@ -46,6 +47,7 @@ LISTED = (
     "sentencepiece", "tilelang", "timm", "torchao", "triton", "triton-*", "xformers", "xgrammar",
 )  # fmt: skip
 """Distributions that an engine uses where they are there, whether or not anything requires them."""
+_NVIDIA = os.fspath(Path(__file__).resolve().parents[1] / "machine" / "nvidia.py")
 _ROOTS = ("torch", "transformers", "lmdeploy")
 
 _SOURCES = re.compile(r".*\.(py|so|so\.[\d.]+|pyd|dll|dylib|cu|cuh|cpp|h)")
@@ -54,7 +56,7 @@ _BY_RECORD = {"torch"}  # gigabytes, of which the installer has left the hashes
 
 def report(packages: list[str], sources: list[str], cache: str | None) -> dict[str, Any]:
     """See `harness.workers.probe`."""
-    gpus = visible_gpus()
+    gpus = runpy.run_path(_NVIDIA)["visible_gpus"]()
     chosen = {"CUDA_VISIBLE_DEVICES"} if gpus.chosen else set()
     return {
         "python": platform.python_version(),
@@ -148,106 +150,24 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-class Gpus(NamedTuple):
-    """The NVIDIA GPUs that an engine sees, each as ``name, driver version``.
-
-    ``chosen`` is whether CUDA_VISIBLE_DEVICES was followed, so that it tells nothing more. ``untold`` says
-    what was tried where there are GPUs that nothing tells the names of; '' else.
-    """
-
-    names: tuple[str, ...]
-    chosen: bool
-    untold: str
-
-
-def visible_gpus(
-    *,
-    variables: Mapping[str, str] = os.environ,
-    library: Callable[[str], Any] = ctypes.CDLL,
-    proc: Path = Path("/proc/driver/nvidia"),
-    devices: Path = Path("/dev"),
-) -> Gpus:
-    """Ask NVML, or else read the driver's files. Starts nothing on a GPU, and no program."""
-    tried: list[str] = []
-    found, driver = _by_nvml(library, tried) or _by_driver_files(proc, tried) or ([], "")
-    wish = variables.get("CUDA_VISIBLE_DEVICES")
-    chosen = None if wish is None else _chosen(found, wish, variables.get("CUDA_DEVICE_ORDER", ""))
-    there = any(glob.glob(os.path.join(devices, name)) for name in ("nvidia[0-9]*", "dxg"))  # noqa: PTH118, PTH207
-    return Gpus(
-        tuple(f"{name}, {driver}" for name, _ in (found if chosen is None else chosen)),
-        chosen is not None,
-        "; ".join(tried) if there and not found and chosen is None else "",
-    )
-
-
-def _by_nvml(library: Callable[[str], Any], tried: list[str]) -> tuple[list[tuple[str, str]], str] | None:
-    """(name, UUID) of each GPU in the order of PCI addresses, and the driver's version."""
+def toolkit() -> dict[str, Any]:
+    """See `harness.workers.interpreter.toolkit`. What torch was built for stands in its version.py."""
+    # As Triton looks for it (triton/runtime/build.py): Debian's own scheme is not where its headers are.
+    scheme = sysconfig.get_default_scheme().replace("posix_local", "posix_prefix")
+    include = sysconfig.get_paths(scheme)["include"]
+    spec = importlib.util.find_spec("torch")
     try:
-        nvml = library("libnvidia-ml.so.1")
-        if status := nvml.nvmlInit_v2():
-            raise OSError(f"nvmlInit_v2 gave {status}")
-        try:
-            count, handle, text = ctypes.c_uint(), ctypes.c_void_p(), ctypes.create_string_buffer(96)
-
-            def read(function: Any, *arguments: Any) -> str:  # noqa: ANN401 - ctypes has no closer type
-                if status := function(*arguments, text, ctypes.c_uint(len(text))):
-                    raise OSError(f"{function.__name__} gave {status}")
-                return text.value.decode("utf-8", "replace")
-
-            driver = read(nvml.nvmlSystemGetDriverVersion)
-            if status := nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)):
-                raise OSError(f"nvmlDeviceGetCount_v2 gave {status}")
-            found = []
-            for index in range(count.value):
-                if status := nvml.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(index), ctypes.byref(handle)):
-                    raise OSError(f"nvmlDeviceGetHandleByIndex_v2({index}) gave {status}")
-                found.append((read(nvml.nvmlDeviceGetName, handle), read(nvml.nvmlDeviceGetUUID, handle)))
-        finally:
-            nvml.nvmlShutdown()
-    except (AttributeError, OSError) as error:
-        tried.append(f"NVML (libnvidia-ml.so.1): {error}")
-        return None
-    tried.append(f"NVML (libnvidia-ml.so.1): {len(found)} GPUs")
-    return (found, driver) if found else None
-
-
-def _by_driver_files(proc: Path, tried: list[str]) -> tuple[list[tuple[str, str]], str] | None:
-    """As `_by_nvml`. The folders bear the PCI addresses."""
-    try:
-        words = (proc / "version").read_text(encoding="utf-8", errors="replace")
-        driver = re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", words)
-        found = []
-        for file in sorted(proc.glob("gpus/*/information")):
-            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-            values = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-            if values.get("Model"):
-                found.append((values["Model"], values.get("GPU UUID", "")))
-    except OSError as error:
-        tried.append(f"{error.filename}: {error.strerror}")
-        return None
-    if driver is None or not found:
-        tried.append(f"{proc}/gpus/*/information: {len(found)} GPUs; {proc}/version: {words.strip()[:80]!r}")
-        return None
-    return found, driver[0]
-
-
-def _chosen(found: list[tuple[str, str]], wish: str, order: str) -> list[tuple[str, str]] | None:
-    """Those that CUDA_VISIBLE_DEVICES leaves, as CUDA reads it; None where that is not certain from here."""
-    chosen = []
-    for word in map(str.strip, wish.split(",")):
-        if word.startswith("MIG-") or (word and not found and word != "-1"):
-            return None
-        by_name = [gpu for gpu in found if word.startswith("GPU-") and gpu[1].startswith(word)]
-        if word.isdigit() and int(word) < len(found):
-            # Numbers follow the speed unless the order is PCI's, which matters where GPUs differ.
-            if order != "PCI_BUS_ID" and len({name for name, _ in found}) > 1:
-                return None
-            chosen.append(found[int(word)])
-        elif len(by_name) == 1:
-            chosen += by_name
-        else:
-            break  # CUDA ignores what comes after an entry that is none
-    return chosen
+        text = Path((spec and spec.origin) or "").with_name("version.py").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        text = ""
+    built = dict(re.findall(r"^(__version__|cuda)\b[^=\n]*= *'([^'\n]+)'", text, re.MULTILINE))
+    return {
+        "python": platform.python_version(),
+        "include": include,
+        "headers": os.path.isfile(os.path.join(include, "Python.h")),  # noqa: PTH113, PTH118
+        "torch": built.get("__version__"),
+        "cuda": built.get("cuda"),
+    }
 
 
 def _source_hash(name: str, cache: Path | None) -> str | None:
@@ -351,4 +271,5 @@ if __name__ == "__main__":
     _here = os.path.dirname(os.path.realpath(__file__))  # noqa: PTH120 - as Python itself fills sys.path[0]
     sys.path[:] = [entry for entry in sys.path if entry != _here]
     _order = json.loads(sys.argv[1])
-    print(json.dumps(find_model(**_order) if "model" in _order else report(**_order)))  # noqa: T201
+    _answer = find_model if "model" in _order else report if _order else toolkit
+    print(json.dumps(_answer(**_order)))  # noqa: T201

@@ -14,6 +14,7 @@ from harness.cases.folder import load
 from harness.cli import main
 from harness.environments.inventory import named_engines
 from harness.environments.store import Environments
+from harness.machine.nvidia import Gpu, Nvidia
 from tests.environments.conftest import StandInUv, unseen
 
 if TYPE_CHECKING:
@@ -160,6 +161,30 @@ def test_check_says_what_mends(run: Run, tmp_path: Path) -> None:
         "    missing: its environment, which is not made",
         "    to mend: harness env make q-same --environments envs",
     ]
+
+
+def test_check_says_what_a_gpu_run_lacks(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that loads, on a machine whose driver is too old."""
+    profiles = PROFILES.replace("torch: {python", "torch: {device: cuda, python")
+    (tmp_path / "cases" / "profiles.yaml").write_text(profiles)
+    told = {"python": "3.12.0", "packages": {}, "names": {}, "cuda": None}
+    kit = {**told, "include": "/inc", "headers": False, "torch": "2.12.1+cu130", "cuda": "13.0"}
+    python = tmp_path / "bin" / "python"
+    python.unlink()
+    loadable = f"case $1 in *loadable_report.py) echo '{json.dumps(told)}'; exit; esac"
+    python.write_text(f"#!/bin/sh\n{loadable}\necho '{json.dumps(kit)}'\n")
+    python.chmod(0o755)
+    old = Nvidia((Gpu("NVIDIA X1", "GPU-aa"),), "535.129.03", "12.2", ("NVML",), True)
+    monkeypatch.setattr("harness.machine.nvidia.read_nvidia", lambda: old)
+    status, out = run("check q-torch")
+    assert status == 1
+    can, driver, mend = out.splitlines()
+    assert can == f"q-torch: can be loaded in {python}: Python 3.12.0"
+    assert driver.startswith("    ✗ torch        driver 535.129.03 is too old for torch 2.12.1+cu130 ")
+    assert "UV_TORCH_BACKEND=auto" in mend
+    new = old._replace(driver="580.95.05", cuda="13.0")
+    monkeypatch.setattr("harness.machine.nvidia.read_nvidia", lambda: new)
+    assert run("check q-torch") == (0, f"{can}\n")
 
 
 def test_named_ones_are_removed_and_the_rest_stays(run: Run, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from harness.cases.profiles import EngineSpec
 from harness.cli import main
+from harness.machine.findings import Finding, right, unknown, wrong
 from harness.profile_check import checking
-from harness.profile_check.findings import Finding, right, unknown, wrong
 
 PROFILES = """\
 profiles:

@@ -80,7 +80,7 @@ def test_a_version_out_of_range_is_a_note(tmp_path: Path, environments: Environm
 def test_no_gpu_for_an_engine_on_cuda(tmp_path: Path, environments: Environments) -> None:
     loadable = check_loadable("p-e", named(tmp_path, cuda="it is False"), environments)
     assert loadable.missing == ("an NVIDIA GPU, for `device: cuda`: it is False",)
-    assert "nvidia-smi" in loadable.mend
+    assert "harness doctor" in loadable.mend
 
 
 def test_an_interpreter_that_gives_no_report(tmp_path: Path, environments: Environments) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.environments.making import request_id
 from harness.environments.store import Environments
 from harness.errors import EngineError, ErrorKind
 from harness.workers.serving import ENVIRONMENT_MARKER
@@ -335,3 +336,20 @@ def test_what_is_in_use_is_not_removed(environments: Environments, uv: StandInUv
     assert not python.exists()
     assert make(environments, tmp_path, "six") == str(python)
     assert uv.commands.count("compile") == 1, "the lock outlives it"
+
+
+def test_another_build_of_torch_is_another_request(
+    environments: Environments, uv: StandInUv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an old driver needs is not what was locked for a new one."""
+    monkeypatch.delenv("UV_TORCH_BACKEND", raising=False)
+    spec = engine(tmp_path, "torch")
+    assert spec.environment is not None
+    without = request_id(spec.environment)
+    make(environments, tmp_path, "torch")
+    uv.order(compile={"version": "1.0+cu126"})
+    monkeypatch.setenv("UV_TORCH_BACKEND", "auto")
+    assert request_id(spec.environment) != without
+    interpreter = environments.interpreter("p-e", spec, unseen)
+    assert interpreter.lock is not None
+    assert interpreter.lock.packages == {"torch": "1.0+cu126"}

@@ -16,8 +16,9 @@ import yaml
 from harness.cases.folder import load
 from harness.environments.checking import Loadable
 from harness.environments.store import Environments
+from harness.machine.findings import Finding, Mark
+from harness.machine.nvidia import Gpu, Nvidia
 from harness.profile_check.checking import ProfileCheck
-from harness.profile_check.findings import Finding, Mark
 
 EMBEDDED = Path(__file__).parents[2] / "cases" / "models" / "embedded"
 
@@ -44,6 +45,11 @@ class Checked:
         (self.folder / "profiles.yaml").write_text(
             yaml.safe_dump({"profiles": {"p": entry}}, sort_keys=False)
         )
+
+    def see(self, monkeypatch: pytest.MonkeyPatch, *gpus: Gpu, driver: str = "580.95.05") -> None:
+        """Have the machine be one with these GPUs."""
+        nvidia = Nvidia(gpus, driver if gpus else "", "", ("NVML",), bool(gpus))
+        monkeypatch.setattr("harness.profile_check.checking.read_nvidia", lambda: nvidia)
 
     def findings(self) -> list[Finding]:
         loaded = load(self.folder)
@@ -81,6 +87,7 @@ def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checked:
         return {"transformers": "0", "answers": [answer for _ in questions], **found.answers}
 
     monkeypatch.setattr("harness.profile_check.letters.ask_tokenizer", stand_in)
-    monkeypatch.setattr("harness.profile_check.checking.smallest_gpu", lambda: None)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    found.see(monkeypatch)
     monkeypatch.setattr("harness.profile_check.environment.check_loadable", lambda *_: found.loadable)
     return found

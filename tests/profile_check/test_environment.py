@@ -8,9 +8,9 @@ import pytest
 
 from harness.cases.profiles import EngineSpec
 from harness.environments.checking import Loadable, check_loadable
-from harness.profile_check import checking, environment
-from harness.profile_check.findings import Mark
-from harness.profile_check.memory_estimate import GIB
+from harness.machine.findings import Mark
+from harness.machine.nvidia import Gpu
+from harness.profile_check import environment
 from tests.profile_check.conftest import Checked
 
 
@@ -69,9 +69,9 @@ def test_a_field_that_lmdeploy_lacks_is_wrong_at_its_place(checked: Checked) -> 
     assert [found for found in checked.findings() if found.topic == "engine_config"] == []
 
 
-@pytest.mark.parametrize(("gpu", "device"), [(None, "cpu"), (24 * GIB, "cuda")])
+@pytest.mark.parametrize(("gpus", "device"), [((), "cpu"), ((Gpu("NVIDIA X1", "GPU-aa"),), "cuda")])
 def test_a_gpu_is_asked_for_where_there_is_one(
-    checked: Checked, monkeypatch: pytest.MonkeyPatch, gpu: int | None, device: str
+    checked: Checked, monkeypatch: pytest.MonkeyPatch, gpus: tuple[Gpu, ...], device: str
 ) -> None:
     asked: list[str] = []
 
@@ -80,7 +80,37 @@ def test_a_gpu_is_asked_for_where_there_is_one(
         return checked.loadable
 
     monkeypatch.setattr(environment, "check_loadable", stand_in)
-    monkeypatch.setattr(checking, "smallest_gpu", lambda: gpu)
+    checked.see(monkeypatch, *gpus)
     checked.write(device="cuda", dtype="float16")
     checked.findings()
     assert asked == [device]
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["a GPU", "none"])
+@pytest.mark.parametrize(
+    ("kind", "options", "topics"),
+    [
+        ("lmdeploy", {}, {"torch", "Python.h", "compiler"}),
+        ("lmdeploy", {"backend": "turbomind"}, {"torch"}),
+        ("torch", {}, {"torch"}),
+    ],
+)
+def test_what_an_engine_on_a_gpu_needs_beside_packages(
+    checked: Checked,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    options: dict[str, str],
+    topics: set[str],
+    there: bool,
+) -> None:
+    told = {"python": "3.11.7", "include": "/inc", "headers": False, "torch": "2.12.1+cu130", "cuda": "13.0"}
+    monkeypatch.setattr("harness.environments.checking.toolkit", lambda python: told)
+    monkeypatch.setenv("CC", "/no/compiler")
+    checked.see(monkeypatch, *([Gpu("NVIDIA X1", "GPU-aa")] if there else []), driver="535.129.03")
+    checked.write(device="cuda", dtype="float16", engine={"kind": kind, "options": options})
+    needs = {look.topic: look.mark for look in checked.findings()}
+    needs = {topic: mark for topic, mark in needs.items() if topic in {"torch", "Python.h", "compiler"}}
+    expected = dict.fromkeys(topics, Mark.WRONG if there else Mark.UNKNOWN)
+    assert needs == (expected if there else {**expected, "torch": Mark.RIGHT})
+    checked.write(dtype="float32", engine={"kind": kind})
+    assert {look.topic for look in checked.findings()}.isdisjoint({"torch", "Python.h", "compiler"})

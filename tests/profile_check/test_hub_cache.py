@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import CaseFileError
-from harness.profile_check.findings import Mark
+from harness.machine.findings import Mark
 from harness.profile_check.hub_cache import cache_folder, find_snapshot
 from tests.profile_check.conftest import EMBEDDED, Checked
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness.machine.findings import Finding, Mark
 from harness.profile_check import letters
-from harness.profile_check.findings import Finding, Mark
 from harness.workers import ask_tokenizer
 from tests.profile_check.conftest import Checked
 

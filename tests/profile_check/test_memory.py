@@ -8,13 +8,17 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness.profile_check import checking
-from harness.profile_check.findings import Mark
-from harness.profile_check.memory import smallest_gpu
+from harness.machine.findings import Mark
+from harness.machine.nvidia import Gpu
 from harness.profile_check.memory_estimate import GIB
 from tests.profile_check.conftest import Checked
 
 BIG: dict[str, Any] = {"model": "OpenGVLab/InternVL2-8B", "dtype": "bfloat16", "device": "cuda"}
+
+
+def with_memory(total: int, *, free: int | None = None) -> Gpu:
+    """A GPU with so many GiB."""
+    return Gpu("NVIDIA X1", "GPU-aa", total=total * GIB, free=(total if free is None else free) * GIB)
 
 
 def with_image(folder: Path, *, size: tuple[int, int] = (64, 64)) -> None:
@@ -69,16 +73,39 @@ def test_which_gpus_fit(checked: Checked, engine: dict[str, object], verdict: st
 def test_a_gpu_that_is_too_small_is_wrong(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
     with_image(checked.folder)
     checked.write(**BIG, engine={"kind": "lmdeploy"}, batch_size=16)
-    monkeypatch.setattr(checking, "smallest_gpu", lambda: 24 * GIB)
+    checked.see(monkeypatch, with_memory(80), with_memory(24))
     finding = checked.of("memory")
     assert finding.mark is Mark.WRONG
     assert "the GPU here has 24.00 GiB" in finding.text
     assert finding.command.startswith("write batch_size: ")
     assert str(finding.place) == "profiles.yaml:7:17"
-    monkeypatch.setattr(checking, "smallest_gpu", lambda: 12 * GIB)
+    checked.see(monkeypatch, with_memory(12))
     assert checked.of("memory").command == "a larger GPU, or a smaller or quantised model"
-    monkeypatch.setattr(checking, "smallest_gpu", lambda: 80 * GIB)
+    checked.see(monkeypatch, with_memory(80))
     assert checked.of("memory").mark is Mark.RIGHT
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    checked.see(monkeypatch, with_memory(80), with_memory(12))
+    assert checked.of("memory").mark is Mark.RIGHT
+
+
+def test_memory_that_another_holds_is_not_there(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_image(checked.folder)
+    checked.write(**BIG, engine={"kind": "lmdeploy"}, batch_size=16)
+    checked.see(monkeypatch, with_memory(80, free=24))
+    finding = checked.of("memory")
+    assert finding.mark is Mark.WRONG
+    assert "the GPU here has 80.00 GiB, 24.00 GiB free" in finding.text
+    assert finding.command.startswith("end what holds it (harness doctor), or write batch_size: ")
+
+
+def test_a_gpu_whose_memory_is_not_told_is_not_judged(
+    checked: Checked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_image(checked.folder)
+    checked.write(**BIG, engine={"kind": "lmdeploy"}, batch_size=16)
+    checked.see(monkeypatch, Gpu("NVIDIA X1", "GPU-aa"))
+    assert checked.of("memory").mark is Mark.RIGHT
+    assert [finding for finding in checked.findings() if finding.topic == "GPU"] == []
 
 
 def test_images_of_any_size_count_by_their_own(checked: Checked) -> None:
@@ -106,13 +133,3 @@ def test_two_stages_keep_every_row_and_captured_ones_do_not(checked: Checked) ->
     assert "1 case × 41 rows" in checked.of("memory").text
     checked.write(engine={"kind": "lmdeploy", "paths": ["captured"]})
     assert "1 case × 1 rows" in checked.of("memory").text
-
-
-def test_the_smallest_gpu_is_what_nvidia_smi_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho 81559\necho 24564\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert smallest_gpu() == 24564 * 2**20
-    program.write_text("#!/bin/sh\nexit 9\n")
-    assert smallest_gpu() is None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.profile_check.findings import Mark
+from harness.machine.findings import Mark
 from harness.profile_check.model_files import look_into
 from harness.profile_check.safetensors import read_header
 from tests.profile_check.conftest import Checked

@@ -14,7 +14,7 @@ import pytest
 from harness.cases.problems import Location
 from harness.cases.profiles import EngineSpec, Profile
 from harness.engines.contract import EngineSettings
-from harness.profile_check.findings import Finding, Mark
+from harness.machine.findings import Finding, Mark
 from harness.profile_check.places import Places
 from harness.profile_check.server import look_at_server
 

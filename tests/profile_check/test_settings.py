@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from harness.profile_check.findings import Mark
+from harness.machine.findings import Mark
 from tests.profile_check.conftest import Checked
 
 LMDEPLOY = {"kind": "lmdeploy"}

@@ -15,6 +15,7 @@ import pytest
 
 from harness.errors import EngineError, ErrorKind
 from harness.workers import find_model, interpreter_report, probe
+from harness.workers.interpreter import toolkit
 
 
 def run_probe(*args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -281,3 +282,34 @@ def test_a_model_that_cannot_be_had_is_named_with_its_revision(hub: Path) -> Non
     with pytest.raises(EngineError, match="model 'painters/other' at revision 'v9' cannot be had") as caught:
         find_model(sys.executable, "painters/other", revision="v9")
     assert caught.value.kind is ErrorKind.LOAD
+
+
+@pytest.mark.parametrize(
+    ("version", "cuda", "told"),
+    [
+        ("2.12.1+cu130", "'13.0'", ("2.12.1+cu130", "13.0")),
+        ("2.6.0+cpu", "None", ("2.6.0+cpu", None)),
+    ],
+)
+def test_what_torch_was_built_for_is_told_without_importing_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, cuda: str, told: tuple[str, str | None]
+) -> None:
+    """The version.py that torch's build writes (tools/generate_torch_version.py)."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise SystemExit('imported')\n")
+    (tmp_path / "torch" / "version.py").write_text(
+        "from typing import Optional\n\n__all__ = ['__version__', 'debug', 'cuda', 'git_version', 'hip']\n"
+        f"__version__ = '{version}'\ndebug = False\ncuda: Optional[str] = {cuda}\nhip: Optional[str] = None\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = toolkit(sys.executable)
+    assert (found["torch"], found["cuda"]) == told
+    assert found["python"] == platform.python_version()
+    assert found["headers"] == Path(str(found["include"]), "Python.h").exists()
+
+
+def test_an_interpreter_without_torch_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torch.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = toolkit(sys.executable)
+    assert (found["torch"], found["cuda"]) == (None, None)

@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from harness.cases.problems import Location
-
-__all__ = ["Finding", "Mark", "right", "unknown", "wrong"]
+__all__ = ["Finding", "Mark", "lacking", "right", "unknown", "wrong"]
 
 _INDENT = " " * 6
 
@@ -25,14 +23,14 @@ class Mark(StrEnum):
 class Finding:
     """One look: ``topic`` is what was looked at, in a word.
 
-    What is wrong has its ``place``, what is ``allowed`` and the ``command`` (or edit) that comes next; what
-    cannot be known from here may have a command that would tell.
+    What is wrong has its ``place`` (in a file), what is ``allowed`` and the ``command`` (or edit) that comes
+    next; what cannot be known from here may have a command that would tell.
     """
 
     mark: Mark
     topic: str
     text: str
-    place: Location | None = None
+    place: object | None = None
     allowed: str = ""
     command: str = ""
 
@@ -47,6 +45,11 @@ class Finding:
         if self.command:
             yield f"{_INDENT}next: {self.command}"
 
+    def to_json(self) -> dict[str, str]:
+        """For machines; the mark is ``right``, ``wrong`` or ``unknown``."""
+        mark = self.mark.name.lower()
+        return {"mark": mark, "topic": self.topic, "text": self.text, "command": self.command}
+
 
 def right(topic: str, text: str) -> Finding:
     """It is as it should be."""
@@ -58,6 +61,11 @@ def unknown(topic: str, text: str, *, command: str = "") -> Finding:
     return Finding(Mark.UNKNOWN, topic, text, command=command)
 
 
-def wrong(topic: str, text: str, place: Location, *, allowed: str, command: str) -> Finding:
+def wrong(topic: str, text: str, place: object, *, allowed: str, command: str) -> Finding:
     """It will not work as it is."""
     return Finding(Mark.WRONG, topic, text, place, allowed, command)
+
+
+def lacking(wanted: bool, topic: str, text: str, command: str) -> Finding:
+    """It is wrong where it is ``wanted``, and may be so else; ``command`` mends it."""
+    return Finding(Mark.WRONG if wanted else Mark.UNKNOWN, topic, text, command=command)

@@ -1,0 +1,114 @@
+"""`harness doctor`: this machine, and what engines need of it, on one page."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.commands.measuring import Outcome, add_folders, add_json, conclude
+
+if TYPE_CHECKING:
+    from harness.cases.profiles import Profile
+    from harness.commands import Subparsers
+    from harness.environments.inventory import NamedEngine
+    from harness.machine.findings import Finding
+
+__all__ = ["register"]
+
+_EPILOG = (
+    "Nothing is loaded, made or downloaded. Exit status: 0 nothing is wrong (? is what may be, or cannot be "
+    "known from here), 1 something is, 2 the command line is wrong."
+)
+# Bytes: with CUDA's libraries; of 8 billion parameters in 16 bits; of rows of logits.
+_ENVIRONMENT, _MODEL, _RECORDINGS = 8 * 10**9, 17 * 10**9, 10**9
+
+
+def register(commands: Subparsers) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "doctor",
+        help="look this machine over: GPUs, driver, compiler, memory, disk, uv, hub; with what mends it",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("--profile", metavar="NAME", help="only what the engines of this profile need")
+    add_folders(parser)
+    add_json(parser)
+    parser.set_defaults(run=lambda options: conclude(options, lambda: _look(options)))
+
+
+def _look(options: argparse.Namespace) -> Outcome:
+    from harness.cases.folder import load
+    from harness.environments.inventory import named_engines
+    from harness.machine.findings import Mark
+
+    profiles: Sequence[Profile] = ()
+    if options.profile is not None or options.cases.is_dir():
+        loaded = load(options.cases)
+        profiles = loaded.profiles if options.profile is None else [loaded.profile(options.profile)]
+    machine: dict[str, Any] = {}
+    findings = list(dict.fromkeys(_findings(options, named_engines(profiles), machine)))
+    marks = [finding.mark for finding in findings]
+    lines = [line for finding in findings for line in finding.lines()]
+    lines.append(f"{marks.count(Mark.WRONG)} wrong, {marks.count(Mark.UNKNOWN)} not to be known from here\n")
+    told: Any = {"version": 1, "findings": [one.to_json() for one in findings], "machine": machine}
+    return Outcome(text="\n".join(lines), data=told, complete=Mark.WRONG not in marks)
+
+
+def _findings(
+    options: argparse.Namespace, engines: Sequence[NamedEngine], machine: dict[str, Any]
+) -> Iterator[Finding]:
+    """Each look; what was seen of the machine is noted in ``machine``, for machines."""
+    from harness.cases.problems import shown
+    from harness.environments.checking import needs_gpu, python_of
+    from harness.environments.store import Environments
+    from harness.environments.uv_program import look_at_uv
+    from harness.errors import EngineError
+    from harness.machine import looks
+    from harness.machine.findings import lacking, right
+    from harness.machine.nvidia import read_nvidia
+    from harness.profile_check.hub_cache import cache_folder, find_snapshot
+    from harness.workers.interpreter import toolkit
+    from harness.workers.interpreter_report import told
+
+    every, specs = options.profile is None, [engine.spec for engine in engines]
+    environments, found = Environments(options.environments), read_nvidia()
+    gpus = [{**gpu._asdict(), "holders": [one._asdict() for one in gpu.holders]} for gpu in found.gpus]
+    machine |= {**found._asdict(), "gpus": gpus, "pythons": {}}
+    wanted = bool(found.gpus) if every else any(map(needs_gpu, specs))
+    if every or wanted:
+        yield from looks.look_at_gpus(found, os.environ, wanted=wanted)
+    pythons: dict[str, list[str]] = {sys.executable: []} if every else {}
+    for engine in engines:
+        if (every or needs_gpu(engine.spec)) and (python := python_of(engine.spec, environments)):
+            pythons.setdefault(python, []).append(engine.label)
+    for python, labels in pythons.items():
+        more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+        of = ", ".join([shown(Path(python)), *labels[:1]]) + more
+        try:
+            machine["pythons"][python] = toolkit(python)
+            yield from looks.look_at_python(machine["pythons"][python], found, of=of, wanted=wanted)
+        except EngineError as error:
+            yield lacking(True, "python", f"{error.first_line}; {of}", "change `python:` in the profile")
+    if every or any(needs_gpu(spec, compiler=True) for spec in specs):
+        yield looks.look_at_compiler(os.environ, wanted=wanted)
+    if made := every or any(spec.environment for spec in specs):
+        yield look_at_uv()
+    models = {(spec.settings.model, spec.revision) for spec in specs if spec.settings.model and not every}
+    on_hub = {name: at for name, at in models if not Path(name).is_absolute()}
+    hub = sorted(name for name, at in on_hub.items() if find_snapshot(name, at) is None)
+    places = {
+        "recordings": (options.recordings.absolute(), _RECORDINGS),
+        "environments": (environments.folder.root, _ENVIRONMENT * made),
+        "models": (cache_folder(), _MODEL * (every or bool(hub))),
+    }
+    yield from looks.look_at_disk(places)
+    yield looks.look_at_host()
+    if every or hub:
+        yield looks.look_at_hub(os.environ, needed=hub)
+    machine["variables"] = {name: os.environ[name] for name in sorted(os.environ) if told(name)}
+    lines = [f"{name}={value}" for name, value in machine["variables"].items()] or ["none"]
+    yield right("variables", "\n".join(["that may change answers, by which recordings are keyed:", *lines]))
