@@ -54,8 +54,12 @@ def _look(options: argparse.Namespace) -> Outcome:
     marks = [finding.mark for finding in findings]
     lines = [line for finding in findings for line in finding.lines()]
     lines.append(f"{marks.count(Mark.WRONG)} wrong, {marks.count(Mark.UNKNOWN)} not to be known from here\n")
-    told: Any = {"version": 1, "findings": [one.to_json() for one in findings], "machine": machine}
-    return Outcome(text="\n".join(lines), data=told, complete=Mark.WRONG not in marks)
+    told = [
+        {"mark": one.mark.name.lower(), "topic": one.topic, "text": one.text, "command": one.command}
+        for one in findings
+    ]
+    data: dict[str, Any] = {"version": 1, "findings": told, "machine": machine}
+    return Outcome(text="\n".join(lines), data=data, complete=Mark.WRONG not in marks)
 
 
 def _findings(

@@ -45,11 +45,6 @@ class Finding:
         if self.command:
             yield f"{_INDENT}next: {self.command}"
 
-    def to_json(self) -> dict[str, str]:
-        """For machines; the mark is ``right``, ``wrong`` or ``unknown``."""
-        mark = self.mark.name.lower()
-        return {"mark": mark, "topic": self.topic, "text": self.text, "command": self.command}
-
 
 def right(topic: str, text: str) -> Finding:
     """It is as it should be."""

@@ -45,7 +45,7 @@ def look_at_gpus(found: Nvidia, variables: Mapping[str, str], *, wanted: bool) -
         yield lacking(there or wanted, "GPU", f"{text}; tried {tried}", command)
         return
     if len(found.tried) > 1:
-        text = f"{found.driver}, by its files alone, which tell neither memory nor MIG; tried {tried}"
+        text = f"{found.driver}, by its files alone, which tell neither memory nor MIG; {found.tried[0]}"
         yield unknown("driver", text, command=_NVML)
     else:
         yield right("driver", f"{found.driver}, up to CUDA {found.cuda or 'unknown'}")

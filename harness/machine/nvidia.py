@@ -20,7 +20,7 @@ OLDEST_DRIVERS = {"11": "450.80.02", "12": "525.60.13", "13": "580"}
 Source: NVIDIA, 'CUDA Compatibility', 'Minor Version Compatibility', table 1, and the CUDA Toolkit Release
 Notes, table 'CUDA Toolkit and Minimum Required Driver Version for CUDA Minor Version Compatibility'.
 """
-NEWER_OR_OTHER = "update the driver, or set UV_TORCH_BACKEND=auto (uv chooses by it) and make the environment"
+NEWER_OR_OTHER = "update the driver, or export UV_TORCH_BACKEND=auto and make the environment with uv"
 _ADVICE = {18: " (driver and library differ: restart the machine)"}  # by nvmlReturn_t of nvml.h
 _MOST_PROCESSES = 256
 

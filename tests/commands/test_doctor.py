@@ -116,8 +116,8 @@ def test_the_page(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         "  ✓ GPU 0        NVIDIA A100-SXM4-80GB, compute capability 8.0, 79.0 of 80.0 GiB free",
         f"  ✓ torch        2.12.1+cu130 for CUDA 13.0; {sys.executable}",
         "  ✓ Python.h     /usr/include/python3.11/Python.h",
-        "  ✗ compiler     neither gcc nor clang on PATH, and Triton compiles: LMDeploy's PyTorch engine ends at "
-        "its first token without",
+        "  ✗ compiler     neither gcc nor clang on PATH, and Triton compiles: LMDeploy's PyTorch engine ends "
+        "at its first token without",
         "      next: apt-get install gcc (Debian, Ubuntu), or export CC=COMPILER",
     ]
     assert page[-2].startswith("  ✓ uv           uv ")
@@ -146,9 +146,7 @@ def test_an_old_driver(machine: Machine) -> None:
     assert text.startswith(
         "driver 535.104.05 is too old for torch 2.12.1+cu130 (CUDA 13.0), which needs 580 or"
     )
-    assert command == (
-        "update the driver, or set UV_TORCH_BACKEND=auto (uv chooses by it) and make the environment"
-    )
+    assert command == "update the driver, or export UV_TORCH_BACKEND=auto and make the environment with uv"
     machine.toolkit(torch="2.6.0+cu124", cuda="12.4")
     assert machine.doctor() == (0, {})
 

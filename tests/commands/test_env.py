@@ -167,7 +167,7 @@ def test_check_says_what_a_gpu_run_lacks(run: Run, tmp_path: Path, monkeypatch: 
     """An engine that loads, on a machine whose driver is too old."""
     profiles = PROFILES.replace("torch: {python", "torch: {device: cuda, python")
     (tmp_path / "cases" / "profiles.yaml").write_text(profiles)
-    told = {"python": "3.12.0", "packages": {}, "names": {}, "cuda": None}
+    told: dict[str, object] = {"python": "3.12.0", "packages": {}, "names": {}, "cuda": None}
     kit = {**told, "include": "/inc", "headers": False, "torch": "2.12.1+cu130", "cuda": "13.0"}
     python = tmp_path / "bin" / "python"
     python.unlink()

@@ -35,7 +35,7 @@ def test_a_driver_that_is_too_old_is_named_with_what_to_do(monkeypatch: pytest.M
         "driver 535.129.03 is there, and this torch was built for CUDA 13.0: driver 535.129.03 is too old "
         in message
     )
-    assert "needs 580 or newer; update the driver, or set UV_TORCH_BACKEND=auto" in message
+    assert "needs 580 or newer; update the driver, or export UV_TORCH_BACKEND=auto" in message
 
 
 def test_another_cause_is_left_to_the_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
