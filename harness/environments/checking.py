@@ -63,8 +63,10 @@ def python_of(spec: EngineSpec, environments: Environments) -> str | None:
 def needs_gpu(spec: EngineSpec, *, compiler: bool = False) -> bool:
     """Whether an engine computes on a GPU here, and with ``compiler`` whether Triton compiles for it."""
     settings = spec.settings
-    pytorch = settings.kind != "torch" and settings.options.get("backend", "pytorch") == "pytorch"
-    return settings.device == "cuda" and not is_running_server(settings) and (pytorch or not compiler)
+    if settings.device != "cuda" or is_running_server(settings):
+        return False
+    pytorch = settings.options.get("backend", "pytorch") == "pytorch"
+    return not compiler or (settings.kind in ("api", "lmdeploy") and pytorch)
 
 
 def look_at_needs(spec: EngineSpec, python: str, found: Nvidia, *, wanted: bool) -> list[Finding]:

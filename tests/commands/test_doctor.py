@@ -260,10 +260,15 @@ def test_a_profile_that_is_not_there(machine: Machine) -> None:
 
 
 @pytest.mark.usefixtures("cases")
-def test_an_interpreter_is_told_once(machine: Machine) -> None:
+def test_an_interpreter_and_what_two_of_them_share_is_told_once(machine: Machine, cases: Path) -> None:
+    (machine.folder / "python").symlink_to(sys.executable)
+    profiles = cases / "profiles.yaml"
+    profiles.write_text(PROFILES.replace("engines: {torch: {}}", "engines: {torch: {python: ../python}}"))
     main(["doctor"])
     page = machine.capsys.readouterr().out
-    assert page.count(f"{sys.executable}, cpu-torch and 3 more") == 1
+    assert page.count(f"; {sys.executable}, gpu-torch and 2 more") == 1
+    assert page.count("; python, cpu-torch") == 1
+    assert page.count("/usr/include/python3.11/Python.h") == 1
 
 
 def test_a_wrong_command_line(machine: Machine) -> None:

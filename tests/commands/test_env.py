@@ -185,6 +185,9 @@ def test_check_says_what_a_gpu_run_lacks(run: Run, tmp_path: Path, monkeypatch: 
     new = old._replace(driver="580.95.05", cuda="13.0")
     monkeypatch.setattr("harness.machine.nvidia.read_nvidia", lambda: new)
     assert run("check q-torch") == (0, f"{can}\n")
+    python.write_text("#!/bin/sh\nexit 3\n")
+    status, out = run("check q-torch")
+    assert (status, "missing: load: " in out) == (1, True), "one that does not start is asked no more"
 
 
 def test_named_ones_are_removed_and_the_rest_stays(run: Run, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from harness.cases.profiles import EngineSpec
 from harness.engines.requirements import LOADED_NAMES, REQUIREMENTS
 from harness.environments import checking
-from harness.environments.checking import check_loadable
+from harness.environments.checking import check_loadable, needs_gpu
 from harness.environments.store import Environments
 from tests.environments.conftest import engine, unseen
 
@@ -192,3 +192,24 @@ def test_the_report_tells_what_really_loads(tmp_path: Path) -> None:
     }
     assert told["fields"] == ["session_len", "devices"]
     assert told["cuda"] == "torch.cuda.is_available() is False"
+
+
+@pytest.mark.parametrize(
+    ("kind", "device", "options", "gpu", "compiler"),
+    [
+        ("torch", "cuda", {}, True, False),
+        ("torch", "cpu", {}, False, False),
+        ("lmdeploy", "cuda", {}, True, True),
+        ("lmdeploy", "cuda", {"backend": "turbomind"}, True, False),
+        ("lmdeploy", "cpu", {}, False, False),
+        ("api", "cuda", {"serve": True}, True, True),
+        ("api", "cuda", {"url": "http://host:1"}, False, False),
+        ("/of/ones/own.py", "cuda", {}, True, False),
+    ],
+)
+def test_which_engine_needs_a_gpu_and_which_a_compiler(
+    tmp_path: Path, kind: str, device: str, options: dict[str, Any], gpu: bool, compiler: bool
+) -> None:
+    spec = named(tmp_path)
+    spec = replace(spec, settings=replace(spec.settings, kind=kind, device=device, options=options))
+    assert (needs_gpu(spec), needs_gpu(spec, compiler=True)) == (gpu, compiler)
