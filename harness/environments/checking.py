@@ -76,10 +76,10 @@ def look_at_needs(spec: EngineSpec, python: str, found: Nvidia, *, wanted: bool)
     """
     if not needs_gpu(spec):
         return []
-    findings = list(look_at_python(toolkit(python), found, of=python, wanted=wanted))
-    if needs_gpu(spec, compiler=True):
-        return [*findings, look_at_compiler(os.environ, wanted=wanted)]
-    return [finding for finding in findings if finding.topic == "torch"]
+    findings = [*look_at_python(toolkit(python), found, of=python, wanted=wanted)]
+    findings.append(look_at_compiler(os.environ, wanted=wanted))
+    compiled = needs_gpu(spec, compiler=True)
+    return [finding for finding in findings if compiled or finding.topic == "torch"]
 
 
 def check_loadable(label: str, spec: EngineSpec, environments: Environments) -> Loadable:

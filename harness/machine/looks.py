@@ -164,13 +164,12 @@ def _unreached(address: str) -> str:
     said = [f"no answer within {_HUB_SECONDS:g} s"]
 
     def ask() -> None:
+        why = ""
         try:
             urllib.request.urlopen(address, timeout=_HUB_SECONDS).close()  # noqa: S310 - it is the user's own
-            said.append("")
-        except urllib.error.HTTPError:
-            said.append("")
         except (OSError, ValueError) as error:
-            said.append(str(getattr(error, "reason", error)))
+            why = "" if isinstance(error, urllib.error.HTTPError) else str(getattr(error, "reason", error))
+        said.append(why)
 
     # Looking up a name has no deadline of its own.
     thread = threading.Thread(target=ask, daemon=True)

@@ -10,7 +10,7 @@ import ctypes
 import glob
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,40 +62,41 @@ class Nvidia(NamedTuple):
 
     def visible(self, variables: Mapping[str, str]) -> tuple[Gpu, ...] | None:
         """Those that CUDA_VISIBLE_DEVICES leaves, as CUDA reads it; None where that is not certain here."""
-        wish, order = variables.get("CUDA_VISIBLE_DEVICES"), variables.get("CUDA_DEVICE_ORDER", "")
-        return self.gpus if wish is None else _chosen(self.gpus, wish, order)
-
-
-class Gpus(NamedTuple):
-    """The GPUs that an engine sees, for its fingerprint: each as ``name, driver version``.
-
-    ``chosen`` is whether CUDA_VISIBLE_DEVICES was followed, so that it tells nothing more. ``untold`` says
-    what was tried where there are GPUs that nothing tells the names of; '' else.
-    """
-
-    names: tuple[str, ...]
-    chosen: bool
-    untold: str
-
-
-class _Memory(ctypes.Structure):  # nvmlMemory_t
-    _fields_ = [(name, ctypes.c_ulonglong) for name in ("total", "free", "used")]
+        wish, order = variables.get("CUDA_VISIBLE_DEVICES"), variables.get("CUDA_DEVICE_ORDER")
+        found = self.gpus
+        if wish is None:
+            return found
+        chosen: list[Gpu] = []
+        for word in map(str.strip, wish.split(",")):
+            if word.startswith("MIG-") or (word and not found and word != "-1"):
+                return None
+            by_name = [gpu for gpu in found if word.startswith("GPU-") and gpu.uuid.startswith(word)]
+            if word.isdigit() and int(word) < len(found):
+                # Numbers follow the speed unless the order is PCI's, which matters where GPUs differ.
+                if order != "PCI_BUS_ID" and len({gpu.name for gpu in found}) > 1:
+                    return None
+                chosen.append(found[int(word)])
+            elif len(by_name) == 1:
+                chosen += by_name
+            else:
+                break  # CUDA ignores what comes after an entry that is none
+        return tuple(chosen)
 
 
 class _Process(ctypes.Structure):  # nvmlProcessInfo_t of nvmlDeviceGetComputeRunningProcesses_v3
     _fields_ = [("pid", ctypes.c_uint), ("used", ctypes.c_ulonglong), ("instances", ctypes.c_uint * 2)]
 
 
-def visible_gpus(*, variables: Mapping[str, str] = os.environ, **places: Any) -> Gpus:  # noqa: ANN401
-    """What a fingerprint tells; ``places`` are those of `read_nvidia`."""
-    found = read_nvidia(details=False, **places)
+def visible_gpus(found: Nvidia, variables: Mapping[str, str]) -> tuple[tuple[str, ...], bool, str]:
+    """What a fingerprint tells of the GPUs that an engine sees.
+
+    Each as ``name, driver version``; whether CUDA_VISIBLE_DEVICES was followed, and so tells nothing more;
+    what was tried where there are GPUs that nothing tells the names of, '' else.
+    """
     visible = found.visible(variables)
     chosen = visible is not None and "CUDA_VISIBLE_DEVICES" in variables
-    return Gpus(
-        tuple(f"{gpu.name}, {found.driver}" for gpu in (found.gpus if visible is None else visible)),
-        chosen,
-        "; ".join(found.tried) if found.devices and not found.gpus and not chosen else "",
-    )
+    names = tuple(f"{gpu.name}, {found.driver}" for gpu in (found.gpus if visible is None else visible))
+    return names, chosen, "; ".join(found.tried) if found.devices and not found.gpus and not chosen else ""
 
 
 def read_nvidia(
@@ -177,9 +178,9 @@ def _told(nvml: Any, name: str, *arguments: Any) -> bool:  # noqa: ANN401
 
 
 def _detailed(nvml: Any, handle: ctypes.c_void_p, gpu: Gpu) -> Gpu:  # noqa: ANN401
-    memory, major, minor = _Memory(), ctypes.c_int(), ctypes.c_int()
+    memory, major, minor = (ctypes.c_ulonglong * 3)(), ctypes.c_int(), ctypes.c_int()
     if _told(nvml, "nvmlDeviceGetMemoryInfo", handle, ctypes.byref(memory)):
-        gpu = gpu._replace(total=memory.total, free=memory.free)
+        gpu = gpu._replace(total=memory[0], free=memory[1])  # nvmlMemory_t: total, free, used
     if _told(nvml, "nvmlDeviceGetCudaComputeCapability", handle, ctypes.byref(major), ctypes.byref(minor)):
         gpu = gpu._replace(capability=f"{major.value}.{minor.value}")
     now, later = ctypes.c_uint(), ctypes.c_uint()
@@ -223,21 +224,3 @@ def _by_driver_files(proc: Path, tried: list[str]) -> tuple[list[Gpu], str]:
         return [], ""
     tried.append(f"{proc}/gpus/*/information: {len(found)} GPUs; {proc}/version: {words.strip()[:80]!r}")
     return (found, driver[0]) if driver is not None else ([], "")
-
-
-def _chosen(found: Sequence[Gpu], wish: str, order: str) -> tuple[Gpu, ...] | None:
-    chosen: list[Gpu] = []
-    for word in map(str.strip, wish.split(",")):
-        if word.startswith("MIG-") or (word and not found and word != "-1"):
-            return None
-        by_name = [gpu for gpu in found if word.startswith("GPU-") and gpu.uuid.startswith(word)]
-        if word.isdigit() and int(word) < len(found):
-            # Numbers follow the speed unless the order is PCI's, which matters where GPUs differ.
-            if order != "PCI_BUS_ID" and len({gpu.name for gpu in found}) > 1:
-                return None
-            chosen.append(found[int(word)])
-        elif len(by_name) == 1:
-            chosen += by_name
-        else:
-            break  # CUDA ignores what comes after an entry that is none
-    return tuple(chosen)

@@ -11,7 +11,7 @@ from harness.cases.folder import Loaded
 from harness.cases.problems import shown
 from harness.cases.profiles import EngineSpec, Profile
 from harness.cases.suites import Case
-from harness.environments.checking import look_at_needs
+from harness.environments.checking import look_at_needs, needs_gpu
 from harness.environments.store import Environments
 from harness.machine.findings import Finding, right, unknown, wrong
 from harness.machine.nvidia import read_nvidia
@@ -70,14 +70,14 @@ class ProfileCheck:
         model = self._model(engine)
         yield from model.findings
         yield from self._remote_code(engine, model)
-        yield from look_at_settings(
-            engine, self._places, saved_as=_saved_as(model), gpu=self._gpu is not None
-        )
+        yield from look_at_settings(engine, self._places, saved_as=_saved_as(model))
+        if needs_gpu(engine) and self._gpu is None:
+            text = "no NVIDIA GPU is visible here; the profile asks for device: cuda"
+            yield unknown("GPU", text, command="harness doctor, on the machine that is to run it")
         findings, python = self._environment(engine)
         yield from findings
         if python is not None:
-            wanted = self._gpu is not None
-            yield from look_at_needs(engine, python, self._nvidia, wanted=wanted)
+            yield from look_at_needs(engine, python, self._nvidia, wanted=self._gpu is not None)
         letters = self._letters(engine, model, python)
         yield from letters.findings
         if model.shapes is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.cases.profiles import EngineSpec
-from harness.machine.findings import Finding, right, unknown, wrong
+from harness.machine.findings import Finding, right, wrong
 from harness.profile_check.places import Places
 
 __all__ = ["look_at_settings"]
@@ -13,14 +13,8 @@ __all__ = ["look_at_settings"]
 _HALF = ("float16", "bfloat16")
 
 
-def look_at_settings(
-    engine: EngineSpec, places: Places, *, saved_as: str | None, gpu: bool
-) -> Iterator[Finding]:
-    """Findings on the settings of ``engine``.
-
-    ``saved_as`` is the dtype that the model was saved in, None where that is not known; ``gpu`` is whether
-    one is visible here.
-    """
+def look_at_settings(engine: EngineSpec, places: Places, *, saved_as: str | None) -> Iterator[Finding]:
+    """Findings on the settings of ``engine``, whose model was saved in ``saved_as``, None: not known."""
     settings = engine.settings
     problems = list(_problems(engine, places, saved_as))
     yield from problems
@@ -28,12 +22,6 @@ def look_at_settings(
         dtype = f"auto ({saved_as})" if settings.dtype == "auto" and saved_as else settings.dtype
         paths = ", ".join(settings.paths) or "of its own choice"
         yield right("settings", f"{dtype} on {settings.device}, paths {paths}")
-    if settings.device == "cuda" and not gpu:
-        yield unknown(
-            "GPU",
-            "no NVIDIA GPU is visible here; the profile asks for device: cuda",
-            command="harness doctor, on the machine that is to run it",
-        )
 
 
 def _problems(engine: EngineSpec, places: Places, saved_as: str | None) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """The script behind `probe`, `toolkit` and `find_model`: prints one JSON object about its interpreter.
 
 Run as ``python interpreter_report.py ORDER`` with ORDER a JSON object. Standard library only, and on its own:
-nothing of this package is imported (``machine/nvidia.py`` is run by its path), so any interpreter can run it.
+nothing of this package is imported (two files are run by their paths), so any interpreter can run it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,6 @@ LISTED = (
     "sentencepiece", "tilelang", "timm", "torchao", "triton", "triton-*", "xformers", "xgrammar",
 )  # fmt: skip
 """Distributions that an engine uses where they are there, whether or not anything requires them."""
-_NVIDIA = os.fspath(Path(__file__).resolve().parents[1] / "machine" / "nvidia.py")
 _ROOTS = ("torch", "transformers", "lmdeploy")
 
 _SOURCES = re.compile(r".*\.(py|so|so\.[\d.]+|pyd|dll|dylib|cu|cuh|cpp|h)")
@@ -56,22 +55,28 @@ _BY_RECORD = {"torch"}  # gigabytes, of which the installer has left the hashes
 
 def report(packages: list[str], sources: list[str], cache: str | None) -> dict[str, Any]:
     """See `harness.workers.probe`."""
-    gpus = runpy.run_path(_NVIDIA)["visible_gpus"]()
-    chosen = {"CUDA_VISIBLE_DEVICES"} if gpus.chosen else set()
+    nvidia = _run("machine/nvidia.py")
+    gpus, chosen, untold = nvidia["visible_gpus"](nvidia["read_nvidia"](details=False), os.environ)
+    left_out = "CUDA_VISIBLE_DEVICES" if chosen else ""
     return {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": _run("engines/processor.py")["processor_name"](),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "packages": versions(packages),
         "sources": {name: _source_hash(name, None if cache is None else Path(cache)) for name in sources},
         "environment": {
-            name: _value(os.environ[name]) for name in sorted(os.environ) if told(name) and name not in chosen
+            name: _value(os.environ[name]) for name in sorted(os.environ) if told(name) and name != left_out
         },
-        "gpus": list(gpus.names),
-        "gpus_untold": gpus.untold,
+        "gpus": list(gpus),
+        "gpus_untold": untold,
     }
+
+
+def _run(file: str) -> dict[str, Any]:
+    """What a file of the package defines that needs the standard library only."""
+    return runpy.run_path(os.fspath(Path(__file__).resolve().parents[1] / file))
 
 
 def told(name: str) -> bool:
@@ -138,16 +143,6 @@ def _required(needs: list[str], extra: str) -> Iterable[tuple[str, str]]:
 
 def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def toolkit() -> dict[str, Any]:

@@ -79,7 +79,7 @@ class Nvml:
     def _devicegetmemoryinfo(self, handle: ctypes.c_void_p, memory: Any) -> int | None:
         if "memory" not in self.details:
             return NOT_SUPPORTED
-        memory._obj.total, memory._obj.free = self.details["memory"]
+        memory._obj[0], memory._obj[1] = self.details["memory"]
         return None
 
     def _devicegetcudacomputecapability(self, handle: ctypes.c_void_p, major: Any, minor: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.machine.nvidia import Gpu, Gpus, Holder, Nvidia, read_nvidia, visible_gpus, why_no_cuda
+from harness.machine.nvidia import Gpu, Holder, Nvidia, read_nvidia, visible_gpus, why_no_cuda
 from tests.machine.stand_in_nvml import GIB, Nvml, no_library, write_driver_files
 
 TWO = (("NVIDIA X1", "GPU-aa"), ("NVIDIA X1", "GPU-bb"))
@@ -26,15 +26,14 @@ def machine(tmp_path: Path) -> Path:
 
 def look(
     machine: Path, library: Callable[[str], Any] = no_library, variables: Mapping[str, str] | None = None
-) -> Gpus:
-    return visible_gpus(
-        variables=variables or {}, library=library, proc=machine / "nvidia", devices=machine / "dev"
-    )
+) -> tuple[tuple[str, ...], bool, str]:
+    found = read_nvidia(details=False, library=library, proc=machine / "nvidia", devices=machine / "dev")
+    return visible_gpus(found, variables or {})
 
 
 def test_nvml_tells_names_and_driver(machine: Path) -> None:
     nvml = Nvml(UNLIKE)
-    assert look(machine, lambda _: nvml) == Gpus(("NVIDIA X1, 500.1", "NVIDIA X2, 500.1"), False, "")
+    assert look(machine, lambda _: nvml) == (("NVIDIA X1, 500.1", "NVIDIA X2, 500.1"), False, "")
     assert nvml.open == 0
 
 
@@ -45,31 +44,31 @@ def test_nvml_tells_names_and_driver(machine: Path) -> None:
 def test_where_nvml_does_not_the_drivers_files_do(machine: Path, fails: str) -> None:
     write_driver_files(machine, "NVIDIA X1", "NVIDIA X2")
     nvml = Nvml(UNLIKE, fails=fails)
-    assert look(machine, lambda _: nvml).names == ("NVIDIA X1, 570.86.15", "NVIDIA X2, 570.86.15")
+    assert look(machine, lambda _: nvml)[0] == ("NVIDIA X1, 570.86.15", "NVIDIA X2, 570.86.15")
     assert nvml.open == 0
 
 
 def test_a_machine_without_a_gpu_has_none(machine: Path) -> None:
-    assert look(machine) == Gpus((), False, "")
+    assert look(machine) == ((), False, "")
     (machine / "dev" / "nvidiactl").touch()
-    assert look(machine, lambda _: Nvml(())) == Gpus((), False, "")
+    assert look(machine, lambda _: Nvml(())) == ((), False, "")
 
 
 def test_a_gpu_that_nothing_tells_is_told_as_such(machine: Path) -> None:
     (machine / "dev" / "nvidia0").touch()
     told = look(machine)
-    assert told.names == ()
-    assert "libnvidia-ml.so.1: cannot open shared object file" in told.untold
-    assert f"{machine / 'nvidia' / 'version'}: No such file or directory" in told.untold
+    assert told[0] == ()
+    assert "libnvidia-ml.so.1: cannot open shared object file" in told[2]
+    assert f"{machine / 'nvidia' / 'version'}: No such file or directory" in told[2]
     told = look(machine, lambda _: Nvml(TWO, fails="nvmlInit_v2"))
-    assert "nvmlInit_v2 gave 999" in told.untold
+    assert "nvmlInit_v2 gave 999" in told[2]
 
 
 @pytest.mark.parametrize("wish", ["", "-1"])
 def test_a_gpu_that_is_hidden_need_not_be_told(machine: Path, wish: str) -> None:
     (machine / "dev" / "nvidia0").touch()
     for library in (no_library, lambda _: Nvml(TWO)):
-        assert look(machine, library, {"CUDA_VISIBLE_DEVICES": wish}) == Gpus((), True, "")
+        assert look(machine, library, {"CUDA_VISIBLE_DEVICES": wish}) == ((), True, "")
 
 
 @pytest.mark.parametrize(
@@ -89,9 +88,9 @@ def test_what_is_hidden_is_left_out_where_that_is_certain(
     machine: Path, gpus: tuple[tuple[str, str], ...], variables: dict[str, str], names: list[str] | None
 ) -> None:
     told = look(machine, lambda _: Nvml(gpus), variables)
-    assert told.chosen == (names is not None)
+    assert told[1] == (names is not None)
     expected = [name.removeprefix("NVIDIA ") for name, _ in gpus] if names is None else names
-    assert told.names == tuple(f"NVIDIA {name}, 500.1" for name in expected)
+    assert told[0] == tuple(f"NVIDIA {name}, 500.1" for name in expected)
 
 
 def compiled(folder: Path, *options: str) -> Path:
