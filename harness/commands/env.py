@@ -208,11 +208,10 @@ def _check(options: argparse.Namespace, environments: Environments, engines: Seq
             print(f"    note: {note}")
         if loadable.mend:
             print(f"    to mend: {loadable.mend}")
-        if loadable.python and loadable.found:  # else it does not even start
-            needs = look_at_needs(engine.spec, loadable.python, nvidia, wanted=True)
-            lines = [line for need in needs if need.mark is not Mark.RIGHT for line in need.lines()]
-            cannot += bool(loadable and lines)
-            print("".join(f"  {line}\n" for line in lines), end="")
+        needs = look_at_needs(engine.spec, environments, nvidia, wanted=True)
+        lines = [line for need in needs if need.mark is not Mark.RIGHT for line in need.lines()]
+        cannot += bool(loadable and lines)
+        print("".join(f"  {line}\n" for line in lines), end="")
     return 1 if cannot else 0
 
 

@@ -69,14 +69,20 @@ def needs_gpu(spec: EngineSpec, *, compiler: bool = False) -> bool:
     return not compiler or (settings.kind in ("api", "lmdeploy") and pytorch)
 
 
-def look_at_needs(spec: EngineSpec, python: str, found: Nvidia, *, wanted: bool) -> list[Finding]:
+def look_at_needs(
+    spec: EngineSpec, environments: Environments, found: Nvidia, *, wanted: bool
+) -> list[Finding]:
     """What an engine on a GPU needs beside its packages: a driver that fits torch, a compiler, headers.
 
-    ``python`` is its interpreter; what lacks is wrong where it is ``wanted``. Raises `EngineError` (LOAD).
+    What lacks is wrong where it is ``wanted``. Nothing of an interpreter that is not there or does not start.
     """
-    if not needs_gpu(spec):
+    python = python_of(spec, environments)
+    if python is None or not needs_gpu(spec):
         return []
-    findings = [*look_at_python(toolkit(python), found, of=python, wanted=wanted)]
+    try:
+        findings = [*look_at_python(toolkit(python), found, of=python, wanted=wanted)]
+    except EngineError:
+        return []
     findings.append(look_at_compiler(os.environ, wanted=wanted))
     compiled = needs_gpu(spec, compiler=True)
     return [finding for finding in findings if compiled or finding.topic == "torch"]

@@ -76,8 +76,7 @@ class ProfileCheck:
             yield unknown("GPU", text, command="harness doctor, on the machine that is to run it")
         findings, python = self._environment(engine)
         yield from findings
-        if python is not None:
-            yield from look_at_needs(engine, python, self._nvidia, wanted=self._gpu is not None)
+        yield from look_at_needs(engine, self._environments, self._nvidia, wanted=self._gpu is not None)
         letters = self._letters(engine, model, python)
         yield from letters.findings
         if model.shapes is None:

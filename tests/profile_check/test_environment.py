@@ -112,5 +112,10 @@ def test_what_an_engine_on_a_gpu_needs_beside_packages(
     needs = {topic: mark for topic, mark in needs.items() if topic in {"torch", "Python.h", "compiler"}}
     expected = dict.fromkeys(topics, Mark.WRONG if there else Mark.UNKNOWN)
     assert needs == (expected if there else {**expected, "torch": Mark.RIGHT})
+    # Where the driver is why torch sees no GPU, the engine cannot be loaded, and this tells the cause.
+    checked.loadable = Loadable(
+        python="/p", found={"torch": "2.12.1"}, missing=("a GPU",), mend="harness doctor"
+    )
+    assert {look.topic for look in checked.findings()} >= topics
     checked.write(dtype="float32", engine={"kind": kind})
     assert {look.topic for look in checked.findings()}.isdisjoint({"torch", "Python.h", "compiler"})
