@@ -74,7 +74,7 @@ def _findings(
     from harness.machine import looks
     from harness.machine.findings import lacking, right
     from harness.machine.nvidia import read_nvidia
-    from harness.profile_check.hub_cache import cache_folder, find_snapshot
+    from harness.workers.hub_report import cache_folder, find_snapshot
     from harness.workers.interpreter import toolkit
     from harness.workers.interpreter_report import told
 

@@ -2,7 +2,6 @@
 
 ==================  =================================================================================
 ``checking.py``     which looks an engine gets, in which order
-``hub_cache.py``    where a hub id lies on this machine, without asking the network
 ``model_files.py``  a model's folder: configuration, weights, tokenizer, template, processor
 ``safetensors.py``  headers of weight files
 ``settings.py``     combinations of dtype, device and options that an engine refuses

@@ -16,7 +16,6 @@ from harness.environments.store import Environments
 from harness.machine.findings import Finding, right, unknown, wrong
 from harness.machine.nvidia import read_nvidia
 from harness.profile_check.environment import look_at_environment
-from harness.profile_check.hub_cache import cache_folder, find_snapshot
 from harness.profile_check.letters import Letters, look_at_letters
 from harness.profile_check.memory import look_at_memory
 from harness.profile_check.model_files import ModelFiles, look_into
@@ -26,6 +25,7 @@ from harness.profile_check.published import PUBLISHED
 from harness.profile_check.server import look_at_server
 from harness.profile_check.settings import look_at_settings
 from harness.schemas.options import OPTIONS
+from harness.workers.hub_report import cache_folder, command, find_snapshot, lacking, offline
 
 __all__ = ["ProfileCheck"]
 
@@ -128,31 +128,35 @@ class ProfileCheck:
         size = "how much is not known here"
         if shapes is not None and shapes.parameters is not None:
             size = f"about {2 * shapes.parameters / 1e9:.1f} GB of weights, from its published shapes"
-        revision = f" --revision {engine.revision}" if engine.revision else ""
         text = f"{name}{at} is not in {shown(cache_folder())}; the first run downloads it: {size}"
-        finding = unknown("model", text, command=f"hf download {name}{revision}")
+        finding = unknown("model", text, command=command(name, engine.revision))
         return _Model((finding,), shapes=shapes)
 
     def _look_at_folder(self, engine: EngineSpec, folder: Path, *, cached: bool = False) -> _Model:
         files = look_into(folder)
         topics = {trouble.topic for trouble in files.troubles}
+        # A run fetches what is not there, and with it what only the hub knows of; not again what is there.
+        lacks = {lack.found for lack in lacking(folder)} if cached else set()
+        fetched = lacks | {"no chat template"} if lacks and not offline() else set()
+        fetch = command(engine.settings.model, engine.revision)
         findings = []
         if "model" not in topics:
             findings.append(right("model", f"{shown(folder)}: {_content(files)}"))
         for trouble in files.troubles:
             text = f"{shown(folder)}: {trouble.found}"
-            if cached and "model" in topics:  # broken off, it may lack anything
+            if trouble.found in fetched:
                 text = f"{text} (a run fetches the rest)"
-                command = f"hf download {engine.settings.model}"
-                findings.append(unknown(trouble.topic, text, command=command))
+                findings.append(unknown(trouble.topic, text, command=fetch))
                 continue
+            again = fetch if trouble.found in lacks else f"{fetch} --force-download"
+            usual = again if cached else "fetch or save the model again, or change `model:`"
             findings.append(
                 wrong(
                     trouble.topic,
                     text,
                     self._places.of(engine, "model"),
                     allowed=trouble.allowed,
-                    command=_NEXT.get(trouble.topic, "fetch or save the model again, or change `model:`"),
+                    command=_NEXT.get(trouble.topic, usual),
                 )
             )
         if not topics & {"tokenizer", "template", "processor"}:

@@ -10,14 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.profile_check.safetensors import HeaderError, read_header
+from harness.workers.hub_report import INDEX, PROCESSORS, lacking, own_code, tokenizer_file, weight_files
 
 __all__ = ["ModelFiles", "Trouble", "look_into"]
 
-_INDEX = "model.safetensors.index.json"
-_SINGLE = "model.safetensors"
-_PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
-_PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 _CONVERSATION = "conversation.py"
 # dtypes of the format that are numbers of a model; integers are indices or packed weights
 _FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
@@ -63,7 +59,7 @@ class ModelFiles:
     @property
     def most_patches(self) -> int | None:
         """The most tiles of an image by the processor's configuration; None where it says nothing."""
-        for name in _PROCESSORS:
+        for name in PROCESSORS:
             try:
                 found = json.loads((self.folder / name).read_text(encoding="utf-8"))
                 most = found.get("image_processor", found).get("max_patches")
@@ -76,9 +72,7 @@ class ModelFiles:
     @property
     def own_code(self) -> tuple[str, ...]:
         """The Python files that the configuration refers to (``auto_map``)."""
-        found = self.config.get("auto_map")
-        names = found.values() if isinstance(found, dict) else ()
-        return tuple(sorted({f"{str(name).partition('.')[0].rpartition('--')[2]}.py" for name in names}))
+        return own_code(self.config)
 
     def weight_bytes(self, number_bytes: int | None) -> int:
         """Bytes of all weights with ``number_bytes`` for each float; None means as saved."""
@@ -96,33 +90,17 @@ class ModelFiles:
 
 def look_into(folder: Path) -> ModelFiles:
     """Look at everything; what is missing or broken is noted in ``troubles``."""
-    files = ModelFiles(folder)
-    config = _json(files, "config.json", "model")
-    if config is not None:
-        files.config = config
+    files = ModelFiles(folder, troubles=[Trouble(*lack) for lack in lacking(folder)])
+    if (folder / "config.json").is_file():
+        files.config = _json(files, "config.json", "model") or {}
     _look_at_weights(files)
-    files.tokenizer = _first(folder, _TOKENIZERS)
-    if not files.tokenizer:
-        files.troubles.append(
-            Trouble("tokenizer", "no tokenizer", f"one of {', '.join(_TOKENIZERS)} in the model's folder")
-        )
+    files.tokenizer = tokenizer_file(folder)
     files.template = _template(files)
     if not files.template:
         allowed = "chat_template.jinja, or a chat_template in tokenizer_config.json"
         files.troubles.append(Trouble("template", "no chat template", allowed))
-    files.processor = _first(folder, _PROCESSORS)
-    # Code of the model's own cuts its images itself.
-    if files.takes_images and not files.processor and not files.own_code:
-        allowed = f"{' or '.join(_PROCESSORS)}, since config.json has a vision_config"
-        files.troubles.append(Trouble("processor", "no configuration of the processor", allowed))
-    for name in files.own_code:
-        if not (folder / name).is_file():
-            files.troubles.append(Trouble("model", f"no {name}, which auto_map of config.json names", name))
+    files.processor = next((name for name in PROCESSORS if (folder / name).is_file()), "")
     return files
-
-
-def _first(folder: Path, names: tuple[str, ...]) -> str:
-    return next((name for name in names if (folder / name).is_file()), "")
 
 
 def _json(files: ModelFiles, name: str, topic: str) -> dict[str, Any] | None:
@@ -139,34 +117,22 @@ def _json(files: ModelFiles, name: str, topic: str) -> dict[str, Any] | None:
 
 
 def _look_at_weights(files: ModelFiles) -> None:
-    folder = files.folder
-    expected: dict[str, set[str]] = {}
-    if (folder / _INDEX).is_file():
-        index = _json(files, _INDEX, "model")
-        if index is None:
-            return
-        for tensor, name in index.get("weight_map", {}).items():
-            expected.setdefault(str(name), set()).add(tensor)
-    elif (folder / _SINGLE).is_file():
-        expected[_SINGLE] = set()
-    if not expected:
-        if not _first(folder, _PICKLED):
-            allowed = f"{_SINGLE}, or {_INDEX} and the files that it names"
-            files.troubles.append(Trouble("model", "no weights", allowed))
+    if (files.folder / INDEX).is_file() and _json(files, INDEX, "model") is None:
         return
-    files.weight_files = tuple(sorted(expected))
-    before = len(files.troubles)
-    files.troubles += _shard_troubles(files, expected)
-    if len(files.troubles) > before:
+    found = weight_files(files.folder)
+    expected = {name: tensors for name, tensors in found.items() if name.endswith(".safetensors")}
+    files.weight_files = tuple(expected)
+    troubles = list(_shard_troubles(files, expected))
+    files.troubles += troubles
+    if troubles or not all((files.folder / name).is_file() for name in expected):
         files.numbers.clear()
         files.packed_bytes = 0
 
 
 def _shard_troubles(files: ModelFiles, expected: Mapping[str, set[str]]) -> Iterator[Trouble]:
-    for name, tensors in sorted(expected.items()):
+    for name, tensors in expected.items():
         path = files.folder / name
         if not path.is_file():
-            yield Trouble("model", f"no {name}", f"{name}, which {_INDEX} names")
             continue
         try:
             header = read_header(path)
@@ -177,7 +143,7 @@ def _shard_troubles(files: ModelFiles, expected: Mapping[str, set[str]]) -> Iter
             yield Trouble(
                 "model",
                 f"{name} without {len(missing)} of its tensors, among them {missing[0]}",
-                f"the tensors that {_INDEX} says it has",
+                f"the tensors that {INDEX} says it has",
             )
         for tensor in header.values():
             files.numbers[tensor.dtype] += tensor.numbers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from harness.engines.api_server.running import is_running_server
@@ -81,10 +82,17 @@ class Engines:
 
         python = self._environments.interpreter(subject.engine_label, spec, show)
         if not (is_running_server(settings) or Path(settings.model).is_absolute()):  # a hub id
-            found = find_model(python.path, settings.model, revision=spec.revision)
+            found = find_model(
+                python.path,
+                settings.model,
+                revision=spec.revision,
+                show=partial(show, f"downloading {settings.model}"),
+            )
             settings = replace(settings, model=str(found["folder"]))
         if python.path not in self._installed:
-            self._installed[python.path] = probe(python.path, cache=self._cache)
+            self._installed[python.path] = probe(
+                python.path, cache=self._cache, show=partial(show, "looking at its interpreter")
+            )
         fingerprint = engine_fingerprint(
             settings,
             self._installed[python.path],

@@ -19,7 +19,8 @@ both sides
 inside the worker
 ``worker.py``               the script that is started
 ``serving.py``              loads the engine and answers the parent
-``interpreter_report.py``   the script behind `probe`, `toolkit` and `find_model`
+``interpreter_report.py``   the script behind `probe` and `toolkit`
+``hub_report.py``           the script behind `find_model`, and what a model's folder must hold
 ``tokenizer_report.py``     the script behind `ask_tokenizer`
 ==========================  =====================================================================
 """

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from harness.engines.contract import Json
 from harness.errors import EngineError, ErrorKind
 from harness.workers.process import no_interpreter, worker_environment
+from harness.workers.protocol import Lines
 
 __all__ = ["PACKAGES", "ask", "ask_tokenizer", "find_model", "probe", "toolkit"]
 
 _SCRIPT = Path(__file__).with_name("interpreter_report.py")
+_HUB_SCRIPT = Path(__file__).with_name("hub_report.py")
 _TOKENIZER_SCRIPT = Path(__file__).with_name("tokenizer_report.py")
+_READ_BYTES = 1 << 16
 
 PACKAGES = ("lmdeploy", "numpy", "pillow", "tokenizers", "torch", "torchvision", "transformers")
 """What is always told of, there or not, by the names pip knows."""
@@ -29,7 +35,8 @@ def probe(
     *,
     sources: Sequence[str] = ("lmdeploy", "torch", "transformers"),
     cache: Path | None = None,
-    seconds: float = 60.0,
+    seconds: float = 120.0,
+    show: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Json]:
     """Describe ``python`` for a fingerprint.
 
@@ -43,7 +50,8 @@ def probe(
         the variables that change numerics or imports, of files that they name the content, never one that
         may hold a secret.
 
-    Hashes are kept in the folder ``cache`` and made anew when a file's size or time differs.
+    Hashes are kept in the folder ``cache`` and made anew when a file's size or time differs. ``show`` is
+    called with how far it is where that takes long; ``seconds`` is how long there may be no sign of life.
 
     Raises:
         EngineError: LOAD, there is no such interpreter or the report failed.
@@ -53,7 +61,7 @@ def probe(
         "sources": list(sources),
         "cache": None if cache is None else str(cache),
     }
-    return ask(python, order, seconds)
+    return ask(python, order, seconds, show=show)
 
 
 def toolkit(python: str) -> dict[str, Json]:
@@ -66,19 +74,26 @@ def toolkit(python: str) -> dict[str, Json]:
 
 
 def find_model(
-    python: str, model: str, *, revision: str | None = None, seconds: float = 24 * 3600.0
+    python: str,
+    model: str,
+    *,
+    revision: str | None = None,
+    seconds: float = 300.0,
+    show: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Json]:
-    """The local folder of the hub model ``model`` ('org/name'), downloaded if it is not there whole.
+    """The local folder of the hub model ``model`` ('org/name'); what is needed and not there is downloaded.
 
-    Uses the interpreter's own huggingface_hub and the user's settings and credentials for it.
+    Uses the interpreter's own huggingface_hub and the user's settings and credentials for it. ``show`` is
+    called with how much has come, such as '3.2 of 16.1 GB'; ``seconds`` is how long nothing may come.
 
     Returns:
         ``folder`` and ``revision``, the commit that it holds.
 
     Raises:
-        EngineError: LOAD, there is no such model, or it cannot be had from here.
+        EngineError: LOAD, there is no such model, or it cannot be had from here: with what is missing.
     """
-    return ask(python, {"model": model, "revision": revision}, seconds)
+    order = {"model": model, "revision": revision}
+    return ask(python, order, seconds, script=_HUB_SCRIPT, show=show)
 
 
 def ask_tokenizer(
@@ -116,36 +131,79 @@ def ask_tokenizer(
         return ask(python, {"file": file.name}, seconds, script=_TOKENIZER_SCRIPT)
 
 
-def ask(python: str, order: dict[str, Any], seconds: float, *, script: Path = _SCRIPT) -> dict[str, Json]:
+def ask(
+    python: str,
+    order: dict[str, Any],
+    seconds: float,
+    *,
+    script: Path = _SCRIPT,
+    show: Callable[[str], None] = lambda _: None,
+) -> dict[str, Json]:
     """Run ``script`` in an interpreter with ``order`` as JSON; the object that it prints last, as JSON.
+
+    Objects that it prints before may have ``progress``, a text for ``show``. It is given up, with whatever it
+    started, when it has printed nothing for ``seconds``.
 
     Raises `EngineError` (LOAD) when there is no such interpreter, it fails, or its answer holds an ``error``.
     """
     command = [python, os.fspath(script), json.dumps(order)]
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            env=worker_environment(),
-            timeout=seconds,
-            check=False,
+    with tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=worker_environment(),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise no_interpreter(python, error) from error
+        with process:
+            try:
+                last = _last_line(process, seconds, show)
+            finally:
+                if process.returncode is None:
+                    with suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+        errors.seek(0)
+        tail = "\n".join(errors.read().decode("utf-8", "replace").splitlines()[-15:])
+    if last is None:
+        what = (
+            f"{python} gave no report within {seconds:g} s of its last sign of life ({script.name}); see "
+            "whether the disk that it lies on, or what it asks on the network, answers, and run again"
         )
-    except OSError as error:
-        raise no_interpreter(python, error) from error
-    except subprocess.TimeoutExpired as error:
-        raise EngineError(ErrorKind.LOAD, f"{python} gave no report within {seconds:g} s") from error
+        raise EngineError(ErrorKind.LOAD, what, log_tail=tail)
     # Whatever a sitecustomize prints comes before the report, which is one line and the last.
-    *_, last = [b"", *done.stdout.splitlines()]
-    try:
-        report = json.loads(last)
-    except ValueError:
-        report = None
-    tail = "\n".join(done.stderr.decode("utf-8", "replace").splitlines()[-15:])
-    if done.returncode != 0 or not isinstance(report, dict):
+    report = _json_object(last)
+    if process.returncode != 0 or report is None:
         raise EngineError(
-            ErrorKind.LOAD, f"{python} gave no report on itself: exit code {done.returncode}", log_tail=tail
+            ErrorKind.LOAD,
+            f"{python} gave no report on itself: exit code {process.returncode}",
+            log_tail=tail,
         )
     if "error" in report:
         raise EngineError(ErrorKind.LOAD, f"{report['error']} (asked in {python})", log_tail=tail)
     return report
+
+
+def _last_line(process: subprocess.Popen[bytes], seconds: float, show: Callable[[str], None]) -> bytes | None:
+    """The last line that comes until the process has ended; None when nothing came for ``seconds``."""
+    output, poll, lines, last = cast(IO[bytes], process.stdout), select.poll(), Lines(), b""
+    poll.register(output, select.POLLIN)
+    while poll.poll(seconds * 1000):
+        if not (data := os.read(output.fileno(), _READ_BYTES)):
+            process.wait()
+            return last
+        for last in lines.feed(data):
+            if (found := _json_object(last)) and isinstance(found.get("progress"), str):
+                show(found["progress"])
+    return None
+
+
+def _json_object(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

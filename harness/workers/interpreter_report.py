@@ -1,12 +1,12 @@
-"""The script behind `probe`, `toolkit` and `find_model`: prints one JSON object about its interpreter.
+"""The script behind `probe` and `toolkit`: prints one JSON object about the interpreter that runs it.
 
-Run as ``python interpreter_report.py ORDER`` with ORDER a JSON object. Standard library only, and on its own:
-nothing of this package is imported (two files are run by their paths), so any interpreter can run it.
+Run as ``python interpreter_report.py ORDER`` with ORDER a JSON object; lines of progress come before the
+report where it takes long. Standard library only, and on its own: nothing of this package is imported
+(``machine/nvidia.py`` is run by its path), so any interpreter can run it.
 """
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -17,6 +17,7 @@ import re
 import runpy
 import sys
 import sysconfig
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,21 @@ LISTED = (
 _ROOTS = ("torch", "transformers", "lmdeploy")
 
 _SOURCES = re.compile(r".*\.(py|so|so\.[\d.]+|pyd|dll|dylib|cu|cuh|cpp|h)")
+_PIECE_BYTES = 1 << 22
+_TICK_SECONDS = 1.0
 _BY_RECORD = {"torch"}  # gigabytes, of which the installer has left the hashes
+
+
+class _Alive:
+    """Says, at most once a second, that the report is coming along, so that silence is a sign of hanging."""
+
+    last = time.monotonic()
+
+    @classmethod
+    def told(cls, note: str) -> None:
+        if time.monotonic() - cls.last > _TICK_SECONDS:
+            cls.last = time.monotonic()
+            print(json.dumps({"progress": note}), flush=True)  # noqa: T201
 
 
 def report(packages: list[str], sources: list[str], cache: str | None) -> dict[str, Any]:
@@ -104,6 +119,7 @@ def versions(named: Iterable[str]) -> dict[str, str | None]:
     """
     installed: dict[str, tuple[str, list[str]]] = {}
     for distribution in importlib.metadata.distributions():
+        _Alive.told("reading what is installed")
         text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
         fields = [line.partition(":")[::2] for line in text.partition("\n\n")[0].splitlines()]
         values = {key: value.strip() for key, value in fields}
@@ -189,9 +205,13 @@ def _source_hash(name: str, cache: Path | None) -> str | None:
         except (OSError, ValueError):
             pass
     whole = hashlib.sha256()
-    for path, *_ in files:
-        content = hashlib.sha256(Path(folder, path).read_bytes()).hexdigest()
-        whole.update(f"{path}\0{content}\n".encode("utf-8", "surrogateescape"))
+    for count, (path, *_) in enumerate(files):
+        content = hashlib.sha256()
+        with Path(folder, path).open("rb") as file:
+            while piece := file.read(_PIECE_BYTES):
+                content.update(piece)
+                _Alive.told(f"hashing {name}: {count:,} of {len(files):,} files")
+        whole.update(f"{path}\0{content.hexdigest()}\n".encode("utf-8", "surrogateescape"))
     digest = whole.hexdigest()
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -217,6 +237,7 @@ def _source_files(folder: str) -> list[tuple[str, int, int, int]]:
     waiting = [""]
     while waiting:
         relative = waiting.pop()
+        _Alive.told(f"listing {folder}")
         with os.scandir(os.path.join(folder, relative)) as entries:  # noqa: PTH118 - pathlib is twice as slow here
             for entry in entries:
                 path = f"{relative}{entry.name}"
@@ -230,41 +251,8 @@ def _source_files(folder: str) -> list[tuple[str, int, int, int]]:
     return found
 
 
-def find_model(model: str, revision: str | None) -> dict[str, Any]:
-    """See `harness.workers.find_model`."""
-    try:
-        from huggingface_hub import snapshot_download
-    except ModuleNotFoundError:
-        return {
-            "error": f"model {model!r} is no folder, and to look it up as a hub id huggingface_hub is missing"
-        }
-    error = "its download was broken off; run again where the hub can be reached"
-    for local in (True, False):
-        try:
-            folder = Path(snapshot_download(model, revision=revision, local_files_only=local))
-        except Exception as failure:  # noqa: BLE001 - whatever it is, it is what the report has to say
-            error = f"{type(failure).__name__}: {failure}"
-        else:
-            # Without the network the hub's client is content with what there is, even in part.
-            if _whole(folder):
-                return {"folder": str(folder), "revision": folder.name}
-    at = f" at revision {revision!r}" if revision else ""
-    return {"error": f"model {model!r}{at} cannot be had: {error}"}
-
-
-def _whole(snapshot: Path) -> bool:
-    """Whether a download came to its end: an interrupted one leaves a snapshot that looks like any other."""
-    if glob.glob(os.path.join(snapshot.parent.parent, "blobs", "*.incomplete")):  # noqa: PTH118, PTH207
-        return False
-    named = {"config.json"}
-    for index in snapshot.glob("*.index.json"):
-        named |= set(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values())
-    return all((snapshot / name).exists() for name in named)
-
-
 if __name__ == "__main__":
     _here = os.path.dirname(os.path.realpath(__file__))  # noqa: PTH120 - as Python itself fills sys.path[0]
     sys.path[:] = [entry for entry in sys.path if entry != _here]
     _order = json.loads(sys.argv[1])
-    _answer = find_model if "model" in _order else report if _order else toolkit
-    print(json.dumps(_answer(**_order)))  # noqa: T201
+    print(json.dumps(report(**_order) if _order else toolkit()))  # noqa: T201

@@ -74,6 +74,8 @@ class Checked:
 def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checked:
     """Stand-ins say that the engine can be loaded and that all letters resolve; no engine is imported."""
     monkeypatch.chdir(tmp_path)
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub-home"))
     shutil.copytree(EMBEDDED, tmp_path / "model")
     (tmp_path / "s.yaml").write_text(

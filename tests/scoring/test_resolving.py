@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from harness.cases.folder import load
 from harness.environments.store import Environments
 from harness.errors import EngineError, ErrorKind
+from harness.reports.progress import describe
 from harness.scoring import resolving
 from harness.scoring.resolving import Engines
 from harness.scoring.subjects import Subject, subjects
@@ -34,7 +36,7 @@ def test_engines_that_share_an_interpreter_have_it_looked_at_once(
 ) -> None:
     asked: list[str] = []
 
-    def look(python: str, *, cache: Path) -> dict[str, object]:
+    def look(python: str, **_: object) -> dict[str, object]:
         asked.append(python)
         return {"python": "3"}
 
@@ -46,12 +48,38 @@ def test_engines_that_share_an_interpreter_have_it_looked_at_once(
     assert all(engine.fingerprint["installed"] == {"python": "3"} for engine in found)
 
 
+def test_what_takes_long_is_shown(
+    every: Iterator[Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(python: str, model: str, *, show: Callable[[str], None], **_: object) -> dict[str, object]:
+        show("3.2 of 16.1 GB")
+        return {"folder": str(tmp_path)}
+
+    def look(python: str, *, show: Callable[[str], None], **_: object) -> dict[str, object]:
+        show("hashing lmdeploy: 9 of 10 files")
+        return {"python": "3"}
+
+    monkeypatch.setattr(resolving, "find_model", fetch)
+    monkeypatch.setattr(resolving, "probe", look)
+    subject = next(every)
+    settings = replace(subject.engine.settings, model="org/name")
+    shown: list[str] = []
+    run = Engines(
+        Environments(run_id="r"), cache=tmp_path / "cache", show=lambda told: shown.append(describe(told))
+    )
+    run.resolve(replace(subject, engine=replace(subject.engine, settings=settings)))
+    assert shown == [
+        f"{subject.engine_label}: downloading org/name (3.2 of 16.1 GB) ...",
+        f"{subject.engine_label}: looking at its interpreter (hashing lmdeploy: 9 of 10 files) ...",
+    ]
+
+
 def test_an_engine_that_is_not_there_is_looked_for_once(
     every: Iterator[Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
 
-    def look(python: str, *, cache: Path) -> dict[str, object]:
+    def look(python: str, **_: object) -> dict[str, object]:
         asked.append(python)
         raise EngineError(ErrorKind.LOAD, "no such interpreter")
 

@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import CaseFileError
 from harness.machine.findings import Mark
-from harness.profile_check.hub_cache import cache_folder, find_snapshot
+from harness.workers.hub_report import find_snapshot
 from tests.profile_check.conftest import EMBEDDED, Checked
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -24,26 +24,7 @@ def put(home: Path, *, ref: str = "main") -> Path:
     return snapshot
 
 
-@pytest.mark.parametrize(
-    ("variables", "folder"),
-    [
-        ({"HF_HUB_CACHE": "/a"}, "/a"),
-        ({"HF_HOME": "/b"}, "/b/hub"),
-        ({"XDG_CACHE_HOME": "/c"}, "/c/huggingface/hub"),
-    ],
-)
-def test_the_cache_is_where_the_hubs_client_looks(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], folder: str
-) -> None:
-    for name in ("HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert cache_folder() == Path(folder)
-
-
 def test_a_snapshot_by_branch_and_by_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     snapshot = put(tmp_path)
     assert find_snapshot("org/name", None) == find_snapshot("org/name", COMMIT) == snapshot
@@ -52,22 +33,33 @@ def test_a_snapshot_by_branch_and_by_commit(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_what_is_cached_is_looked_into(checked: Checked) -> None:
-    checked.write(model="org/name")
+    checked.write(model="org/name", revision=COMMIT)
     snapshot = put(checked.folder / "hub-home")
     assert checked.of("model").mark is Mark.RIGHT
-    (snapshot / "tokenizer.json").unlink()
-    assert checked.of("tokenizer").mark is Mark.WRONG
+    (snapshot / "chat_template.jinja").unlink()
+    assert checked.of("template").mark is Mark.WRONG, "no run fetches what a whole model has not"
+    weights = snapshot / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4])
+    model = checked.of("model")
+    assert model.mark is Mark.WRONG, "no run fetches a file that is there"
+    assert model.command == f"hf download org/name --revision {COMMIT} --force-download"
 
 
-def test_a_download_that_was_broken_off_goes_on(checked: Checked) -> None:
+def test_a_download_that_was_broken_off_goes_on(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
     checked.write(model="org/name")
     snapshot = put(checked.folder / "hub-home")
+    (snapshot.parent.parent / "blobs").mkdir()
+    (snapshot.parent.parent / "blobs" / "abc.incomplete").touch()
+    assert checked.of("model").mark is Mark.RIGHT, "what another download left says nothing of this one"
     for name in ("model.safetensors", "tokenizer.json"):
         (snapshot / name).unlink()
     findings = {finding.topic: finding for finding in checked.findings()}
     assert findings["model"].mark is findings["tokenizer"].mark is Mark.UNKNOWN
     assert "fetches the rest" in findings["model"].text
     assert checked.wrongs() == []
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert [finding.topic for finding in checked.wrongs()] == ["model", "tokenizer"]
+    assert {finding.command for finding in checked.wrongs()} == {"hf download org/name"}
 
 
 def test_what_is_not_cached_cannot_be_known(checked: Checked) -> None:
