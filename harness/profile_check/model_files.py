@@ -10,22 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from harness.profile_check.safetensors import HeaderError, read_header
-from harness.workers.hub_report import INDEX, PROCESSORS, lacking, own_code, tokenizer_file, weight_files
+from harness.workers.hub_report import (
+    INDEX,
+    PROCESSORS,
+    Trouble,
+    lacking,
+    own_code,
+    tokenizer_file,
+    weight_files,
+)
 
-__all__ = ["ModelFiles", "Trouble", "look_into"]
+__all__ = ["ModelFiles", "look_into"]
 
 _CONVERSATION = "conversation.py"
 # dtypes of the format that are numbers of a model; integers are indices or packed weights
 _FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Something missing or broken: ``topic`` is model, tokenizer, template or processor."""
-
-    topic: str
-    found: str
-    allowed: str
 
 
 @dataclass(slots=True)
@@ -90,7 +89,7 @@ class ModelFiles:
 
 def look_into(folder: Path) -> ModelFiles:
     """Look at everything; what is missing or broken is noted in ``troubles``."""
-    files = ModelFiles(folder, troubles=[Trouble(*lack) for lack in lacking(folder)])
+    files = ModelFiles(folder, troubles=lacking(folder))
     if (folder / "config.json").is_file():
         files.config = _json(files, "config.json", "model") or {}
     _look_at_weights(files)

@@ -12,6 +12,7 @@ parent's side
 ``conversation.py``         loading, and one batch, as the parent sees them
 ``endings.py``              how a worker ended, in words
 ``process.py``              one worker process: descriptors, log, ending its whole group
+``gpu_turn.py``             one run at a time on a GPU, and its memory free again before the next engine
 ``interpreter.py``          `probe`, `toolkit`, `find_model`, `ask_tokenizer`
 both sides
 ``protocol.py``             JSON lines, and every message there is

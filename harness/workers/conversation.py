@@ -74,14 +74,19 @@ def score(
     worker.send({"do": "score", "batch": [[key, request_to_json(request)] for key, request in left.values()]})
     yield Progress(phase, 0, 0, 0.0)
     while True:
-        message = worker.receive(min(_TICK_SECONDS, _left(worker.heard, job.case_seconds)))
+        # An engine may tell all outcomes of a batch together, so each case in hand has its time.
+        limit = job.case_seconds * max(1, len(left))
+        message = worker.receive(min(_TICK_SECONDS, _left(worker.heard, limit)))
         if message is None:
-            if _left(worker.heard, job.case_seconds) > 0:
+            if _left(worker.heard, limit) > 0:
                 yield Progress(phase, 0, 0, time.monotonic() - began)
                 continue
             worker.dump_stacks()
             worker.kill()
-            return _ending(worker, job, ErrorKind.TIMEOUT, f"nothing was heard for {job.case_seconds:g} s")
+            what = f"nothing was heard for {job.case_seconds:g} s"
+            if len(left) > 1:
+                what = f"no answer came for {len(left)} cases within {len(left)} × {job.case_seconds:g} s"
+            return _ending(worker, job, ErrorKind.TIMEOUT, what)
         if message["event"] == "scored":
             return None
         if message["event"] == "raised":

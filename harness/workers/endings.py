@@ -38,8 +38,8 @@ class Ending:
         smaller = f"lower batch_size (now {size}) in the profile, or use a machine with more memory"
         if self.kind is ErrorKind.TIMEOUT:
             return (
-                f"the limit is the profile's `deadlines.case` ({job.case_seconds:g} s); the log shows where "
-                "every thread stood: raise the limit or lower batch_size if it was at work"
+                f"the limit is the profile's `deadlines.case` ({job.case_seconds:g} s) per case in hand; "
+                "the log shows where every thread stood: raise the limit if it was at work"
             )
         if self.kind is ErrorKind.OUT_OF_MEMORY:
             return smaller

@@ -18,10 +18,11 @@ class Job:
     """One engine, where it runs, and how long it may be silent.
 
     ``python`` is the interpreter's path. ``load_seconds`` is the time from starting the process to a loaded
-    engine; ``case_seconds`` the longest silence while cases are in hand: any answer starts it anew. Output of
-    the engine is appended to ``log``. ``rows`` is the folder for full rows of logits, kept as
-    ``KEY.PATH.npy`` ([V] float32), or None to keep none. ``patch`` is a Python file executed in the worker
-    before the engine's module is imported. The folders of ``log`` and ``rows`` are made when missing.
+    engine; ``case_seconds`` the longest silence for each case in hand, as an engine may tell a batch's
+    outcomes together: any answer starts it anew. Output of the engine is appended to ``log``. ``rows`` is the
+    folder for full rows of logits, kept as ``KEY.PATH.npy`` ([V] float32), or None to keep none. ``patch`` is
+    a Python file executed in the worker before the engine's module is imported. The folders of ``log`` and
+    ``rows`` are made when missing.
     """
 
     python: str
@@ -57,8 +58,9 @@ class Failed(NamedTuple):
 class Progress(NamedTuple):
     """Comes when a phase begins and then once a second while nothing else does.
 
-    ``phase`` is ``loading``, ``scoring``, or ``scoring one at a time`` after a batch went wrong. ``done`` of
-    ``total`` requests have been scored or have failed. ``seconds`` since the load or the batch began.
+    ``phase`` is ``loading``, ``scoring``, ``scoring one at a time`` after a batch went wrong, or says what is
+    waited for before and after a worker. ``done`` of ``total`` requests have been scored or have failed.
+    ``seconds`` since the load, the batch or the waiting began.
     """
 
     phase: str

@@ -38,44 +38,36 @@ _PICKLED = re.compile(r"(.*/)?(pytorch_model|model)\b[^/]*\.bin(\.index\.json)?"
 _TICK_SECONDS = 1.0
 
 
-class Lack(NamedTuple):
-    """Something that is not there: ``topic`` is model, tokenizer or processor."""
+class Trouble(NamedTuple):
+    """Something missing or broken: ``topic`` is model, tokenizer, template or processor."""
 
     topic: str
     found: str
     allowed: str
 
 
-def lacking(folder: Path) -> list[Lack]:
+def lacking(folder: Path) -> list[Trouble]:
     """What loading the model in ``folder`` takes and is not there: files only, none is looked into."""
-    config = _json_object(folder / "config.json")
-    lacks = [] if (folder / "config.json").is_file() else [Lack("model", "no config.json", "config.json")]
-    weights = weight_files(folder)
-    if not weights:
-        lacks.append(
-            Lack("model", "no weights", f"model.safetensors, or {INDEX} and the files that it names")
-        )
-    elif any(_PART.fullmatch(name) and not tensors for name, tensors in weights.items()):
-        lacks.append(Lack("model", "no index of weights", f"{INDEX}, since the weights are in parts"))
-    lacks += [
-        Lack("model", f"no {name}", f"{name}, which the index of weights names")
-        for name in weights
-        if not (folder / name).is_file()
-    ]
+    config, weights = _json_object(folder / "config.json"), weight_files(folder)
     own = own_code(config)
-    lacks += [
-        Lack("model", f"no {name}, which auto_map of config.json names", name)
-        for name in own
-        if not (folder / name).is_file()
+    files = [("config.json", ""), *((name, ", which the index of weights names") for name in weights)]
+    files += [(name, ", which auto_map of config.json names") for name in own]
+    lacks = [
+        Trouble("model", f"no {name}{why}", name) for name, why in files if not (folder / name).is_file()
     ]
+    if not weights:
+        allowed = f"model.safetensors, or {INDEX} and the files that it names"
+        lacks.append(Trouble("model", "no weights", allowed))
+    elif any(_PART.fullmatch(name) and not tensors for name, tensors in weights.items()):
+        lacks.append(Trouble("model", "no index of weights", f"{INDEX}, since the weights are in parts"))
     if not tokenizer_file(folder):
         allowed = "tokenizer.json, tokenizer.model, vocab.json or the like in the model's folder"
-        lacks.append(Lack("tokenizer", "no tokenizer", allowed))
+        lacks.append(Trouble("tokenizer", "no tokenizer", allowed))
     # Code of the model's own cuts its images itself.
     takes_images = isinstance(config.get("vision_config"), dict)
     if takes_images and not own and not any((folder / name).is_file() for name in PROCESSORS):
         allowed = f"{' or '.join(PROCESSORS)}, since config.json has a vision_config"
-        lacks.append(Lack("processor", "no configuration of the processor", allowed))
+        lacks.append(Trouble("processor", "no configuration of the processor", allowed))
     return lacks
 
 
@@ -189,7 +181,7 @@ def _fetch(model: str, revision: str | None) -> Path:
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     from huggingface_hub import HfApi, snapshot_download
 
-    info = HfApi().model_info(model, revision=revision, files_metadata=True, timeout=30)
+    info = HfApi().model_info(model, revision=revision, files_metadata=True, timeout=10)
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
     files = needed(sizes)
     repository = cache_folder() / f"models--{model.replace('/', '--')}"

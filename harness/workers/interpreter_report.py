@@ -53,19 +53,15 @@ _ROOTS = ("torch", "transformers", "lmdeploy")
 _SOURCES = re.compile(r".*\.(py|so|so\.[\d.]+|pyd|dll|dylib|cu|cuh|cpp|h)")
 _PIECE_BYTES = 1 << 22
 _TICK_SECONDS = 1.0
+_told = [time.monotonic()]  # when it was last
 _BY_RECORD = {"torch"}  # gigabytes, of which the installer has left the hashes
 
 
-class _Alive:
-    """Says, at most once a second, that the report is coming along, so that silence is a sign of hanging."""
-
-    last = time.monotonic()
-
-    @classmethod
-    def told(cls, note: str) -> None:
-        if time.monotonic() - cls.last > _TICK_SECONDS:
-            cls.last = time.monotonic()
-            print(json.dumps({"progress": note}), flush=True)  # noqa: T201
+def _tell(note: str) -> None:
+    """Say how far it is, at most once a second, so that silence is a sign of hanging."""
+    if time.monotonic() - _told[0] > _TICK_SECONDS:
+        _told[0] = time.monotonic()
+        print(json.dumps({"progress": note}), flush=True)  # noqa: T201
 
 
 def report(packages: list[str], sources: list[str], cache: str | None) -> dict[str, Any]:
@@ -119,7 +115,7 @@ def versions(named: Iterable[str]) -> dict[str, str | None]:
     """
     installed: dict[str, tuple[str, list[str]]] = {}
     for distribution in importlib.metadata.distributions():
-        _Alive.told("reading what is installed")
+        _tell("reading what is installed")
         text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
         fields = [line.partition(":")[::2] for line in text.partition("\n\n")[0].splitlines()]
         values = {key: value.strip() for key, value in fields}
@@ -210,7 +206,7 @@ def _source_hash(name: str, cache: Path | None) -> str | None:
         with Path(folder, path).open("rb") as file:
             while piece := file.read(_PIECE_BYTES):
                 content.update(piece)
-                _Alive.told(f"hashing {name}: {count:,} of {len(files):,} files")
+                _tell(f"hashing {name}: {count:,} of {len(files):,} files")
         whole.update(f"{path}\0{content.hexdigest()}\n".encode("utf-8", "surrogateescape"))
     digest = whole.hexdigest()
     if kept is not None:
@@ -237,7 +233,7 @@ def _source_files(folder: str) -> list[tuple[str, int, int, int]]:
     waiting = [""]
     while waiting:
         relative = waiting.pop()
-        _Alive.told(f"listing {folder}")
+        _tell(f"listing {folder}")
         with os.scandir(os.path.join(folder, relative)) as entries:  # noqa: PTH118 - pathlib is twice as slow here
             for entry in entries:
                 path = f"{relative}{entry.name}"

@@ -38,6 +38,7 @@ _LINE_CHARACTERS = 300
 # process itself is looked at, this often.
 _LOOK_SECONDS = 0.2
 _CLOSE_SECONDS = 5.0
+_GROUP_SECONDS = 30.0
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -63,6 +64,27 @@ def no_interpreter(python: str, error: OSError) -> EngineError:
 def start_worker(job: Job) -> WorkerProcess:
     """Start a process for ``job`` on this machine; raises `EngineError` (LOAD) without its interpreter."""
     return WorkerProcess(job.python, job.log)
+
+
+def living(group: int) -> list[int]:
+    """The processes of a group that have not ended; those that have and that nobody buries do not count.
+
+    In a container the first process may bury none, so asking for the group alone would find them for ever.
+    """
+    with contextlib.suppress(PermissionError):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return []
+    found = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # proc(5): from the third field on, behind a name that may hold anything
+            state, _, its_group, *rest = file.read_text("utf-8", "replace").rpartition(")")[2].split()
+            # A dead one's threads may still be ending, in a driver's call say, and hold what it held.
+            if int(its_group) == group and (state not in "ZX" or int(rest[14]) > 1):
+                found.append(int(file.parent.name))
+    return found
 
 
 class WorkerProcess:
@@ -179,11 +201,20 @@ class WorkerProcess:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._killed = True
-        # A process stuck in a driver's call does not even die of SIGKILL: don't wait for ever.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(10)
+            self._await_group()
         self._close_descriptors()
         return returncode
+
+    def _await_group(self) -> None:
+        # What the worker started may hold the engine's memory longer than it. A process stuck in a driver's
+        # call does not even die of SIGKILL: don't wait for ever.
+        until = time.monotonic() + _GROUP_SECONDS
+        while (self._process.poll() is None or living(self.pid)) and time.monotonic() < until:
+            time.sleep(_LOOK_SECONDS / 10)
+        if left := living(self.pid):
+            with self._log.open("ab") as log:
+                what = f"processes {left} of this worker did not end within {_GROUP_SECONDS:g} s of SIGKILL"
+                log.write(f"--- {what}; they may hold memory of the GPU\n".encode())
 
     def _close_descriptors(self) -> None:
         for name in ("_requests", "_replies", "_lifeline"):

@@ -12,16 +12,19 @@ failed assertion), so that case is tried in a new worker before it is blamed.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
+from harness.engines.api_server.running import is_running_server
 from harness.engines.contract import Request
 from harness.errors import EngineError, HarnessError
 from harness.workers import conversation
 from harness.workers.conversation import Item
 from harness.workers.endings import Ending
 from harness.workers.events import Event, Failed, Job, Progress, Scored
+from harness.workers.gpu_turn import GpuTurn, Look, free_memory
 from harness.workers.process import WorkerProcess, start_worker
 from harness.workers.rows import forget_rows
 
@@ -33,13 +36,18 @@ _STARTS_WITHOUT_OUTCOME = 8
 
 
 def run(
-    job: Job, requests: Sequence[tuple[str, Request]], *, start: Callable[[Job], WorkerProcess] = start_worker
+    job: Job,
+    requests: Sequence[tuple[str, Request]],
+    *,
+    start: Callable[[Job], WorkerProcess] = start_worker,
+    look: Look = free_memory,
 ) -> Generator[Event, None, None]:
     """Score ``requests``, pairs of a recording's key and a request, yielding events as they happen.
 
     Every request gets exactly one `Scored` or `Failed`, in any order; what happens to the engine is never
     raised. Closing the iterator (wrap it in `contextlib.closing`), or an exception in it such as
-    KeyboardInterrupt, ends the worker and everything it started at once.
+    KeyboardInterrupt, ends the worker and everything it started at once. An engine on ``cuda`` waits for its
+    turn on the GPUs that ``look`` tells, and keeps it until their memory is free again.
 
     Raises:
         HarnessError: two requests share a key or a case's name.
@@ -54,25 +62,36 @@ def run(
                 f"{len(doubles)} {what}s stand in more than one of {len(requests)} requests, the first is "
                 f"{doubles[0]!r}; allowed: each in one, since answers are told apart by it"
             )
-    return _run(job, requests, start)
+    return _run(job, requests, start, look)
 
 
 def _run(
-    job: Job, requests: Sequence[Item], start: Callable[[Job], WorkerProcess]
+    job: Job, requests: Sequence[Item], start: Callable[[Job], WorkerProcess], look: Look
 ) -> Generator[Event, None, None]:
     if job.rows is not None:
         job.rows.mkdir(parents=True, exist_ok=True)
-    supervisor = _Supervisor(job, start)
+    ours = requests and job.settings.device == "cuda" and not is_running_server(job.settings)
+    turn = GpuTurn(look if ours else dict)
+    supervisor = _Supervisor(job, start, turn)
     size = max(1, job.settings.batch_size)
     done = 0
     try:
+        yield from _waiting(turn.take())
         for first in range(0, len(requests), size):
             for event in supervisor.settle(requests[first : first + size]):
                 done += isinstance(event, Scored | Failed)
                 yield event._replace(done=done, total=len(requests)) if isinstance(event, Progress) else event
         supervisor.close()
+        yield from _waiting(turn.freed())
     finally:
         supervisor.kill()
+        turn.release()
+
+
+def _waiting(phases: Iterator[str]) -> Iterator[Progress]:
+    began = time.monotonic()
+    for phase in phases:
+        yield Progress(phase, 0, 0, time.monotonic() - began)
 
 
 @dataclass(slots=True)
@@ -85,8 +104,9 @@ class _Attempt:
 
 
 class _Supervisor:
-    def __init__(self, job: Job, start: Callable[[Job], WorkerProcess]) -> None:
+    def __init__(self, job: Job, start: Callable[[Job], WorkerProcess], turn: GpuTurn) -> None:
         self._job = job
+        self._turn = turn
         self._start = start
         self._worker: WorkerProcess | None = None
         self._doubtful = False  # the worker raised and has had no outcome since
@@ -181,6 +201,7 @@ class _Supervisor:
             self._refusal = self._last_ending.error(self._job, circumstances)
             self._refusal.refused = self._refusal.message
             return self._refusal
+        yield from _waiting(self._turn.freed())
         self._starts += 1
         self._doubtful = False
         try:

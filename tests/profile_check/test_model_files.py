@@ -76,7 +76,9 @@ def test_shards_are_those_of_the_index(checked: Checked) -> None:
         ("model", "model-00002-of-00002.safetensors without 1 of its tensors, among them extra")
     ]
     (checked.model / "model-00002-of-00002.safetensors").unlink()
-    assert troubles(checked.model) == [("model", "no model-00002-of-00002.safetensors")]
+    assert troubles(checked.model) == [
+        ("model", "no model-00002-of-00002.safetensors, which the index of weights names")
+    ]
     assert look_into(checked.model).parameters == 0
 
 

@@ -91,7 +91,7 @@ class Workers:
         for number, answer in result.answers.items():
             assert answer.generated_ids == tuple(map(ord, prompts[number][:50])), "answers are not mixed up"
         for fingerprint in result.loads:
-            assert self.gone(fingerprint["group"]), "no process is left"
+            assert self.living(fingerprint["group"]) == [], "no process is left"
         assert self.descriptors() == descriptors, "no descriptor is left"
         return result
 

@@ -116,6 +116,8 @@ class FakeEngine:
         company = len(requests) > 1
         if company and "company-crash" in prompts:
             os._exit(7)
+        if company and "company-hang" in prompts:
+            time.sleep(600)
         if company and "company-raise" in prompts:
             raise RuntimeError("too much company")
         if "late" in self.settings.options:

@@ -1,18 +1,17 @@
 """A stand-in for a model hub: as much of its HTTP interface as huggingface_hub asks for a download.
 
-Paths and headers as huggingface_hub 2.4 and 0.36 use them (``hf_api.py``, ``file_download.py``).
+Paths and headers as huggingface_hub 0.20 to 2.4 uses them (``hf_api.py``, ``file_download.py``).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from urllib.parse import unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -31,6 +30,7 @@ class StandInHub:
     url: str = ""
     asked: list[str] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
+    over: Event = field(default_factory=Event)
 
 
 def _handler(hub: StandInHub) -> type[BaseHTTPRequestHandler]:
@@ -55,7 +55,8 @@ def _handler(hub: StandInHub) -> type[BaseHTTPRequestHandler]:
                 )
             elif path == f"/api/models/{hub.model}" or path.startswith(f"/api/models/{hub.model}/revision/"):
                 listed = [{"rfilename": name, "size": len(data)} for name, data in hub.files.items()]
-                self.as_json({"id": hub.model, "sha": COMMIT, "siblings": listed})
+                rest = {"private": False, "disabled": False, "downloads": 0, "likes": 0, "tags": []}
+                self.as_json({"id": hub.model, "sha": COMMIT, "siblings": listed, **rest})
             elif (name := path.partition("/resolve/")[2].partition("/")[2]) in hub.files:
                 self.file(name, hub.files[name])
             else:
@@ -81,9 +82,10 @@ def _handler(hub: StandInHub) -> type[BaseHTTPRequestHandler]:
             if self.command == "GET":
                 hub.sent.append(name)
                 middle = len(content) // 2
-                self.wfile.write(content[:middle])
-                time.sleep(hub.slow.get(name, 0))
-                self.wfile.write(content[middle:])
+                with suppress(BrokenPipeError):  # who asked may have been given up
+                    self.wfile.write(content[:middle])
+                    hub.over.wait(hub.slow.get(name, 0))
+                    self.wfile.write(content[middle:])
 
     return Handler
 
@@ -95,12 +97,13 @@ def etag(content: bytes) -> str:
 @contextmanager
 def serving(hub: StandInHub) -> Iterator[StandInHub]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
-    server.daemon_threads = True
+    server.daemon_threads = False  # so that closing waits for them: no descriptor is left to a later test
     hub.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
         yield hub
     finally:
+        hub.over.set()
         server.shutdown()
         server.server_close()

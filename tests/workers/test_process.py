@@ -8,6 +8,8 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ import pytest
 from harness.errors import ErrorKind
 from harness.workers import Event, Loaded, Scored
 from harness.workers.endings import how_it_ended
+from harness.workers.process import WorkerProcess
 
 if TYPE_CHECKING:
     from tests.workers.conftest import Workers
@@ -195,6 +198,69 @@ def test_a_worker_ends_when_its_parent_is_killed(workers: Workers, prompt: str) 
         assert workers.soon(lambda: len(workers.living(group)) == expected)
         parent.kill()
     assert workers.gone(group)
+
+
+@pytest.fixture
+def lingering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[WorkerProcess, int]]:
+    """A worker with a child that SIGKILL does not reach, as one that is stuck in a driver's call."""
+    program, started = tmp_path / "python", tmp_path / "started"
+    program.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {started}\nexec sleep 600\n")
+    program.chmod(0o755)
+    worker = WorkerProcess(str(program), tmp_path / "log")
+    while not (started.exists() and started.read_text()):
+        time.sleep(0.02)
+    child = int(started.read_text())
+
+    def kill_but_the_child(group: int, signal_number: int) -> None:
+        if signal_number:
+            os.kill(group, signal_number)
+
+    monkeypatch.setattr(os, "killpg", kill_but_the_child)
+    yield worker, child
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+
+
+def test_all_that_a_worker_started_is_waited_for(lingering: tuple[WorkerProcess, int]) -> None:
+    worker, child = lingering
+    timer = threading.Timer(1.0, os.kill, (child, signal.SIGKILL))
+    timer.start()
+    began = time.monotonic()
+    worker.kill()
+    assert time.monotonic() - began > 0.9
+    assert "did not end" not in worker.log_tail()
+
+
+def test_what_does_not_end_is_waited_for_no_longer_than_that(
+    lingering: tuple[WorkerProcess, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.workers.process._GROUP_SECONDS", 0.3)
+    worker, child = lingering
+    worker.kill()
+    assert f"processes [{child}] of this worker did not end within 0.3 s of SIGKILL" in worker.log_tail()
+
+
+def test_what_is_dead_and_not_buried_is_not_waited_for() -> None:
+    # As in a container whose first process buries nobody: this one is made the parent of orphans.
+    script = (
+        "import ctypes, os, signal, subprocess\n"
+        "from harness.workers.process import living\n"
+        "ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)\n"  # PR_SET_CHILD_SUBREAPER
+        "shell = subprocess.Popen(['sh', '-c', 'sleep 600 & echo; wait'], start_new_session=True,"
+        " stdout=subprocess.PIPE)\n"
+        "shell.stdout.readline()\n"
+        "assert len(living(shell.pid)) == 2\n"
+        "os.killpg(shell.pid, signal.SIGKILL)\n"
+        "shell.wait()\n"
+        "while living(shell.pid): pass\n"
+        "os.killpg(shell.pid, 0)\n"  # raises where the group is gone
+        "print('dead, not buried')\n"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == "dead, not buried\n", done.stderr
 
 
 @pytest.mark.parametrize(

@@ -116,13 +116,28 @@ def test_the_answer_of_a_case_that_bears_the_blame_is_not_kept(workers: Workers,
     ]
 
 
+def test_each_case_in_hand_has_its_time(workers: Workers) -> None:
+    result = workers.run(*["nap 0.7"] * 4, case_seconds=2.0, options={"late": True})
+    assert sorted(result.answers) == [0, 1, 2, 3]
+    assert len(result.loads) == 1, "nothing comes for 2.8 s, and there are four cases in hand"
+
+
+def test_a_batch_that_hangs_says_how_long_how_many_had(workers: Workers) -> None:
+    result = workers.run("a", "company-hang", case_seconds=1.0)
+    assert result.error.kind is ErrorKind.TIMEOUT
+    assert result.error.message.startswith(
+        "no answer came for 2 cases within 2 × 1 s while this case and 1 more were in hand; alone every one"
+    )
+    assert "`deadlines.case` (1 s) per case in hand" in result.error.message
+
+
 def test_a_case_that_hangs_times_out_and_the_others_are_answered(workers: Workers) -> None:
-    result = workers.run("a", "hang", "b", "c", case_seconds=1.0)
-    assert sorted(result.answers) == [0, 2, 3]
+    result = workers.run("a", "hang", "b", case_seconds=1.0)
+    assert sorted(result.answers) == [0, 2]
     error = result.errors[1]
     assert error.kind is ErrorKind.TIMEOUT
     assert error.message.startswith("nothing was heard for 1 s while this case was scored alone")
-    assert "`deadlines.case` (1 s)" in error.message
+    assert "`deadlines.case` (1 s) per case in hand" in error.message
     assert "_misbehave" in result.job.log.read_text(), "the log shows where it hung"
 
 
@@ -133,8 +148,9 @@ def test_a_hang_that_holds_the_interpreters_lock_times_out_too(workers: Workers)
 
 
 def test_every_answer_starts_the_deadline_anew(workers: Workers) -> None:
-    result = workers.run(*["nap 0.5"] * 4, case_seconds=1.5)
-    assert sorted(result.answers) == [0, 1, 2, 3]
+    # The last has 1.2 s to itself, and 2.4 s have passed when it comes to its turn.
+    result = workers.run(*["nap 0.6"] * 5, case_seconds=1.2, batch_size=5)
+    assert sorted(result.answers) == [0, 1, 2, 3, 4]
     assert len(result.loads) == 1
 
 
