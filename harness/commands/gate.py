@@ -1,4 +1,4 @@
-"""`harness gate`: whether a candidate may take a baseline's place."""
+"""`harness gate`: whether a candidate may take a baseline's place, or which engines of a profile may."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.commands.measuring import add_folders, add_snapshots, measuring, say, snapshots_folder
-from harness.errors import HarnessError
+from harness.errors import GateError, HarnessError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.cases.folder import Loaded
     from harness.commands import Subparsers
     from harness.gate.comparison import Comparison
+    from harness.gate.gating import Sides
 
 __all__ = ["register"]
 
@@ -25,7 +29,8 @@ _EPILOG = (
     "fingerprint; accepted, what is accepted of the candidate's engine; or SNAPSHOTS/PROFILE/ENGINE, that of "
     "any. Exit "
     "status: 0 the same, noise, or within budget; 1 regression or drift beyond budget; 2 an engine could "
-    "not answer, or the sides cannot be compared; 3 inconclusive."
+    "not answer, or the sides cannot be compared; 3 inconclusive. Of several engines the first that holds of "
+    "1, 2, 3."
 )
 _ERROR = 2
 _NARROWEST = 80
@@ -38,8 +43,14 @@ def register(commands: Subparsers) -> None:
         help="judge a candidate against a baseline: the same, noise, drift or regression",
         epilog=_EPILOG,
     )
-    parser.add_argument("--baseline", required=True, metavar="A", help="what is in service")
-    parser.add_argument("--candidate", required=True, metavar="B", help="what is to take its place")
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="PROFILE",
+        help="judge all its engines against its reference; or name two sides",
+    )
+    parser.add_argument("--baseline", metavar="A", help="what is in service")
+    parser.add_argument("--candidate", metavar="B", help="what is to take its place")
     add_folders(parser)
     add_snapshots(parser)
     parser.add_argument(
@@ -87,32 +98,34 @@ def register(commands: Subparsers) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from harness.reports.ci.output import tell_refusal, tell_verdicts
+    from harness.verdicts.verdict import ExitStatus
 
     try:
-        comparison = _compare(options)
-        from harness.gate.outputs import comparison_text
+        comparisons = _compare(options)
+        from harness.gate.outputs import gate_text
         from harness.reports.ci.junit import junit_of_verdicts
 
-        text = _write_report(options, comparison)
+        verdicts = [comparison.verdict for comparison in comparisons]
+        text = _write_report(options, comparisons)
         if options.junit_xml is not None:
-            options.junit_xml.write_text(junit_of_verdicts([comparison.verdict]), encoding="utf-8")
+            options.junit_xml.write_text(junit_of_verdicts(verdicts), encoding="utf-8")
     except (HarnessError, OSError) as error:
         say(str(error))
         tell_refusal(str(error), environ=os.environ, write_line=say)
         return _ERROR
     # On standard error, which GitHub reads as well: standard output may be JSON.
-    changed = comparison.changed.lines
-    tell_verdicts([comparison.verdict], environ=os.environ, write_line=say, changed=changed)
+    changed = [comparison.changed.lines for comparison in comparisons]
+    tell_verdicts(verdicts, environ=os.environ, write_line=say, changed=changed)
     if str(options.json) == "-":
         sys.stdout.write(text)
     else:
         color = sys.stdout.isatty()
         width = max(shutil.get_terminal_size().columns, _NARROWEST) if color else None
-        sys.stdout.write(comparison_text(comparison, width=width, color=color, cases=options.case))
-    return int(comparison.verdict.status)
+        sys.stdout.write(gate_text(comparisons, width=width, color=color, cases=options.case))
+    return int(ExitStatus.worst({verdict.status for verdict in verdicts}))
 
 
-def _write_report(options: argparse.Namespace, comparison: Comparison) -> str:
+def _write_report(options: argparse.Namespace, comparisons: Sequence[Comparison]) -> str:
     """Write what was asked for; returns the text of the data where that is for standard output."""
     if options.json is None and options.report is None:
         return ""
@@ -122,7 +135,7 @@ def _write_report(options: argparse.Namespace, comparison: Comparison) -> str:
     from harness.reports.report_files import write_document, write_page
 
     store = RecordingStore(options.recordings.absolute())
-    report = make_report([report_input(comparison, store)])
+    report = make_report([report_input(comparison, store) for comparison in comparisons])
     if options.report is not None:
         write_page(report, options.report)
     if str(options.json) == "-":
@@ -132,21 +145,16 @@ def _write_report(options: argparse.Namespace, comparison: Comparison) -> str:
     return ""
 
 
-def _compare(options: argparse.Namespace) -> Comparison:
+def _compare(options: argparse.Namespace) -> tuple[Comparison, ...]:
     from harness.gate.candidates import engine_setting, with_settings
     from harness.gate.comparison import Terms
-    from harness.gate.gating import Sides, chosen_suites, gate
+    from harness.gate.gating import chosen_suites, gate
     from harness.gate.side_floors import SideFloors
-    from harness.gate.sides import parse_side
 
     settings = [engine_setting(text) for text in options.set]
     with measuring(options, fresh=options.fresh) as found:
         loaded, snapshots = with_settings(found.loaded, settings), snapshots_folder(options)
-        meant = [loaded.profile(name).name for name in options.profile]
-        candidate = parse_side(options.candidate, loaded.profiles, meant=meant, snapshots=snapshots)
-        baseline = parse_side(
-            options.baseline, loaded.profiles, meant=meant, snapshots=snapshots, candidate=candidate
-        )
+        pairs = _pairs(options, loaded, snapshots)
         terms = Terms(
             margin=options.margin,
             allow=tuple(dict.fromkeys(options.allow)),
@@ -154,12 +162,31 @@ def _compare(options: argparse.Namespace) -> Comparison:
             again=_again(options),
         )
         suites = chosen_suites(loaded, options.case)
-        return gate(Sides(baseline, candidate), loaded, found.scoring, terms, suites)
+        return gate(pairs, loaded, found.scoring, terms, suites)
+
+
+def _pairs(options: argparse.Namespace, loaded: Loaded, snapshots: Path) -> Sequence[Sides]:
+    from harness.gate.gating import Sides, sides_of
+    from harness.gate.sides import parse_side
+
+    meant = [loaded.profile(name).name for name in options.profile]
+    two = options.baseline is not None, options.candidate is not None
+    if options.name is not None and not (any(two) or meant):
+        return sides_of(loaded.profile(options.name))
+    if options.name is not None or not all(two):
+        named = [f"--{name}" for name in ("baseline", "candidate", "profile") if getattr(options, name)]
+        found = " and ".join((*filter(None, [options.name]), *named)) or "no side"
+        raise GateError(f"found {found}; allowed: PROFILE alone, or --baseline A with --candidate B")
+    candidate = parse_side(options.candidate, loaded.profiles, meant=meant, snapshots=snapshots)
+    baseline = parse_side(
+        options.baseline, loaded.profiles, meant=meant, snapshots=snapshots, candidate=candidate
+    )
+    return [Sides(baseline, candidate)]
 
 
 def _again(options: argparse.Namespace) -> list[str]:
-    """The command again, for one case to be added."""
-    words = ["harness", "gate", "--baseline", options.baseline, "--candidate", options.candidate]
+    """What else the command had, behind the two sides."""
+    words: list[str] = []
     defaults = {
         "cases": Path("cases"),
         "snapshots": None,

@@ -6,6 +6,7 @@ import math
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from harness.cases.budgets import Budgets, default_margin
 from harness.cases.profiles import Profile
@@ -24,9 +25,9 @@ from harness.verdicts.judging import judge
 from harness.verdicts.noise_floor import PairNoise
 from harness.verdicts.noise_limits import noise_limits
 from harness.verdicts.noise_model import Noise
-from harness.verdicts.verdict import Change, ComparisonVerdict
+from harness.verdicts.verdict import Change, ComparisonVerdict, ExitStatus, Verdict
 
-__all__ = ["Comparison", "Terms", "compare_sides"]
+__all__ = ["Comparison", "Terms", "compare_sides", "refused"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,8 @@ class Comparison:
     order. ``common`` says which cases one side only has, ``changed`` what differs between the fingerprints.
     ``commands`` has, by case name, the command that shows just this case, and ``limits`` those of the
     metrics, by the noise floors or the table. ``allowed`` is what was let pass that would else be refused,
-    ``stale`` says which noise floors no longer hold.
+    ``stale`` says which noise floors no longer hold. ``judged`` judges again, with another share of false
+    alarms.
     """
 
     baseline: GateSide
@@ -51,6 +53,11 @@ class Comparison:
     limits: Mapping[str, Tolerances] = field(repr=False)
     allowed: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
+    judged: partial[ComparisonVerdict] | None = field(default=None, repr=False)
+
+    def with_share(self, alpha: float) -> Comparison:
+        """The same, judged with ``alpha`` as its share of false alarms."""
+        return self if self.judged is None else replace(self, verdict=self.judged(alpha=alpha))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -108,7 +115,8 @@ def compare_sides(
     limits = _Limits(baseline, candidate, profiles, terms)
     changes = tuple(_change(case, baseline, candidate, scoring, limits) for case in common.both)
     budgets = {suite.name: _budgets(suite, terms) for suite in suites}
-    verdict = judge(
+    judged = partial(
+        judge,
         changes,
         baseline=baseline.label,
         candidate=candidate.label,
@@ -120,7 +128,7 @@ def compare_sides(
     return Comparison(
         baseline=baseline,
         candidate=candidate,
-        verdict=verdict,
+        verdict=judged(),
         changes=changes,
         cases=common.both,
         common=common,
@@ -132,6 +140,31 @@ def compare_sides(
         },
         allowed=let_pass,
         stale=limits.stale,
+        judged=judged,
+    )
+
+
+def refused(baseline: GateSide, candidate: GateSide, why: str) -> Comparison:
+    """Two sides that cannot be compared: an ERROR without cases, beside comparisons that were made."""
+    return Comparison(
+        baseline=baseline,
+        candidate=candidate,
+        verdict=ComparisonVerdict(
+            baseline=baseline.label,
+            candidate=candidate.label,
+            verdict=Verdict.ERROR,
+            sentence=f"{Verdict.ERROR}: {candidate.label} against {baseline.label}: {why}",
+            status=ExitStatus.ERROR,
+            suites=(),
+            cases=(),
+            noise="nothing was judged",
+        ),
+        changes=(),
+        cases=(),
+        common=Common(both=(), missing=(), only_baseline=(), only_candidate=(), gone=()),
+        changed=what_changed(baseline.fingerprint, candidate.fingerprint),
+        commands={},
+        limits={},
     )
 
 

@@ -1,21 +1,28 @@
-"""One gate from the command line: the sides are named, made where they are missing, loaded and compared."""
+"""A gate from the command line: the sides are named, made where they are missing, loaded and compared."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from harness.cases.folder import Loaded
+from harness.cases.profiles import Profile
 from harness.cases.suites import Suite
 from harness.errors import GateError
-from harness.gate.comparison import Comparison, Terms, compare_sides
+from harness.gate.comparison import Comparison, Terms, compare_sides, refused
 from harness.gate.side import Kept, load_side
 from harness.gate.sides import SideName
 from harness.scoring.scoring import Scoring, paths_with_rows
 from harness.scoring.stored_runs import store_run
+from harness.verdicts.judging import shares
+from harness.verdicts.rules import ALPHA
 from harness.verdicts.verdict import Verdict
 
-__all__ = ["Sides", "chosen_suites", "gate", "known_cases", "quiet_rows"]
+__all__ = ["Sides", "chosen_suites", "gate", "known_cases", "quiet_rows", "sides_of"]
+
+
+_QUIET = (Verdict.SAME, Verdict.NOISE)
 
 
 class Sides(NamedTuple):
@@ -24,24 +31,61 @@ class Sides(NamedTuple):
     baseline: SideName
     candidate: SideName
 
+    @property
+    def command(self) -> list[str]:
+        """The words of the command that compares them."""
+        return ["harness", "gate", "--baseline", self.baseline.text, "--candidate", self.candidate.text]
 
-def gate(sides: Sides, loaded: Loaded, scoring: Scoring, terms: Terms, suites: Sequence[Suite]) -> Comparison:
-    """Make what is missing on ``suites`` and compare; full rows that only this needed are removed again.
 
-    Raises `GateError` and `RecordingError`.
+def sides_of(profile: Profile) -> tuple[Sides, ...]:
+    """Every engine of the profile against its reference; raises `GateError` where there is no other."""
+    names = {
+        e.name: SideName(text=f"{profile.name}/{e.name}", profile=profile, engine=e) for e in profile.engines
+    }
+    reference = names.pop(profile.reference)
+    if not names:
+        raise GateError(
+            f"{profile.location}: profile {profile.name}: found the engine {profile.reference} alone; "
+            "allowed: another one beside it, to be judged"
+        )
+    return tuple(Sides(reference, name) for name in names.values())
+
+
+def gate(
+    pairs: Sequence[Sides], loaded: Loaded, scoring: Scoring, terms: Terms, suites: Sequence[Suite]
+) -> tuple[Comparison, ...]:
+    """Make what is missing on ``suites`` and compare each pair; rows that only this needed are removed again.
+
+    Several pairs share `ALPHA`, as `harness.verdicts.judging.shares` says; of them one that cannot be
+    compared is an ERROR beside the others. ``terms.again`` has the words that follow ``Sides.command``.
+    Raises `GateError`, for one pair also where it cannot be compared, and `RecordingError`.
     """
     kept = Kept(folder=loaded.folder, suites=suites, scoring=scoring)
     before = {file.name for file in scoring.store.rows_folder.glob("*.npy")}
-    subjects = {s.id: s for side in sides for s in side.subjects(kept.cases)}
+    names = {side.text: side for sides in pairs for side in sides}
+    subjects = {s.id: s for side in names.values() for s in side.subjects(kept.cases)}
     # What is stored comes first: a mistake there should not cost an engine's time.
-    stored = {side.text: load_side(side, kept) for side in sides if not side.live}
+    known = {text: load_side(side, kept) for text, side in names.items() if not side.live}
     if subjects:
         scoring.make(subjects.values())
-    baseline, candidate = (stored.get(side.text) or load_side(side, kept) for side in sides)
+    known |= {text: load_side(side, kept) for text, side in names.items() if side.live}
     store_run(scoring, subjects.values(), folder=loaded.folder)
-    comparison = compare_sides(baseline, candidate, suites, loaded.profiles, scoring, terms)
-    _drop_rows(comparison, scoring, before)
-    return comparison
+    found = []
+    for sides in pairs:
+        baseline, candidate = (known[side.text] for side in sides)
+        own = replace(terms, again=[*sides.command, *terms.again])
+        try:
+            found.append(compare_sides(baseline, candidate, suites, loaded.profiles, scoring, own))
+        except GateError as error:
+            if len(pairs) == 1:
+                raise
+            found.append(refused(baseline, candidate, str(error)))
+    levels = shares([comparison.verdict for comparison in found])
+    comparisons = tuple(
+        one if level == ALPHA else one.with_share(level) for one, level in zip(found, levels, strict=True)
+    )
+    _drop_rows(comparisons, scoring, before)
+    return comparisons
 
 
 def chosen_suites(loaded: Loaded, names: Collection[str]) -> tuple[Suite, ...]:
@@ -71,9 +115,16 @@ def known_cases(name: SideName, kept: Kept) -> set[str]:
     return {case for run in runs for case in (*run.keys, *run.errors)}
 
 
-def quiet_rows(comparison: Comparison, suite: str) -> dict[str, list[str]]:
-    """By key, the paths of full rows of what was just asked, in cases of ``suite`` that are SAME or NOISE."""
-    quiet = _quiet(comparison, suite)
+def quiet_rows(comparison: Comparison, suite: str | None = None) -> dict[str, list[str]]:
+    """By key, the paths of full rows of what was just asked, in cases that are SAME or NOISE.
+
+    Of one ``suite``, or of all.
+    """
+    quiet = {
+        case.case
+        for case in comparison.verdict.cases
+        if case.verdict in _QUIET and suite in (None, case.suite)
+    }
     return {
         recording.key: paths_with_rows(recording)
         for side in (comparison.baseline, comparison.candidate)
@@ -83,20 +134,18 @@ def quiet_rows(comparison: Comparison, suite: str) -> dict[str, list[str]]:
     }
 
 
-def _quiet(comparison: Comparison, suite: str | None = None) -> set[str]:
-    return {
-        case.case
-        for case in comparison.verdict.cases
-        if case.verdict in (Verdict.SAME, Verdict.NOISE) and suite in (None, case.suite)
+def _drop_rows(comparisons: Sequence[Comparison], scoring: Scoring, before: Collection[str]) -> None:
+    """Rows that no comparison wants any more; one side may be quiet in one and not in another."""
+    rows = {key: paths for one in comparisons for key, paths in quiet_rows(one).items()}
+    wanted = {
+        side.recordings[case.case].key
+        for one in comparisons
+        for case in one.verdict.cases
+        if case.verdict not in _QUIET
+        for side in (one.baseline, one.candidate)
+        if case.case in side.recordings
     }
-
-
-def _drop_rows(comparison: Comparison, scoring: Scoring, before: Collection[str]) -> None:
-    quiet = _quiet(comparison)
-    for side in (comparison.baseline, comparison.candidate):
-        for case, recording in side.recordings.items():
-            paths = [
-                path for path in paths_with_rows(recording) if f"{recording.key}.{path}.npy" not in before
-            ]
-            if case in quiet and paths:
-                scoring.store.drop_rows(recording.key, paths)
+    for key, paths in rows.items():
+        new = [path for path in paths if f"{key}.{path}.npy" not in before]
+        if new and key not in wanted:
+            scoring.store.drop_rows(key, new)

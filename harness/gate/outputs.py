@@ -10,14 +10,39 @@ from harness.gate.comparison import Comparison
 from harness.gate.side import GateSide
 from harness.recordings.store import Recording
 from harness.reports.bars import Column, side_by_side
-from harness.reports.verdict_text import render_verdict
+from harness.reports.verdict_text import render_overview, render_verdict
 from harness.reports.worst_cases import worst_cases
-from harness.verdicts.verdict import SuiteVerdict
+from harness.verdicts.verdict import SuiteVerdict, Verdict
 
-__all__ = ["comparison_text", "suite_text"]
+__all__ = ["comparison_text", "gate_text", "suite_text"]
 
 _MOST_COMMANDS = 3
 _MOST_CHANGES = 20
+
+
+def gate_text(
+    comparisons: Sequence[Comparison],
+    *,
+    width: int | None = None,
+    color: bool = False,
+    cases: Sequence[str] = (),
+) -> str:
+    """One comparison in full; of several a table, and in full those that are not SAME or NOISE.
+
+    With ``cases`` all of them in full.
+    """
+    quiet = (Verdict.SAME, Verdict.NOISE)
+    alone = len(comparisons) == 1
+    whole, brief = list[str](), dict[str, None]()
+    for one in comparisons:
+        if alone or cases or one.verdict.verdict not in quiet:
+            whole.append(comparison_text(one, width=width, color=color, cases=cases))
+        else:
+            brief |= dict.fromkeys(f"note: {note}\n" for note in one.notes)
+    if not alone:
+        table = render_overview([one.verdict for one in comparisons], color=color)
+        whole.insert(0, "".join((table, *brief)))
+    return "\n".join(whole)
 
 
 def comparison_text(
@@ -25,7 +50,8 @@ def comparison_text(
 ) -> str:
     """The verdict, the reasons, what changed, and how to look closer; distributions of ``cases``."""
     lines = [render_verdict(comparison.verdict, width=width, color=color)]
-    lines += [f"\n{_distributions(comparison, name)}\n" for name in cases]
+    known = [case.name for case in comparison.cases]
+    lines += [f"\n{_distributions(comparison, name)}\n" for name in cases if name in known]
     lines.append(_context(comparison))
     return "".join(lines)
 

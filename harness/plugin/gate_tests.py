@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -217,9 +217,7 @@ class GateOutcomes:
             return found
         if self._others_failed or (found == pytest.ExitCode.TESTS_FAILED and not self._statuses):
             return int(pytest.ExitCode.TESTS_FAILED)
-        order: Sequence[ExitStatus] = (ExitStatus.FAILED, ExitStatus.ERROR, ExitStatus.INCONCLUSIVE)
-        worst = next((status for status in order if status in self._statuses), ExitStatus.PASSED)
-        return int(worst if self._statuses else ExitStatus.ERROR)
+        return int(ExitStatus.worst(self._statuses) if self._statuses else ExitStatus.ERROR)
 
     def lines(self) -> list[str]:
         """The verdict in a sentence, or that there is none."""

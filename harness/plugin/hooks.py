@@ -302,7 +302,7 @@ class _MainProcess:
             if (judged := self._config.stash[GATE].judged) is None:
                 tell_sentences(self._gate.lines(), environ=os.environ, write_line=say)
             else:
-                changed = judged.changed.lines
+                changed = [judged.changed.lines]
                 tell_verdicts([judged.verdict], environ=os.environ, write_line=say, changed=changed)
         if not self._outcomes.summaries:
             self._write_reports(terminalreporter)

@@ -22,6 +22,7 @@ __all__ = [
     "flip_p",
     "flips_test",
     "holm",
+    "holm_levels",
     "lost_share",
     "mean_of",
     "shift_power",
@@ -219,6 +220,19 @@ def holm(tests: Sequence[Evidence], *, alpha: float) -> tuple[Evidence, ...]:
         replace(test, adjusted=adjusted[test.name], alpha=alpha, found=adjusted[test.name] <= alpha)
         for test in tests
     )
+
+
+def holm_levels(ps: Sequence[float], *, alpha: float) -> tuple[float, ...]:
+    """What each of ``ps`` is held to by Holm's steps, so that all together are falsely found with ``alpha``.
+
+    The smallest gets alpha / n, the next one alpha / (n - 1), and so on, as long as each is found; from the
+    first one that is not, all get its share.
+    """
+    levels, left = dict[int, float](), len(ps)
+    for place in sorted(range(len(ps)), key=ps.__getitem__):
+        levels[place] = alpha / left
+        left -= ps[place] <= levels[place] and left > 1
+    return tuple(levels[place] for place in range(len(ps)))
 
 
 def _evidence(name: str, statistic: float, p: float, told: str) -> Evidence:

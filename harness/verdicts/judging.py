@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from harness.cases.budgets import Budgets
 from harness.verdicts.case_judging import Look, look
+from harness.verdicts.evidence import holm_levels
 from harness.verdicts.noise_model import Noise, Place
 from harness.verdicts.rules import ALPHA
 from harness.verdicts.suite_judging import judge_suite
 from harness.verdicts.verdict import CaseVerdict, Change, ComparisonVerdict, ExitStatus, SuiteVerdict, Verdict
 
-__all__ = ["judge"]
+__all__ = ["judge", "shares"]
 
 # The worst first; an error comes after what was found in spite of it.
 _ORDER = (Verdict.REGRESSION, Verdict.DRIFT, Verdict.INCONCLUSIVE, Verdict.NOISE, Verdict.SAME)
@@ -64,6 +65,21 @@ def judge(
         cases=tuple(cases),
         noise=noise.words,
     )
+
+
+def shares(verdicts: Sequence[ComparisonVerdict]) -> tuple[float, ...]:
+    """Of `ALPHA`, what each of the comparisons of one call is to be judged with; ``verdicts`` had all of it.
+
+    Holm over comparisons: that any in which nothing changed is called DRIFT or REGRESSION has a probability
+    of at most `ALPHA`, however many there are. One alone has all of it.
+    """
+    return holm_levels([_p(verdict) for verdict in verdicts], alpha=ALPHA)
+
+
+def _p(verdict: ComparisonVerdict) -> float:
+    """The smallest share of false alarms with which something is found."""
+    adjusted = (test.adjusted for suite in verdict.suites for test in suite.evidence)
+    return min(1.0, max(1, len(verdict.suites)) * min(adjusted, default=1.0))
 
 
 def _place(change: Change) -> Place:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -46,6 +46,12 @@ class ExitStatus(IntEnum):
     FAILED = 1  # regression or drift beyond budget
     ERROR = 2  # an engine could not answer
     INCONCLUSIVE = 3
+
+    @classmethod
+    def worst(cls, found: Collection[ExitStatus]) -> ExitStatus:
+        """What counts of several: what is beyond budget, then errors, then what is inconclusive."""
+        order = (cls.FAILED, cls.ERROR, cls.INCONCLUSIVE)
+        return next((status for status in order if status in found), cls.PASSED)
 
 
 class Flip(StrEnum):

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
+from harness.reports.overview import COLUMNS, ending, overview, share_words
 from harness.reports.verdict_figures import HEADINGS, context, figures, headline, verdict_words
 from harness.reports.worst_cases import one_line, worst_cases
 from harness.verdicts.verdict import CaseVerdict, ComparisonVerdict, ExitStatus, Verdict
@@ -45,20 +46,21 @@ class Level(StrEnum):
 
 
 def step_summary(
-    verdicts: Sequence[ComparisonVerdict], *, changed: Sequence[str] = (), report: str = ""
+    verdicts: Sequence[ComparisonVerdict], *, changed: Sequence[Sequence[str]] = (), report: str = ""
 ) -> str:
     """Markdown on comparisons: each verdict in a sentence, its suites, its worst cases.
 
-    ``changed`` says in words, one by one, what differs between the sides' fingerprints; ``report`` is where
-    the full report is. Holds at most `worst_cases.MOST` cases and `MOST_SUITES` suites of a comparison, the
-    worst ones, and says how many more there are.
+    Several begin with a table of all. ``changed`` says in words, one by one, what differs between the
+    fingerprints of each comparison's sides; ``report`` is where the full report is. Holds at most
+    `worst_cases.MOST` cases and `MOST_SUITES` suites of a comparison, the worst ones, and says how many more
+    there are.
     """
-    parts = [_comparison(verdict) for verdict in verdicts]
-    if changed:
-        lines = [f"- {cell(line)}" for line in changed[:_MOST_CHANGES]]
-        if more := len(changed) - _MOST_CHANGES:
-            lines += [f"- and {more} more"] if more > 0 else []
-        parts.append("### What changed\n\n" + "\n".join(lines))
+    parts = []
+    if words := share_words(len(verdicts)):
+        rows = table(COLUMNS, [row for _, row in overview(verdicts)])
+        parts += [f"## {cell(ending(verdicts))}", rows, cell(words)]
+    for place, verdict in enumerate(verdicts):
+        parts += [_comparison(verdict), *_changes(changed[place] if changed else ())]
     if report:
         parts.append(f"Full report: {cell(report)}")
     return "".join(f"{part}\n\n" for part in parts)
@@ -122,6 +124,13 @@ def cell(text: str) -> str:
     escaped = _MARKDOWN.sub(r"\\\1", html.escape(one_line(text), quote=False))
     # An entity that is nobody's name and no link: GitHub makes one of @name and of https://... by itself.
     return escaped.replace("@", "&#64;").replace("://", "&#58;//")
+
+
+def _changes(changed: Sequence[str]) -> list[str]:
+    lines = [f"- {cell(line)}" for line in changed[:_MOST_CHANGES]]
+    if (more := len(changed) - _MOST_CHANGES) > 0:
+        lines.append(f"- and {more} more")
+    return ["### What changed\n\n" + "\n".join(lines)] if lines else []
 
 
 def _comparison(verdict: ComparisonVerdict) -> str:

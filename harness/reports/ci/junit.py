@@ -82,7 +82,8 @@ def junit_of_verdicts(verdicts: Sequence[ComparisonVerdict]) -> str:
     """JUnit XML of comparisons: a test suite for each suite, with a test case for itself and for each case.
 
     ERROR is an error. A suite that is INCONCLUSIVE, or DRIFT or REGRESSION beyond its budget, is a failure,
-    and so are its cases that are DRIFT or REGRESSION: nothing is told as skipped.
+    and so are its cases that are DRIFT or REGRESSION: nothing is told as skipped. Sides that could not be
+    compared are an error of a test suite of their own.
     """
     root = ET.Element("testsuites", name="vlm-consistency-harness")
     for comparison in verdicts:
@@ -92,9 +93,15 @@ def junit_of_verdicts(verdicts: Sequence[ComparisonVerdict]) -> str:
             for case in comparison.cases:
                 if case.suite == suite.suite:
                     _case(element, comparison, suite, case)
-            for name, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error")):
-                element.set(name, str(sum(1 for _ in element.iter(tag))))
-            element.set("skipped", "0")
+        if not comparison.suites:
+            element = ET.SubElement(root, "testsuite", name=comparison.candidate)
+            properties = {"vlm.engine": comparison.candidate, "vlm.verdict": comparison.verdict}
+            one = _testcase(element, comparison.candidate, "the comparison as a whole", properties)
+            _outcome(one, "error", comparison.verdict, comparison.sentence)
+    for element in root:
+        for name, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error")):
+            element.set(name, str(sum(1 for _ in element.iter(tag))))
+        element.set("skipped", "0")
     ET.indent(root)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 

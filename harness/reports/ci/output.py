@@ -56,7 +56,7 @@ def tell_verdicts(
     *,
     environ: Mapping[str, str],
     write_line: Callable[[str], None],
-    changed: Sequence[str] = (),
+    changed: Sequence[Sequence[str]] = (),
     report: str = "",
 ) -> None:
     """Tell comparisons: the step's summary, and annotations on standard output through ``write_line``.

@@ -43,7 +43,7 @@ class TestStepSummary:
         assert "case\\-2" not in text
 
     def test_what_changed_and_the_report_are_told(self) -> None:
-        text = step_summary([made_comparison([])], changed=["lmdeploy 0.14.0 → 0.18.0"], report="gate.html")
+        text = step_summary([made_comparison([])], changed=[["lmdeploy 0.14.0 → 0.18.0"]], report="gate.html")
         assert "### What changed\n\n- lmdeploy 0.14.0 → 0.18.0\n" in text
         assert text.endswith("Full report: gate.html\n\n")
         assert "What changed" not in step_summary([made_comparison([])])
@@ -52,7 +52,7 @@ class TestStepSummary:
         cases = [made_case(number=n, reason="reason @ <b> | " * 1000) for n in range(2000)]
         suites = [made_suite(cases, name=f"suite-{n}-{'x' * 1000}") for n in range(2000)]
         comparison = made_comparison(cases, suites=suites, sentence="long " * 100_000)
-        text = step_summary([comparison] * 2, changed=["changed " * 1000] * 1000, report="r" * 100_000)
+        text = step_summary([comparison] * 2, changed=[["changed " * 1000] * 1000] * 2, report="r" * 100_000)
         assert len(text.encode()) < MOST_BYTES / 2
         assert text.count("| suite\\-") == 2 * MOST_SUITES
         assert f"and {2000 - MOST_SUITES} more suites" in text

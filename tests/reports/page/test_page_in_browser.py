@@ -47,7 +47,7 @@ def test_verdict_comes_first_in_words_and_shape(file60: Path, open_page: Open, r
     reasons = page.locator("#verdict .reasons").inner_text()
     assert told.suites[0].reasons[0] in reasons
     order = page.locator("main section").evaluate_all("all => all.map(one => one.id)")
-    assert order == ["verdict", "changed", "suites", "charts", "cases", "flips", "coverage", "history"]
+    assert order == ["all", "verdict", "changed", "suites", "charts", "cases", "flips", "coverage", "history"]
 
 
 def test_what_changed_has_versions_first_and_all_of_it(file60: Path, open_page: Open) -> None:
@@ -220,6 +220,12 @@ def test_another_comparison_can_be_chosen_and_linked(file60: Path, open_page: Op
     assert page.locator("h1").inner_text().strip() == second.verdict
     assert page.locator("#comparisons button").nth(1).get_attribute("aria-current") == "true"
     assert len(listed(page)) == 24
+    rows = page.locator("#all tbody tr")
+    told = [one.verdict for one in report60.document.comparisons]
+    assert [rows.nth(place).locator("td").first.inner_text() for place in range(rows.count())] == told
+    page.locator("#all button").first.click()
+    assert page.locator("h1").inner_text().strip() == told[0]
+    tab.click()
     name = listed(page)[0]
     page.get_by_role("button", name=name).click()
     again = open_page(file60, fragment=page.evaluate("location.hash"))

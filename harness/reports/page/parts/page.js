@@ -6,6 +6,7 @@ class Page {
     this.report = read("document");
     this.pictures = read("pictures");
     this.theme();
+    drawAll(byId("all"), this.report, this);
     const wanted = this.wanted();
     this.select(wanted.comparison);
     this.follow(wanted.name);

@@ -6,6 +6,24 @@ const ENDS = {
 };
 const KINDS = { version: "version", package: "package", model: "model", setting: "setting", "as loaded": "as loaded", machine: "machine", other: "other" };
 
+function drawAll(section, report, page) {
+  if (report.comparisons.length < 2) {
+    section.remove();
+    return;
+  }
+  const rows = report.comparisons.map((one, place) => {
+    const known = one.suites.map((suite) => suite.spread?.value).filter(isNumber);
+    const found = one.suites.flatMap((suite) => suite.evidence.filter((test) => test.found).map((test) => test.name));
+    return el("tr", {},
+      el("th", { scope: "row" }, el("button", { type: "button", class: "quiet", onclick: () => { page.select(place); page.linkTo(null); byId("verdict").scrollIntoView(); } }, one.candidate.label)),
+      el("td", {}, badge(one.status === "ERROR" ? "ERROR" : one.verdict)), el("td", { class: "number" }, ENDS[one.status][1]),
+      el("td", { class: "number" }, one.cases.length), el("td", { class: "number" }, known.length ? figure(Math.max(...known)) : UNKNOWN),
+      el("td", { class: "number" }, one.suites.reduce((sum, suite) => sum + suite.flips, 0)), el("td", {}, [...new Set(found)].join(", ") || "nothing"));
+  });
+  put(section, heading("all", "All comparisons"),
+    table("Each comparison of this report; the spread is the largest of its suites", ["candidate", "verdict", "#exit status", "#cases", "#spread, × noise", "#flips", "found"], rows));
+}
+
 function drawVerdict(section, comparison, page) {
   const [ends, status] = ENDS[comparison.status];
   const told = comparison.suites.filter((suite) => suite.verdict === comparison.verdict).slice(0, 3);
