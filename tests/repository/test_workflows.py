@@ -108,6 +108,15 @@ class TestOptions:
         assert used
         assert [option for option in used if option not in OPTION.findall(known)] == []
 
+    @pytest.mark.parametrize("command", ["profile check", "noise"])
+    def test_of_what_comes_before_the_gate_exist(self, command: str) -> None:
+        known = OPTION.findall(help_of(str(BIN / "harness"), *command.split()))
+        scripts = "\n".join(one.get("run", "") for one in steps(GATE)).replace("\\\n", " ")
+        (line,) = re.findall(rf'/harness" {command} .*', scripts)
+        used = OPTION.findall(line)
+        assert used
+        assert [option for option in used if option not in known] == []
+
     def test_of_pytest_and_the_linters_exist(self) -> None:
         checked = 0
         for one in steps(CHECKS):
@@ -136,7 +145,10 @@ class TestOptions:
             if "venv" not in line or "gate" in line
             for option in OPTION.findall(line)
         }
-        assert used - {"--quiet"} == set(OPTION.findall(step(GATE, "Gate")["run"]))
+        scripts = "".join(one["run"] for one in steps(GATE) if "harness/bin" in one.get("run", ""))
+        assert used <= {*OPTION.findall(scripts)}
+        sides = {"--baseline", "--candidate"}  # an input of the workflow alone
+        assert used >= {*OPTION.findall(step(GATE, "Gate")["run"])} - sides
 
 
 class TestGpu:
@@ -194,7 +206,8 @@ class TestGate:
             "RUNNER_TEMP": str(folder),
             "GITHUB_REPOSITORY": "me/mine",
             **dict.fromkeys(("LMDEPLOY", "BASELINE", "KEPT"), ""),
-            "PROFILE": "upgrade-gpu",
+            "ENGINES": "candidate candidate_pytorch",
+            "PROFILE": "upgrade-internvl2-8b",
             **given,
         }
         return subprocess.run(
@@ -206,12 +219,20 @@ class TestGate:
             check=False,
         )
 
-    def arguments(self, folder: Path) -> dict[str, str]:
+    def arguments(self, folder: Path) -> dict[str, list[str]]:
+        """The values of each option, a flag's none, and of '' the arguments by place."""
         words = (folder / "arguments").read_text().splitlines()
         assert words.pop(0) == "gate"
-        flags = [word for word in words if word == "--fresh"]
-        words = [word for word in words if word not in flags]
-        return dict.fromkeys(flags, "") | dict(zip(words[::2], words[1::2], strict=True))
+        found: dict[str, list[str]] = {}
+        option = ""
+        for word in words:
+            if word.startswith("--"):
+                option = word
+                found.setdefault(option, [])
+            else:
+                found.setdefault(option, []).append(word)
+                option = ""
+        return found
 
     @pytest.mark.parametrize(
         ("status", "told"),
@@ -231,14 +252,13 @@ class TestGate:
     def test_on_schedule_it_is_what_the_profile_says(self, tmp_path: Path) -> None:
         assert self.run(tmp_path, given={"GITHUB_EVENT_NAME": "schedule"}).returncode == 0
         assert self.arguments(tmp_path) == {
-            "--baseline": "upgrade-gpu/previous",
-            "--candidate": "upgrade-gpu/candidate",
-            "--environments": f"{tmp_path}/.cache/vlm-harness/environments",
-            "--recordings": f"{tmp_path}/.cache/vlm-harness/recordings/me/mine",
-            "--report": "report/gate.html",
-            "--json": "report/gate.json",
-            "--junit-xml": "report/gate.xml",
-            "--fresh": "",
+            "": ["upgrade-internvl2-8b"],
+            "--environments": [f"{tmp_path}/.cache/vlm-harness/environments"],
+            "--recordings": [f"{tmp_path}/.cache/vlm-harness/recordings/me/mine"],
+            "--report": ["report/gate.html"],
+            "--json": ["report/gate.json"],
+            "--junit-xml": ["report/gate.xml"],
+            "--fresh": [],
         }
 
     def test_on_demand_it_is_what_was_asked(self, tmp_path: Path) -> None:
@@ -251,24 +271,40 @@ class TestGate:
         }
         self.run(tmp_path, given=given)
         found = self.arguments(tmp_path)
-        assert "--fresh" not in found
-        assert found["--baseline"] == "accepted"
-        assert found["--candidate"] == "mine/candidate"
-        assert found["--set"] == "mine/candidate=lmdeploy==0.17.1"
-        assert found["--environments"] == "/data/kept/environments"
+        assert not {"--fresh", ""} & set(found)
+        assert found["--baseline"] == ["accepted"]
+        assert found["--candidate"] == ["mine/candidate"]
+        assert found["--set"] == [
+            "mine/candidate=lmdeploy==0.17.1",
+            "mine/candidate_pytorch=lmdeploy==0.17.1",
+        ]
+        assert found["--environments"] == ["/data/kept/environments"]
+
+    def test_without_a_baseline_all_engines_are_judged(self, tmp_path: Path) -> None:
+        self.run(tmp_path, given={**ON_DEMAND, "PROFILE": "upgrade-gpu", "ENGINES": "candidate"})
+        found = self.arguments(tmp_path)
+        assert found[""] == ["upgrade-gpu"]
+        assert not {"--baseline", "--candidate", "--set"} & set(found)
 
     @pytest.mark.parametrize(
         "asked", ["lmdeploy @ https://example.org/x.whl", "lmdeploy==1; touch planted $(touch planted)"]
     )
     def test_what_was_typed_is_one_argument_and_no_command(self, tmp_path: Path, asked: str) -> None:
         self.run(tmp_path, given={**ON_DEMAND, "LMDEPLOY": asked})
-        assert self.arguments(tmp_path)["--set"] == f"upgrade-gpu/candidate={asked}"
+        engines = ("candidate", "candidate_pytorch")
+        found = self.arguments(tmp_path)["--set"]
+        assert found == [f"upgrade-internvl2-8b/{engine}={asked}" for engine in engines]
         assert not (tmp_path / "planted").exists()
 
     def test_it_runs_on_schedule_and_on_demand_only(self) -> None:
         # On a runner of one's own, code of anybody's pull request would run.
         assert set(read(GATE)["on"]) == {"schedule", "workflow_dispatch"}
-        assert set(read(GATE)["on"]["workflow_dispatch"]["inputs"]) == {"lmdeploy", "baseline", "profile"}
+        assert set(read(GATE)["on"]["workflow_dispatch"]["inputs"]) == {
+            "lmdeploy",
+            "baseline",
+            "profile",
+            "engines",
+        }
         assert read(GATE)["jobs"]["gate"]["runs-on"] == ["self-hosted", "gpu"]
         assert read(GATE)["concurrency"]["cancel-in-progress"] == "false"
 
@@ -279,9 +315,12 @@ class TestGate:
         inputs = read(GATE)["on"]["workflow_dispatch"]["inputs"]
         profile = inputs["profile"]["default"]
         assert f"'{profile}'" in step(GATE, "Gate")["env"]["PROFILE"]
+        engines = inputs["engines"]["default"]
+        assert f"'{engines}'" in step(GATE, "Gate")["env"]["ENGINES"]
         loaded = load(ROOT / "cases")
-        after = with_settings(loaded, [engine_setting(f"{profile}/candidate=lmdeploy==0.17.0")])
-        assert after != loaded
+        for name in engines.split():
+            after = with_settings(loaded, [engine_setting(f"{profile}/{name}=lmdeploy==0.17.0")])
+            assert after != loaded
 
 
 @pytest.mark.parametrize(
@@ -289,7 +328,7 @@ class TestGate:
     [
         ("runs-on:", "run-on:", "run-on"),
         ("timeout-minutes: 240", "timeout-minutes: long", "timeout-minutes"),
-        ('"${BASELINE:-$PROFILE/previous}"', '"${{ inputs.baseline }}"', "template-injection"),
+        ('--baseline "$BASELINE"', '--baseline "${{ inputs.baseline }}"', "template-injection"),
         ("persist-credentials: false", "fetch-depth: 1", "artipacked"),
         ("@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", "@v7", "unpinned-uses"),
         ("contents: read", "contents: write", "excessive-permissions"),
