@@ -49,11 +49,11 @@ class Common:
     baseline and in no suite any more.
     """
 
-    both: tuple[Case, ...]
-    missing: tuple[str, ...]
-    only_baseline: tuple[str, ...]
-    only_candidate: tuple[str, ...]
-    gone: tuple[str, ...]
+    both: tuple[Case, ...] = ()
+    missing: tuple[str, ...] = ()
+    only_baseline: tuple[str, ...] = ()
+    only_candidate: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 def find_common(baseline: GateSide, candidate: GateSide, cases: Sequence[Case]) -> Common:

@@ -45,12 +45,12 @@ class Comparison:
     baseline: GateSide
     candidate: GateSide
     verdict: ComparisonVerdict
-    changes: tuple[Change, ...] = field(repr=False)
-    cases: tuple[Case, ...] = field(repr=False)
-    common: Common = field(repr=False)
     changed: WhatChanged = field(repr=False)
-    commands: Mapping[str, str] = field(repr=False)
-    limits: Mapping[str, Tolerances] = field(repr=False)
+    changes: tuple[Change, ...] = field(default=(), repr=False)
+    cases: tuple[Case, ...] = field(default=(), repr=False)
+    common: Common = field(default=Common(), repr=False)
+    commands: Mapping[str, str] = field(default_factory=dict, repr=False)
+    limits: Mapping[str, Tolerances] = field(default_factory=dict, repr=False)
     allowed: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
     judged: partial[ComparisonVerdict] | None = field(default=None, repr=False)
@@ -159,12 +159,7 @@ def refused(baseline: GateSide, candidate: GateSide, why: str) -> Comparison:
             cases=(),
             noise="nothing was judged",
         ),
-        changes=(),
-        cases=(),
-        common=Common(both=(), missing=(), only_baseline=(), only_candidate=(), gone=()),
         changed=what_changed(baseline.fingerprint, candidate.fingerprint),
-        commands={},
-        limits={},
     )
 
 

@@ -10,7 +10,8 @@ from harness.gate.comparison import Comparison
 from harness.gate.side import GateSide
 from harness.recordings.store import Recording
 from harness.reports.bars import Column, side_by_side
-from harness.reports.verdict_text import render_overview, render_verdict
+from harness.reports.overview import overview_text
+from harness.reports.verdict_text import render_verdict
 from harness.reports.worst_cases import worst_cases
 from harness.verdicts.verdict import SuiteVerdict, Verdict
 
@@ -31,18 +32,13 @@ def gate_text(
 
     With ``cases`` all of them in full.
     """
-    quiet = (Verdict.SAME, Verdict.NOISE)
-    alone = len(comparisons) == 1
-    whole, brief = list[str](), dict[str, None]()
-    for one in comparisons:
-        if alone or cases or one.verdict.verdict not in quiet:
-            whole.append(comparison_text(one, width=width, color=color, cases=cases))
-        else:
-            brief |= dict.fromkeys(f"note: {note}\n" for note in one.notes)
-    if not alone:
-        table = render_overview([one.verdict for one in comparisons], color=color)
-        whole.insert(0, "".join((table, *brief)))
-    return "\n".join(whole)
+    told = [one for one in comparisons if cases or one.verdict.verdict not in (Verdict.SAME, Verdict.NOISE)]
+    if len(comparisons) == 1:
+        return comparison_text(comparisons[0], width=width, color=color, cases=cases)
+    notes = dict.fromkeys(f"note: {note}\n" for one in comparisons for note in one.notes)
+    table = overview_text([one.verdict for one in comparisons]) + "".join(notes)
+    whole = [comparison_text(one, width=width, color=color, cases=cases) for one in told]
+    return "\n".join((table, *whole))
 
 
 def comparison_text(

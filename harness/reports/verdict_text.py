@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal, TextIO
 
 from rich import box
@@ -12,12 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.reports.overview import COLUMNS, ending, overview, share_words
 from harness.reports.verdict_figures import HEADINGS, context, figures, headline, suite_words, verdict_words
 from harness.reports.worst_cases import one_line, worst_cases
 from harness.verdicts.verdict import CaseVerdict, ComparisonVerdict, Verdict
 
-__all__ = ["STYLES", "render_overview", "render_verdict", "shows_color"]
+__all__ = ["STYLES", "render_verdict", "shows_color"]
 
 UNLIMITED = 10_000
 _LEAST_TEXT = 40
@@ -42,7 +41,11 @@ def render_verdict(verdict: ComparisonVerdict, *, width: int | None = None, colo
     With ``color`` there are ANSI colours; without it the text is the same.
     """
     room = width or UNLIMITED
-    console, out = _console(color)
+    out = io.StringIO()
+    color_system: Literal["standard"] | None = "standard" if color else None
+    console = Console(
+        file=out, width=UNLIMITED, force_terminal=color, color_system=color_system, highlight=False
+    )
     for line in _wrapped(headline(verdict), room):
         console.print(_with_verdict(line, verdict.verdict))
     for line in context(verdict):
@@ -64,21 +67,7 @@ def render_verdict(verdict: ComparisonVerdict, *, width: int | None = None, colo
         _print_case(console, case, room)
     if worst.more:
         console.print(Text(f"  {worst.rest()}"))
-    return _lines(out)
-
-
-def render_overview(verdicts: Sequence[ComparisonVerdict], *, color: bool = False) -> str:
-    """The comparisons of one call as a table, what they share, and how they end together.
-
-    Rows are never broken.
-    """
-    console, out = _console(color)
-    rows = (
-        (name, Text(words, style=STYLES[found]), *rest) for found, (name, words, *rest) in overview(verdicts)
-    )
-    console.print(_table(COLUMNS, rows, right=COLUMNS[3]))
-    console.print(Text(f"\n{share_words(len(verdicts))}\n{ending(verdicts)}"))
-    return _lines(out)
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
 def shows_color(stream: TextIO) -> bool:
@@ -87,33 +76,13 @@ def shows_color(stream: TextIO) -> bool:
     return console.is_terminal and console.color_system is not None and not console.no_color
 
 
-def _console(color: bool) -> tuple[Console, io.StringIO]:
-    out = io.StringIO()
-    color_system: Literal["standard"] | None = "standard" if color else None
-    console = Console(
-        file=out, width=UNLIMITED, force_terminal=color, color_system=color_system, highlight=False
-    )
-    return console, out
-
-
-def _lines(out: io.StringIO) -> str:
-    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
-
-
 def _suites(verdict: ComparisonVerdict) -> Table:
-    rows = (
-        (suite.suite, Text(verdict_words(suite), style=STYLES[suite.verdict]), *figures(suite))
-        for suite in verdict.suites
-    )
-    return _table(("suite", "verdict", *HEADINGS), rows, right=HEADINGS[0])
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in headings:
-        table.add_column(name, justify="right" if name == right else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*(one if isinstance(one, Text) else Text(str(one)) for one in row))
+    for name in ("suite", "verdict", *HEADINGS):
+        table.add_column(name, justify="right" if name == HEADINGS[0] else "left", no_wrap=True)
+    for suite in verdict.suites:
+        word = Text(verdict_words(suite), style=STYLES[suite.verdict])
+        table.add_row(Text(suite.suite), word, *map(Text, figures(suite)))
     return table
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from harness.reports.overview import COLUMNS, ending, overview, share_words
+from harness.reports.overview import COLUMNS, ending, overview
 from harness.reports.verdict_figures import HEADINGS, context, figures, headline, verdict_words
 from harness.reports.worst_cases import one_line, worst_cases
 from harness.verdicts.verdict import CaseVerdict, ComparisonVerdict, ExitStatus, Verdict
@@ -56,9 +56,8 @@ def step_summary(
     there are.
     """
     parts = []
-    if words := share_words(len(verdicts)):
-        rows = table(COLUMNS, [row for _, row in overview(verdicts)])
-        parts += [f"## {cell(ending(verdicts))}", rows, cell(words)]
+    if len(verdicts) > 1:
+        parts += [f"## {cell(ending(verdicts))}", table(COLUMNS, overview(verdicts))]
     for place, verdict in enumerate(verdicts):
         parts += [_comparison(verdict), *_changes(changed[place] if changed else ())]
     if report:
