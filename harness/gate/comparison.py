@@ -55,10 +55,6 @@ class Comparison:
     stale: tuple[str, ...] = ()
     judged: partial[ComparisonVerdict] | None = field(default=None, repr=False)
 
-    def with_share(self, alpha: float) -> Comparison:
-        """The same, judged with ``alpha`` as its share of false alarms."""
-        return self if self.judged is None else replace(self, verdict=self.judged(alpha=alpha))
-
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should know of cases that were not compared."""

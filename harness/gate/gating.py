@@ -21,7 +21,6 @@ from harness.verdicts.verdict import Verdict
 
 __all__ = ["Sides", "chosen_suites", "gate", "known_cases", "quiet_rows", "sides_of"]
 
-
 _QUIET = (Verdict.SAME, Verdict.NOISE)
 
 
@@ -80,9 +79,10 @@ def gate(
             if len(pairs) == 1:
                 raise
             found.append(refused(baseline, candidate, str(error)))
-    levels = shares([comparison.verdict for comparison in found])
+    levels = shares([one.verdict for one in found])
     comparisons = tuple(
-        one if level == ALPHA else one.with_share(level) for one, level in zip(found, levels, strict=True)
+        one if one.judged is None or level == ALPHA else replace(one, verdict=one.judged(alpha=level))
+        for one, level in zip(found, levels, strict=True)
     )
     _drop_rows(comparisons, scoring, before)
     return comparisons

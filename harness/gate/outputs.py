@@ -35,7 +35,7 @@ def gate_text(
     told = [one for one in comparisons if cases or one.verdict.verdict not in (Verdict.SAME, Verdict.NOISE)]
     if len(comparisons) == 1:
         return comparison_text(comparisons[0], width=width, color=color, cases=cases)
-    notes = dict.fromkeys(f"note: {note}\n" for one in comparisons for note in one.notes)
+    notes = dict.fromkeys(f"note: {note}\n" for one in comparisons if one not in told for note in one.notes)
     table = overview_text([one.verdict for one in comparisons]) + "".join(notes)
     whole = [comparison_text(one, width=width, color=color, cases=cases) for one in told]
     return "\n".join((table, *whole))

@@ -22,7 +22,7 @@ COLUMNS = (
 )
 """What a row of `overview` has, in its order; the spread is the largest of the suites."""
 
-_LONGEST = 140
+_LONGEST = 100
 
 
 def overview_text(verdicts: Sequence[ComparisonVerdict]) -> str:

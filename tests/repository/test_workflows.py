@@ -108,7 +108,7 @@ class TestOptions:
         assert used
         assert [option for option in used if option not in OPTION.findall(known)] == []
 
-    @pytest.mark.parametrize("command", ["profile check", "noise"])
+    @pytest.mark.parametrize("command", ["doctor", "profile check", "noise"])
     def test_of_what_comes_before_the_gate_exist(self, command: str) -> None:
         known = OPTION.findall(help_of(str(BIN / "harness"), *command.split()))
         scripts = "\n".join(one.get("run", "") for one in steps(GATE)).replace("\\\n", " ")
