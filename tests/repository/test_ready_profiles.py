@@ -75,11 +75,11 @@ def test_remote_code_runs_for_the_model_that_needs_it_only() -> None:
     assert trusting == {UPGRADE, "deployment", "remote"}
 
 
-@pytest.mark.parametrize("name", [UPGRADE, "deployment"])
-def test_all_engines_of_internvl2_8b_are_asked_the_same(name: str) -> None:
+@pytest.mark.parametrize(("name", "tiles"), [(UPGRADE, 6), ("deployment", None)])
+def test_all_engines_of_internvl2_8b_are_asked_the_same(name: str, tiles: int | None) -> None:
     profile = PROFILES[name]
     assert profile.system
-    assert {engine.settings.max_tiles for engine in profile.engines} == {6}
+    assert {engine.settings.max_tiles for engine in profile.engines} == {tiles}
     assert {engine.settings.dtype for engine in profile.engines} == {"bfloat16"}
 
 
