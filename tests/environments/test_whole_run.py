@@ -117,7 +117,7 @@ def test_an_environment_that_cannot_be_made_is_an_error_of_its_engine_only(
     result.assert_outcomes(passed=2, errors=4)
     result.stdout.fnmatch_lines(
         [
-            "*load: cases/s.yaml:7:3: s.one-p-lmdeploy: engine p-lmdeploy (cases/profiles.yaml:*: "
+            "load: engine p-lmdeploy (cases/profiles.yaml:*: "
             "lmdeploy==99): its requirements could not be resolved",
             "*change `requirements`*",
             "*then: harness env make p-lmdeploy --environments *",
