@@ -95,7 +95,7 @@ def time_stage_two(
     """
     loop, steps = pipe.internal_thread.loop, PytorchSteps(pipe.async_engine, settings)
     stages = {
-        way: Stages(pipe.async_engine, steps, paths=(TWO_STAGE,), top_k=0, stage_two=way)
+        way: Stages(pipe.async_engine, steps, paths=(TWO_STAGE,), top_k=0, stage_two=way, image_options={})
         for way in (AT_ONCE, STEPWISE)
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from harness.errors import EngineError, ErrorKind
@@ -9,7 +10,9 @@ from harness.errors import EngineError, ErrorKind
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["open_image"]
+__all__ = ["open_image", "trial_pictures"]
+
+_SIDE = 512  # pixels, about those of a tile
 
 
 def open_image(path: str) -> Image:
@@ -31,3 +34,18 @@ def open_image(path: str) -> Image:
         ) from error
     image.info.clear()
     return image
+
+
+def trial_pictures(tiles: int | None) -> Iterator[Image]:
+    """What a model is tried with before any case: a picture that is cut into ``tiles``, then smaller ones.
+
+    ``tiles`` is the most that one is cut into, a thumbnail not counted; where None, since the model takes a
+    picture as it is or nobody knows, the first has half a million pixels.
+    """
+    from PIL import Image
+
+    # No other grid of so few tiles has the shape of all of them side by side.
+    across = tiles or 2
+    while across:
+        yield Image.new("RGB", (across * _SIDE, _SIDE), (90, 120, 150))
+        across //= 2

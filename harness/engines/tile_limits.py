@@ -10,11 +10,12 @@ Nothing is imported here, as it runs in workers of any engine.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from harness.errors import EngineError, ErrorKind
 
-__all__ = ["limit_tiles", "refuse_tiles"]
+__all__ = ["limit_tiles", "most_tiles", "refuse_tiles"]
 
 
 class _Known(NamedTuple):
@@ -37,19 +38,28 @@ def limit_tiles(image_processor: Any, most: int) -> None:  # noqa: ANN401 - a cl
 
     Raises EngineError(UNSUPPORTED) if it offers no such limit, or cannot cut into so few.
     """
-    for known in _KNOWN:
-        if not (hasattr(image_processor, known.most) and hasattr(image_processor, known.beside)):
-            continue
-        least = getattr(image_processor, known.least, None) or 1
-        if least > most:
-            raise EngineError(
-                ErrorKind.UNSUPPORTED,
-                f"max_tiles: found {most}; allowed: {least} or more, since this model's "
-                f"{type(image_processor).__name__} has {known.least}: {least}",
-            )
-        setattr(image_processor, known.most, most)
-        return
-    raise refuse_tiles(f"this model's {type(image_processor).__name__} offers no limit of tiles")
+    known = _known(image_processor)
+    if known is None:
+        raise refuse_tiles(f"this model's {type(image_processor).__name__} offers no limit of tiles")
+    least = getattr(image_processor, known.least, None) or 1
+    if least > most:
+        raise EngineError(
+            ErrorKind.UNSUPPORTED,
+            f"max_tiles: found {most}; allowed: {least} or more, since this model's "
+            f"{type(image_processor).__name__} has {known.least}: {least}",
+        )
+    setattr(image_processor, known.most, most)
+
+
+def most_tiles(image_processor: Any) -> int | None:  # noqa: ANN401 - as above
+    """The most tiles that ``image_processor`` cuts an image into as set; None where that is not known."""
+    known = _known(image_processor)
+    return None if known is None else getattr(image_processor, known.most)
+
+
+def _known(image_processor: Any) -> _Known | None:  # noqa: ANN401 - as above
+    has = partial(hasattr, image_processor)
+    return next((known for known in _KNOWN if has(known.most) and has(known.beside)), None)
 
 
 def refuse_tiles(reason: str) -> EngineError:

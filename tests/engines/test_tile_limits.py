@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness.engines.tile_limits import limit_tiles
+from harness.engines.images import trial_pictures
+from harness.engines.tile_limits import limit_tiles, most_tiles
 from harness.errors import EngineError
 
 WIDE = Image.new("RGB", (896, 64), "red")
 SIZE = {"height": 28, "width": 28}
 
 
-def _tiles(processor: Any) -> int:
-    return int(processor(images=[WIDE], return_tensors="pt")["pixel_values"].shape[0])
+def _tiles(processor: Any, image: Image.Image = WIDE) -> int:
+    return int(processor(images=[image], return_tensors="pt")["pixel_values"].shape[0])
 
 
 @pytest.mark.parametrize("most", [1, 2, 6])
@@ -61,3 +62,22 @@ def test_fewer_than_the_processor_cuts_into_at_least_are_refused() -> None:
     with pytest.raises(EngineError, match="found 3; allowed: 4 or more"):
         limit_tiles(processor, 3)
     assert processor.max_patches == 12
+
+
+@pytest.mark.parametrize("most", [1, 2, 7, 12])
+def test_the_picture_that_a_model_is_tried_with_is_cut_into_as_many_tiles_as_any(most: int) -> None:
+    from transformers.models.got_ocr2.image_processing_got_ocr2 import GotOcr2ImageProcessor
+
+    size = {"height": 448, "width": 448}
+    processor = GotOcr2ImageProcessor(size=size, crop_to_patches=True, min_patches=1, max_patches=most)
+    pictures = list(trial_pictures(most_tiles(processor)))
+
+    thumbnail = most > 1
+    assert _tiles(processor, pictures[0]) == most + thumbnail
+    assert len(pictures) == most.bit_length()
+    assert _tiles(processor, pictures[-1]) == 1
+
+
+def test_where_nobody_knows_of_tiles_the_picture_has_a_usual_size() -> None:
+    assert most_tiles(SimpleNamespace(max_patches=12)) is None
+    assert [picture.size for picture in trial_pictures(None)] == [(1024, 512), (512, 512)]

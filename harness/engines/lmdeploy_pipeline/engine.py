@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -36,12 +36,13 @@ from harness.engines.lmdeploy_on_cpu import plugin as lmdeploy_on_cpu
 from harness.engines.lmdeploy_pipeline.backends import backend_config, backend_in_force
 from harness.engines.lmdeploy_pipeline.described import engine_config, templates, where_it_runs
 from harness.engines.lmdeploy_pipeline.options import SCORED, TOP_K, TURBOMIND, check_settings, stage_two
-from harness.engines.lmdeploy_pipeline.prompts import probe_conversation
+from harness.engines.lmdeploy_pipeline.prompts import probe_conversations
 from harness.engines.lmdeploy_pipeline.stages import Scored, Stages
 from harness.engines.lmdeploy_pipeline.steps.contract import Steps
-from harness.engines.lmdeploy_pipeline.steps.probe import Probe, choose_paths, probe
+from harness.engines.lmdeploy_pipeline.steps.probe import TOO_LONG, Probe, choose_paths, probe
 from harness.engines.lmdeploy_pipeline.steps.pytorch import PytorchSteps
 from harness.engines.lmdeploy_pipeline.steps.turbomind import TurbomindSteps
+from harness.engines.lmdeploy_pipeline.tiles import image_options, most_tiles_of
 from harness.engines.out_of_memory import is_out_of_memory
 from harness.engines.readings import read_rows, read_top
 from harness.errors import EngineError, ErrorKind, LettersError
@@ -57,8 +58,10 @@ _Done = tuple[Request, Scored | Exception]
 _LOOK_SECONDS: Final = 2.0
 """How long to wait for the next outcome before looking whether the engine still lives."""
 
+_FIRST: Final = "LMDeploy failed at its first token, behind the largest image where the model takes one"
+
 _OF_THE_CASE: Final = {
-    "context_length_exceeded": ErrorKind.UNSUPPORTED,
+    TOO_LONG: ErrorKind.UNSUPPORTED,
     "invalid_request": ErrorKind.FAILED,
     "preprocess_failed": ErrorKind.FAILED,
     "unsupported_feature": ErrorKind.UNSUPPORTED,
@@ -114,7 +117,8 @@ class LmdeployPipeline:
             raise EngineError(
                 ErrorKind.LOAD, f"dtype: asked for {settings.dtype}, but LMDeploy loaded {self._steps.dtype}"
             )
-        self._probe = self._probed()
+        options = image_options(self._engine, settings.max_tiles)
+        self._probe = self._probed(options)
         self._paths = choose_paths(settings.paths, self._probe, reports=settings.top_k > 0)
         self._stages = Stages(
             self._engine,
@@ -122,7 +126,7 @@ class LmdeployPipeline:
             paths=self._paths,
             top_k=settings.top_k,
             stage_two=stage_two(settings),
-            max_tiles=settings.max_tiles,
+            image_options=options,
         )
         width = self._probe.width
         if width is not None and settings.top_k > width:
@@ -132,17 +136,22 @@ class LmdeployPipeline:
                 "(more would end LMDeploy's engine loop). Set top_k of this engine in the profile",
             )
 
-    def _probed(self) -> Probe:
+    def _probed(self, image_options: Mapping[str, int]) -> Probe:
+        most = self._settings.max_tiles or most_tiles_of(self._engine)
+        tried = probe_conversations(self._engine, most, image_options)
         try:
-            found = self._in_loop(probe(self._steps, probe_conversation(self._engine))).result()
-        except Exception as error:
-            if isinstance(error, EngineError) and error.kind is not ErrorKind.FAILED:
+            try:
+                found = self._in_loop(probe(self._steps, tried)).result()
+            finally:
+                self._check_alive()  # a path that failed may have taken the engine with it
+        except EngineError as error:
+            if error.kind is ErrorKind.UNSUPPORTED:
                 raise
-            self._check_alive()
-            raise EngineError(
-                ErrorKind.LOAD, f"LMDeploy failed at its first token: {type(error).__name__}: {error}"
-            ) from error
-        self._check_alive()  # a path that failed may have taken the engine with it
+            kind = ErrorKind.LOAD if error.kind is ErrorKind.FAILED else error.kind
+            raise EngineError(kind, f"{_FIRST}: {error.message}") from error
+        except Exception as error:
+            kind = ErrorKind.OUT_OF_MEMORY if is_out_of_memory(error) else ErrorKind.LOAD
+            raise EngineError(kind, f"{_FIRST}: {type(error).__name__}: {error}") from error
         return found
 
     def fingerprint(self) -> dict[str, Json]:

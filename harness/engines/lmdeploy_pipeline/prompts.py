@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.engines.contract import Question, Request
-from harness.engines.lmdeploy_pipeline.options import TURBOMIND
+from harness.engines.images import trial_pictures
 from harness.engines.out_of_memory import is_out_of_memory
 from harness.engines.questions import question
 from harness.errors import EngineError, ErrorKind
@@ -29,7 +29,7 @@ __all__ = [
     "messages",
     "placeholder_id",
     "preparing",
-    "probe_conversation",
+    "probe_conversations",
     "question_of",
 ]
 
@@ -54,14 +54,18 @@ def messages(
     return [{"role": "system", "content": request.system}, user]
 
 
-def probe_conversation(engine: AsyncEngine) -> list[dict[str, Any]]:
-    """What an engine is tried with: a letter, on TurboMind behind an image where the model takes one."""
-    from PIL import Image
+def probe_conversations(
+    engine: AsyncEngine, tiles: int | None, image_options: Mapping[str, int]
+) -> Iterator[list[dict[str, Any]]]:
+    """What an engine is tried with, the largest first: a letter, behind an image where the model takes one.
 
-    image = None
-    if engine.backend == TURBOMIND and getattr(engine.prompt_processor, "vl_encoder", None) is not None:
-        image = Image.new("RGB", (64, 64), (90, 120, 150))
-    return messages(Request(case="probe", prompt="A", letters=("A",)), image)
+    ``tiles`` is the most that an image is cut into, None where that is not known.
+    """
+    letter = Request(case="probe", prompt="A", letters=("A",))
+    if getattr(engine.prompt_processor, "vl_encoder", None) is not None:
+        for picture in trial_pictures(tiles):
+            yield messages(letter, picture, image_options)
+    yield messages(letter, None)
 
 
 @contextmanager

@@ -28,7 +28,6 @@ from harness.engines.lmdeploy_pipeline.prompts import (
     question_of,
 )
 from harness.engines.lmdeploy_pipeline.steps.contract import Generated, Prepared, Steps
-from harness.engines.lmdeploy_pipeline.tiles import image_options
 
 if TYPE_CHECKING:
     from lmdeploy.serve.core.async_engine import AsyncEngine
@@ -85,9 +84,9 @@ class Stages:
         paths: Sequence[str],
         top_k: int,
         stage_two: str,
-        max_tiles: int | None = None,
+        image_options: Mapping[str, int],
     ) -> None:
-        """Raises EngineError: LOAD for a tokenizer that cannot be used, UNSUPPORTED for ``max_tiles``."""
+        """Raises EngineError(LOAD) for a tokenizer that cannot be used."""
         self._steps = steps
         self._paths = tuple(paths)
         self._top_k = top_k
@@ -95,7 +94,7 @@ class Stages:
         self.tokenizer = hub_tokenizer(engine)
         self._resolver = LetterResolver(self.tokenizer)
         self._placeholder = placeholder_id(engine)
-        self._image_options = image_options(engine, max_tiles)
+        self._image_options = image_options
 
     async def score(
         self, requests: Sequence[Request], tell: Callable[[Request, Scored | Exception], None]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from harness.engines.tile_limits import limit_tiles, refuse_tiles
+from harness.engines.tile_limits import limit_tiles, most_tiles, refuse_tiles
 
 if TYPE_CHECKING:
     from lmdeploy.serve.core.async_engine import AsyncEngine
 
-__all__ = ["image_options"]
+__all__ = ["image_options", "most_tiles_of"]
 
 
 def image_options(engine: AsyncEngine, max_tiles: int | None) -> dict[str, int]:
@@ -22,7 +22,7 @@ def image_options(engine: AsyncEngine, max_tiles: int | None) -> dict[str, int]:
     """
     if max_tiles is None:
         return {}
-    vision = getattr(getattr(engine.prompt_processor, "vl_encoder", None), "model", None)
+    vision = _vision(engine)
     if vision is None:
         raise refuse_tiles("the model takes text only")
     if not hasattr(vision, "hf_config"):
@@ -36,3 +36,16 @@ def image_options(engine: AsyncEngine, max_tiles: int | None) -> dict[str, int]:
         raise refuse_tiles(f"LMDeploy's {type(vision).__name__} has a preprocessing of its own")
     limit_tiles(image_processor, max_tiles)
     return {}
+
+
+def most_tiles_of(engine: AsyncEngine) -> int | None:
+    """The most tiles that an image is cut into, a thumbnail not counted; None where nobody knows."""
+    vision = _vision(engine)
+    config: Any = getattr(vision, "hf_config", None)
+    if "InternVLChatModel" in (getattr(config, "architectures", None) or ()):
+        return int(config.max_dynamic_patch) if getattr(config, "dynamic_image_size", False) else 1
+    return most_tiles(getattr(getattr(vision, "processor", None), "image_processor", None))
+
+
+def _vision(engine: AsyncEngine) -> Any:  # noqa: ANN401 - LMDeploy's
+    return getattr(getattr(engine.prompt_processor, "vl_encoder", None), "model", None)

@@ -30,7 +30,6 @@ from harness.engines.remote_code import environment_advice
 from harness.engines.torch_native.inputs import Forced, Prepared, batched
 from harness.engines.torch_native.loading import load_passes, require_known
 from harness.engines.torch_native.passes import Passes, Rows
-from harness.engines.torch_native.remote import ChatPasses
 from harness.errors import EngineError, ErrorKind
 
 __all__ = ["TorchEngine", "load"]
@@ -65,9 +64,8 @@ def load(settings: EngineSettings) -> TorchEngine:
     try:
         passes = load_passes(settings)
         passes.model.to(settings.device)
-        if isinstance(passes, ChatPasses):
-            with torch.inference_mode():
-                passes.try_out(settings.paths or ("forward",))
+        with torch.inference_mode():
+            passes.try_out(settings.paths or ("forward",))
     except EngineError:
         raise
     except Exception as error:  # a checkpoint's own code may raise anything

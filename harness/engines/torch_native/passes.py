@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,6 +18,8 @@ import torch
 import transformers
 
 from harness.engines.contract import Failure, Json, Request
+from harness.engines.images import trial_pictures
+from harness.engines.tile_limits import most_tiles
 from harness.engines.torch_native.inputs import Forced, Prepared, Prompts, pad_together
 from harness.errors import EngineError, ErrorKind
 
@@ -88,6 +91,13 @@ class Passes(Protocol):
         """Raw logits [1 + ids forced, V] per case: those that predict the forced ids and the one after."""
         ...
 
+    def try_out(self, paths: Sequence[str]) -> None:
+        """Go each of ``paths`` once, with an image as large as cases may have where the model takes one.
+
+        What the model does not survive is then told once, and of no case. Raises what the model raises.
+        """
+        ...
+
     def fingerprint(self) -> dict[str, Json]:
         """What of the model, its processor and its template an answer may depend on."""
         ...
@@ -111,6 +121,7 @@ class ProcessorPasses:
     ) -> None:
         self.model = model
         self._processor = processor
+        self._takes_images = takes_images
         self._forward_takes = frozenset(inspect.signature(model.forward).parameters)
         place_ids = (getattr(model.config, name, None) for name in ("image_token_id", "image_token_index"))
         self._prompts = Prompts(
@@ -163,6 +174,21 @@ class ProcessorPasses:
                 break
         logits = to_numpy(self.model(**inputs).logits[:, -keep:])
         return [logits[place, -len(case.ids) - 1 :] for place, case in enumerate(batch)]
+
+    def try_out(self, paths: Sequence[str]) -> None:
+        """See `Passes`. Where a template or a processor refuses it nothing is tried: their cases say why."""
+        with NamedTemporaryFile(suffix=".png") as file:
+            if self._takes_images:
+                next(trial_pictures(most_tiles(self._processor.image_processor))).save(file, "PNG")
+                file.flush()
+            images = (file.name,) if self._takes_images else ()
+            prepared = self.prepare(Request(case="probe", prompt="A", letters=("A",), images=images))
+        if isinstance(prepared, Failure):
+            return
+        if "generate" in paths:
+            self.generate(prepared)
+        if "forward" in paths:
+            self.rows([Forced(prepared, ())])
 
     def fingerprint(self) -> dict[str, Json]:
         """Classes, attention, template, stop ids."""

@@ -20,7 +20,7 @@ import torch
 import transformers
 
 from harness.engines.contract import EngineSettings, Failure, Json, Request
-from harness.engines.images import open_image
+from harness.engines.images import open_image, trial_pictures
 from harness.engines.letters import LetterIds, LetterResolver
 from harness.engines.questions import question
 from harness.engines.remote_code import environment_advice
@@ -124,9 +124,9 @@ class ChatPasses:
         return [to_numpy(output.logits[0, -len(case.ids) - 1 :])]
 
     def try_out(self, paths: Sequence[str]) -> None:
-        """Put one tile and a letter through each of ``paths``; raises what the model's code raises."""
-        text = f"{_BEGIN}{_PLACE * self.model.num_image_token}{_END}A"
-        values = torch.zeros(1, 3, self._tiling.size, self._tiling.size)
+        """See `Passes`; text alone is tried too, as it goes another way."""
+        values = self._tiling.values(next(trial_pictures(self._tiling.most)))
+        text = f"{_BEGIN}{_PLACE * (self.model.num_image_token * len(values))}{_END}A"
         nothing = LetterIds(("A",), (), (0,), ((),))
         request = Request(case="", prompt="", letters=("A",))
         for pixels in (values, None):

@@ -311,6 +311,28 @@ def broken_engines(pictures: dict[str, str]) -> None:
             facts["ended"][name]["seconds"] = time.monotonic() - started
 
 
+def memory_at_load() -> None:
+    """A vision tower for which memory does not suffice, or whose kernels fail, and what it was shown."""
+    import torch
+    from lmdeploy.pytorch.models import internvl3_hf
+
+    forward = internvl3_hf.InternVLVisionModel.forward
+    facts["vision"] = {}
+    for name, error in {
+        "crash": RuntimeError("planted"),
+        "memory": torch.OutOfMemoryError("planted"),
+    }.items():
+        shown: list[int] = []
+
+        def fail(_: object, pixel_values: Any, error: Exception = error, shown: list[int] = shown) -> None:
+            shown.append(len(pixel_values))
+            raise error
+
+        internvl3_hf.InternVLVisionModel.forward = fail
+        facts["vision"][name] = {**refused(lambda: lmdeploy_pipeline.load(settings())), "shown": shown}
+    internvl3_hf.InternVLVisionModel.forward = forward
+
+
 def main() -> None:
     pictures = images()
     started = time.monotonic()
@@ -330,6 +352,7 @@ def main() -> None:
     refusals(pictures)
     failures(pictures, random)
     broken_engines(pictures)
+    memory_at_load()
     (FOLDER / "facts.json").write_text(json.dumps(facts))
 
 

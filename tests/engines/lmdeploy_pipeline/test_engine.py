@@ -314,6 +314,16 @@ def test_the_end_of_lmdeploys_loop_is_noticed(left: Left, name: str, kind: str) 
     assert "planted" in ended["message"]
 
 
+@pytest.mark.parametrize(("name", "kind"), [("crash", "crash"), ("memory", "out-of-memory")])
+def test_what_an_image_sets_off_is_told_at_load(left: Left, name: str, kind: str) -> None:
+    found = left.facts["vision"][name]
+
+    assert found["kind"] == kind
+    assert "first token, behind the largest image" in found["message"]
+    assert "planted" in found["message"]
+    assert found["shown"] == [3]  # the most, two, and a thumbnail
+
+
 def test_the_fingerprint_says_what_answered(left: Left) -> None:
     found = left.facts["fingerprint"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from harness.engines.contract import Request
 from harness.engines.lmdeploy_pipeline.prompts import messages
-from harness.engines.lmdeploy_pipeline.tiles import image_options
+from harness.engines.lmdeploy_pipeline.tiles import image_options, most_tiles_of
 from harness.errors import EngineError
 
 
@@ -58,3 +58,22 @@ def test_without_a_limit_nothing_is_touched() -> None:
 def test_a_limit_that_could_only_be_ignored_is_refused(model: Any, reason: str) -> None:
     with pytest.raises(EngineError, match=reason):
         image_options(model, 6)
+
+
+@pytest.mark.parametrize(
+    ("model", "most"),
+    [
+        (chat_model(dynamic_image_size=True, max_dynamic_patch=12), 12),
+        (chat_model(), 1),
+        (
+            engine(
+                processor=SimpleNamespace(image_processor=SimpleNamespace(max_tiles=9, do_image_splitting=1))
+            ),
+            9,
+        ),
+        (engine(processor=print), None),
+        (SimpleNamespace(prompt_processor=SimpleNamespace(vl_encoder=None)), None),
+    ],
+)
+def test_the_most_tiles_are_the_models_own(model: Any, most: int | None) -> None:
+    assert most_tiles_of(model) == most

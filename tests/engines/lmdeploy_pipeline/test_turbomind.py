@@ -290,6 +290,26 @@ def test_falling_back_to_the_pytorch_engine_is_refused(bench: Bench, version: st
     assert caught.value.kind is ErrorKind.LOAD
 
 
+@pytest.mark.parametrize("error", [RuntimeError("planted"), MemoryError("planted")])
+def test_what_an_image_sets_off_is_told_at_load(
+    bench: Bench, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before 0.16 the vision tower runs while a prompt is prepared."""
+    shown = []
+
+    def failing(image: Any) -> int:
+        shown.append(image.size)
+        raise error
+
+    monkeypatch.setattr(tiny, "image_tokens", failing)
+    with pytest.raises(EngineError, match=r"first token, behind the largest image.*planted") as caught:
+        bench.load("0.12.3")
+
+    memory = isinstance(error, MemoryError)
+    assert caught.value.kind is (ErrorKind.OUT_OF_MEMORY if memory else ErrorKind.LOAD)
+    assert shown == [(1024, 512)]
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_an_image_that_never_gets_in_is_refused(bench: Bench, version: str) -> None:
     with pytest.raises(EngineError, match=r"no image got into"):

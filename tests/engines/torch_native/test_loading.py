@@ -31,6 +31,27 @@ def test_settings_the_engine_does_not_know_are_refused(
     assert message in caught.value.message
 
 
+@pytest.mark.parametrize("path", ["forward", "generate"])
+@pytest.mark.parametrize("memory", [True, False])
+def test_what_an_image_sets_off_is_told_at_load(
+    tiny: Path, memory: bool, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from transformers.models.internvl.modeling_internvl import InternVLVisionModel
+
+    shown = []
+
+    def failing(_: object, pixel_values: Any, **__: object) -> Any:
+        shown.append(len(pixel_values))
+        raise torch.OutOfMemoryError("planted") if memory else RuntimeError("expected scalar type Half")
+
+    monkeypatch.setattr(InternVLVisionModel, "forward", failing)
+    with pytest.raises(EngineError, match=r"cannot be loaded: .*(planted|Half)") as caught:
+        loaded(tiny, paths=[path])
+    assert caught.value.kind is (ErrorKind.OUT_OF_MEMORY if memory else ErrorKind.LOAD)
+    assert shown == [4]  # the most, three, and a thumbnail
+
+
 def test_without_a_gpu_the_device_cuda_is_refused(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 

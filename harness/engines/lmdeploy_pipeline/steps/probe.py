@@ -7,19 +7,23 @@ asked.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from harness.engines.contract import Json
 from harness.engines.lmdeploy_pipeline.options import CAPTURED, GENERATION, PATHS, SCORED, TOP_K, TWO_STAGE
 from harness.engines.lmdeploy_pipeline.steps.contract import Conversation, Entries, Prepared, Steps
+from harness.engines.out_of_memory import is_out_of_memory
 from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Probe", "choose_paths", "probe"]
+__all__ = ["TOO_LONG", "Probe", "choose_paths", "probe"]
+
+TOO_LONG: Final = "context_length_exceeded"
+"""LMDeploy's own error code of a prompt for which there is no room."""
 
 RAW: Final = "raw"
 ABSENT: Final = "absent"
@@ -64,12 +68,13 @@ class Probe:
         }
 
 
-async def probe(steps: Steps, conversation: Conversation) -> Probe:
-    """Generate one token behind ``conversation``, and go every path with it.
+async def probe(steps: Steps, conversations: Iterable[Conversation]) -> Probe:
+    """Generate one token behind the first of ``conversations`` that is no longer than may be, go every path.
 
-    Raises EngineError(LOAD) if not even a token is generated, or paths give rows of different widths.
+    Raises EngineError(LOAD) if not even a token is generated, or paths give rows of different widths; and
+    what tells of memory that ran out, on any path.
     """
-    prepared = await steps.prepare(conversation)
+    prepared = await _first_that_fits(steps, conversations)
     generated = await steps.generate(prepared, steps=1, logprobs=1, with_rows=True)
     ids = generated.ids
     if len(ids) != 1:
@@ -84,7 +89,8 @@ async def probe(steps: Steps, conversation: Conversation) -> Probe:
     trap: bool | None = None
     try:
         rows[TWO_STAGE], trap = await _stage_two(steps, prepared)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the path is not there, and says why
+    except Exception as error:  # noqa: BLE001 - whatever else it is, the path is not there, and says why
+        _require_memory(error)
         lacking[TWO_STAGE] = f"{type(error).__name__}: {error}"
     paths |= {path: steps.ways[path] for path in rows}
     widths = {path: int(row.numel()) for path, row in rows.items()}
@@ -100,6 +106,7 @@ async def probe(steps: Steps, conversation: Conversation) -> Probe:
         try:
             await steps.score_ids(prepared, ids, count=1)
         except Exception as error:  # noqa: BLE001 - as above
+            _require_memory(error)
             lacking[SCORED] = f"{type(error).__name__}: {error}"
         else:
             paths[SCORED] = steps.ways[SCORED]
@@ -139,6 +146,27 @@ def choose_paths(asked: Sequence[str], found: Probe, *, reports: bool) -> tuple[
             ErrorKind.LOAD, f"LMDeploy generates, but there is no path to its probabilities ({reasons})"
         )
     return chosen
+
+
+async def _first_that_fits(steps: Steps, conversations: Iterable[Conversation]) -> Prepared:
+    """As cases beyond the limits are refused one by one, a model is not refused for want of room for them."""
+    *longer, last = conversations
+    for conversation in longer:
+        try:
+            prepared = await steps.prepare(conversation)
+        except Exception as error:
+            if getattr(getattr(error, "code", None), "value", None) != TOO_LONG:
+                raise
+            continue
+        if len(prepared.ids) < min(steps.limits.values()):
+            return prepared
+        steps.forget(prepared)
+    return await steps.prepare(last)
+
+
+def _require_memory(error: Exception) -> None:
+    if is_out_of_memory(error):
+        raise error
 
 
 async def _stage_two(steps: Steps, prepared: Prepared) -> tuple[Tensor, bool]:

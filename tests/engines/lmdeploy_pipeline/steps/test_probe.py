@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ def found(*paths: str) -> Probe:
 
 def test_a_new_engine_has_all_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
-    seen = asyncio.run(probe(steps_on(New()), TALK))
+    seen = asyncio.run(probe(steps_on(New()), [TALK]))
 
     assert seen.paths == {
         "captured": "logits_processors",
@@ -45,7 +46,7 @@ def test_a_new_engine_has_all_paths(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_old_engine_has_others_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, without=["logprob_start_len"])
-    seen = asyncio.run(probe(steps_on(Old()), TALK))
+    seen = asyncio.run(probe(steps_on(Old()), [TALK]))
 
     assert seen.paths["two-stage"] == (
         "get_prompt_input, safe_run with output_logits=all, the sequence ended by the caller"
@@ -57,7 +58,7 @@ def test_an_old_engine_has_others_and_says_why(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_processor_that_is_never_called_is_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
-    seen = asyncio.run(probe(steps_on(New(calls_processors=False)), TALK))
+    seen = asyncio.run(probe(steps_on(New(calls_processors=False)), [TALK]))
 
     assert "no row came" in seen.lacking["captured"]
     assert "two-stage" in seen.paths
@@ -66,7 +67,7 @@ def test_a_processor_that_is_never_called_is_no_path(monkeypatch: pytest.MonkeyP
 
 def test_an_engine_that_leaves_the_last_row_alone_is_measured_so(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
-    assert asyncio.run(probe(steps_on(New(scales=False)), TALK)).temperature_trap is False
+    assert asyncio.run(probe(steps_on(New(scales=False)), [TALK])).temperature_trap is False
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_a_list_that_tells_nothing_is_no_path(
     reports: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(monkeypatch)
-    seen = asyncio.run(probe(steps_on(New(reports=reports)), TALK))
+    seen = asyncio.run(probe(steps_on(New(reports=reports)), [TALK]))
 
     assert "top-k" not in seen.paths
     assert words in seen.lacking["top-k"]
@@ -90,11 +91,66 @@ def test_stage_two_that_fails_is_no_path_and_says_why(monkeypatch: pytest.Monkey
         raise RuntimeError("planted")
 
     engine.safe_run = broken  # type: ignore[method-assign]
-    seen = asyncio.run(probe(steps_on(engine), TALK))
+    seen = asyncio.run(probe(steps_on(engine), [TALK]))
 
     assert seen.lacking["two-stage"] == "RuntimeError: planted"
     assert seen.temperature_trap is None
     assert "captured" in seen.paths
+
+
+def test_memory_that_ran_out_on_a_path_is_not_a_path_that_is_lacking(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    engine = New()
+
+    def broken(*_: object, **__: object) -> Any:
+        raise MemoryError("planted")
+
+    engine.safe_run = broken  # type: ignore[method-assign]
+    with pytest.raises(MemoryError, match="planted"):
+        asyncio.run(probe(steps_on(engine), [TALK]))
+
+
+class TooLongError(Exception):
+    """LMDeploy 0.18's RequestError, as far as it is looked at (messages.py)."""
+
+    code = SimpleNamespace(value="context_length_exceeded")
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_the_first_that_the_limits_let_in_is_tried(monkeypatch: pytest.MonkeyPatch, refused: bool) -> None:
+    """By LMDeploy's own refusal, or by a number of its options."""
+    install(monkeypatch)
+    steps = steps_on(New())
+    tried: list[Any] = []
+    dropped: list[Any] = []
+    prepare = steps.prepare
+
+    async def seen(conversation: Any) -> Any:
+        tried.append(conversation)
+        if refused and len(tried) == 1:
+            raise TooLongError
+        return await prepare(conversation)
+
+    monkeypatch.setattr(steps, "prepare", seen)
+    monkeypatch.setattr(steps, "forget", dropped.append)
+    steps.limits["session_len"] = 4 if refused else 3  # the stand-in's prompt has three tokens
+    talks = [[{"role": "user", "content": words}] for words in ("large", "half", "text")]
+    asyncio.run(probe(steps, talks))
+
+    assert tried == (talks[:2] if refused else talks)
+    assert len(dropped) == (0 if refused else 2)
+
+
+def test_what_no_room_explains_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    steps = steps_on(New())
+
+    async def broken(_: object) -> Any:
+        raise ValueError("planted")
+
+    monkeypatch.setattr(steps, "prepare", broken)
+    with pytest.raises(ValueError, match="planted"):
+        asyncio.run(probe(steps, [TALK, TALK]))
 
 
 @pytest.mark.parametrize(
