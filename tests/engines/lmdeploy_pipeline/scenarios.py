@@ -316,7 +316,7 @@ def memory_at_load() -> None:
     import torch
     from lmdeploy.pytorch.models import internvl3_hf
 
-    forward = internvl3_hf.InternVLVisionModel.forward
+    forward = internvl3_hf.InternVLVisionEncoder.forward
     facts["vision"] = {}
     for name, error in {
         "crash": RuntimeError("planted"),
@@ -324,13 +324,13 @@ def memory_at_load() -> None:
     }.items():
         shown: list[int] = []
 
-        def fail(_: object, pixel_values: Any, error: Exception = error, shown: list[int] = shown) -> None:
-            shown.append(len(pixel_values))
+        def fail(_: object, inputs_embeds: Any, error: Exception = error, shown: list[int] = shown) -> None:
+            shown.append(len(inputs_embeds))
             raise error
 
-        internvl3_hf.InternVLVisionModel.forward = fail
+        internvl3_hf.InternVLVisionEncoder.forward = fail
         facts["vision"][name] = {**refused(lambda: lmdeploy_pipeline.load(settings())), "shown": shown}
-    internvl3_hf.InternVLVisionModel.forward = forward
+    internvl3_hf.InternVLVisionEncoder.forward = forward
 
 
 def main() -> None:

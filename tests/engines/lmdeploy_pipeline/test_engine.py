@@ -321,7 +321,7 @@ def test_what_an_image_sets_off_is_told_at_load(left: Left, name: str, kind: str
     assert found["kind"] == kind
     assert "first token, behind the largest image" in found["message"]
     assert "planted" in found["message"]
-    assert found["shown"] == [3]  # the most, two, and a thumbnail
+    assert found["shown"] == [4]  # the most, three, and a thumbnail
 
 
 def test_the_fingerprint_says_what_answered(left: Left) -> None:
