@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.distributions import log_softmax, logsumexp, top_k
-from harness.engines.contract import Entry, Reading
+from harness.engines.contract import Entry, Reading, Row
 from harness.engines.letters import LetterIds
 from harness.errors import EngineError, ErrorKind
 
-__all__ = ["NotFinite", "TextEntry", "ceiling", "read_rows", "read_top", "read_top_texts"]
+__all__ = ["NotFinite", "RowReader", "TextEntry", "ceiling", "read_rows", "read_top", "read_top_texts"]
 
 _ROUNDING: Final = 1e-6
 """How far the probabilities of a list, which engines compute in float32, may be off in sum."""
@@ -30,6 +30,62 @@ class NotFinite(EngineError):  # noqa: N818 - named as its ErrorKind is
 
     def __init__(self, message: str) -> None:  # noqa: D107
         super().__init__(ErrorKind.NOT_FINITE, message)
+
+
+class RowReader:
+    """Reads what ``path`` saw one row of logits at a time, so that only the answer's has to be kept."""
+
+    def __init__(self, path: str, letter_ids: LetterIds, *, top_k: int) -> None:
+        """The ``top_k`` most probable entries of the answer's row are kept, as far as they have any."""
+        self._path = path
+        self._letter_ids = letter_ids
+        self._top_k = top_k
+        self._ids: list[int] = []
+        self._argmax: list[int] = []
+        self._logprobs: list[float] = []
+        self._width = 0
+        self._bad: dict[int, int] = {}
+        self._lost: list[int] = []
+        self._answer: Row | None = None
+
+    def add(self, row: npt.ArrayLike, token: int) -> None:
+        """Take the raw logits ``row`` [V] that predicted the id ``token``; `reading` tells what is wrong."""
+        logits = np.asarray(row)
+        step = len(self._ids)
+        self._ids.append(int(token))
+        self._width = logits.size
+        if step == len(self._letter_ids.prefix_ids):
+            self._answer = logits.copy()  # a mere view would keep the rows around it
+        if token >= logits.size:
+            return
+        if bad := int((np.isnan(logits) | np.isposinf(logits)).sum()):
+            self._bad[step] = bad
+        elif np.isneginf(logits[token]):
+            self._lost.append(step)
+        else:
+            self._argmax.append(int(logits.argmax()))
+            self._logprobs.append(float(log_softmax(logits)[token]))
+
+    @property
+    def answer(self) -> Row | None:
+        """The answer's row [V]; None where the model did not get there."""
+        return None if self._letter_ids.answer_step(self._ids) is None else self._answer
+
+    def reading(self) -> Reading:
+        """What the path saw. Raises as `read_rows`."""
+        path, answer = self._path, self.answer
+        _require_width(path, self._width, [*self._ids, *(self._letter_ids.ids if answer is not None else ())])
+        if self._bad:
+            raise NotFinite(
+                f"{path}: {sum(self._bad.values())} of {self._width * len(self._ids)} logits are NaN or "
+                f"+inf, in the rows of generated tokens {[*self._bad]}; allowed: none"
+            )
+        if self._lost:
+            raise NotFinite(
+                f"{path}: the logit of the generated token is -inf at {self._lost}; allowed: finite"
+            )
+        seen = Reading(path=path, argmax=tuple(self._argmax), logprobs=tuple(self._logprobs))
+        return seen if answer is None else _with_answer(seen, answer, self._letter_ids, self._top_k)
 
 
 def read_rows(
@@ -49,26 +105,16 @@ def read_rows(
     answer's row; EngineError (FAILED) if the shapes do not fit or an id lies beyond V.
     """
     logits = np.asarray(rows)
-    generated = np.asarray(generated_ids, dtype=np.int64)
-    step = letter_ids.answer_step(generated_ids)
-    _require_shape(path, logits, generated, letter_ids.ids if step is not None else ())
-    bad = np.isnan(logits) | np.isposinf(logits)
-    if bad.any():
-        where = [int(t) for t in np.flatnonzero(bad.any(axis=1))]
-        raise NotFinite(
-            f"{path}: {int(bad.sum())} of {logits.size} logits are NaN or +inf, in the rows of generated "
-            f"tokens {where}; allowed: none"
+    if logits.ndim != 2 or len(logits) != len(generated_ids):
+        raise EngineError(
+            ErrorKind.FAILED,
+            f"{path}: found rows of shape {logits.shape} for {len(generated_ids)} generated tokens; "
+            "allowed: one row of logits per token",
         )
-    chosen = logits[np.arange(len(generated)), generated]
-    if np.isneginf(chosen).any():
-        where = [int(t) for t in np.flatnonzero(np.isneginf(chosen))]
-        raise NotFinite(f"{path}: the logit of the generated token is -inf at {where}; allowed: finite")
-    # Row by row: a float64 copy of all of them would cost twice the rows themselves.
-    logprobs = tuple(float(log_softmax(row)[token]) for row, token in zip(logits, generated, strict=True))
-    argmax = tuple(int(i) for i in logits.argmax(axis=1)) if len(generated) else ()
-    if step is None:
-        return Reading(path=path, argmax=argmax, logprobs=logprobs)
-    return _with_answer(Reading(path=path, argmax=argmax, logprobs=logprobs), logits[step], letter_ids, top_k)
+    reader = RowReader(path, letter_ids, top_k=top_k)
+    for row, token in zip(logits, generated_ids, strict=True):
+        reader.add(row, token)
+    return reader.reading()
 
 
 def _with_answer(
@@ -99,21 +145,8 @@ def _rank(row: npt.NDArray[np.floating], token: int) -> int:
     return int((row > row[token]).sum() + (row[:token] == row[token]).sum())
 
 
-def _require_shape(
-    path: str,
-    logits: npt.NDArray[np.floating],
-    generated: npt.NDArray[np.int64],
-    letters: Sequence[int],
-) -> None:
-    if logits.ndim != 2 or len(logits) != len(generated):
-        raise EngineError(
-            ErrorKind.FAILED,
-            f"{path}: found rows of shape {logits.shape} for {len(generated)} generated tokens; "
-            "allowed: one row of logits per token",
-        )
-    width = logits.shape[1]
-    beyond = sorted({int(i) for i in generated if i >= width} | {i for i in letters if i >= width})
-    if beyond:
+def _require_width(path: str, width: int, ids: Sequence[int]) -> None:
+    if beyond := sorted({i for i in ids if i >= width}):
         raise EngineError(
             ErrorKind.FAILED,
             f"{path}: the ids {beyond} lie beyond the {width} columns of the model's logits: "

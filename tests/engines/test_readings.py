@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.distributions import log_softmax, logsumexp, top_k
 from harness.engines.contract import Entry
 from harness.engines.letters import LetterIds
-from harness.engines.readings import NotFinite, read_rows
+from harness.engines.readings import NotFinite, RowReader, read_rows
 from harness.errors import EngineError, ErrorKind
 
 AB = LetterIds(letters=("A", "B"), prefix_ids=(), ids=(1, 3), spellings=((0,), (4, 9)))
@@ -140,3 +141,36 @@ def test_probabilities_are_computed_in_float64() -> None:
     rows = np.array([[20.0, 0.0, 0.0, 0.0, 0.0]], dtype=np.float32)
     reading = read_rows("forward", rows, [0], letter_ids=AB, top_k=0)
     assert reading.logprobs[0] == pytest.approx(-math.log1p(4 * math.exp(-20.0)), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_rows_taken_one_by_one_are_read_as_all_at_once(dtype: str) -> None:
+    """To the last bit, against what is made of the whole array [T, V]."""
+    rows = (np.random.default_rng(3).normal(size=(40, 3000)) * 5).astype(dtype).astype(np.float32)
+    rows[7, :5] = rows[7].max()  # equals, of which the lowest id is the most probable
+    rows[9, 40:] = -np.inf
+    ids = [5, *rows[1:].argmax(axis=1)]
+    letters = LetterIds(("A", "B"), (5, ids[1]), (11, 12), ((), (13,)))
+    reader = RowReader("forward", letters, top_k=20)
+    for row, token in zip(rows, ids, strict=True):
+        reader.add(row, token)
+    reading = reader.reading()
+
+    assert reading.argmax == tuple(rows.argmax(axis=1).tolist())
+    assert reading.logprobs == tuple(float(log_softmax(row)[i]) for row, i in zip(rows, ids, strict=True))
+    assert reading.letter_logits == tuple(rows[2, [11, 12]].tolist())
+    assert reading.log_z == float(logsumexp(rows[2]))
+    assert [entry.id for entry in reading.top] == top_k(rows[2], 20).ids.tolist()
+    assert reading == read_rows("forward", rows, ids, letter_ids=letters, top_k=20)
+    assert reader.answer is not None
+    np.testing.assert_array_equal(reader.answer, rows[2])
+    assert reader.answer.base is None  # of its own, or it would keep all others
+
+
+def test_a_model_that_never_gets_to_the_answer_leaves_no_row() -> None:
+    reader = RowReader("forward", LetterIds(("A",), (2,), (0,), ((),)), top_k=0)
+    for token in (1, 0):
+        reader.add(np.zeros(3), token)
+
+    assert reader.answer is None
+    assert reader.reading().log_z is None

@@ -17,9 +17,6 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from harness.engines.contract import (
     Answer,
     Engine,
@@ -44,7 +41,7 @@ from harness.engines.lmdeploy_pipeline.steps.pytorch import PytorchSteps
 from harness.engines.lmdeploy_pipeline.steps.turbomind import TurbomindSteps
 from harness.engines.lmdeploy_pipeline.tiles import image_options, most_tiles_of
 from harness.engines.out_of_memory import is_out_of_memory
-from harness.engines.readings import read_rows, read_top
+from harness.engines.readings import read_top
 from harness.errors import EngineError, ErrorKind, LettersError
 
 if TYPE_CHECKING:
@@ -220,7 +217,6 @@ class LmdeployPipeline:
     def _answer(self, scored: Scored) -> Answer:
         letters, ids, logprobs = scored.letter_ids, scored.generated.ids, scored.generated.logprobs
         step = letters.answer_step(ids)
-        rows = {path: np.asarray(row.float().cpu().numpy()) for path, row in scored.rows.items()}
         top: tuple[Entry, ...] = ()
         if logprobs and step is not None:
             # LMDeploy puts the generated id before the top k, so among equal values it may be one too many.
@@ -234,23 +230,27 @@ class LmdeployPipeline:
             text=self._stages.tokenizer.decode(list(ids), skip_special_tokens=True),
             letter_ids=letters.ids,
             answer_step=step,
-            readings=tuple(self._reading(path, scored, rows.get(path)) for path in self._paths),
+            readings=tuple(self._reading(path, scored) for path in self._paths),
             reported_top=top,
             reported_logprobs=tuple(float(entries[token]) for token, entries in told),
             seconds=dict(scored.seconds),
-            rows={} if step is None else {path: each[step].copy() for path, each in rows.items()},
+            rows={path: row for path, each in scored.readers.items() if (row := each.answer) is not None},
             question=scored.question,
         )
 
-    def _reading(self, path: str, scored: Scored, rows: npt.NDArray[np.float32] | None) -> Reading:
+    def _reading(self, path: str, scored: Scored) -> Reading:
         letters, ids, top_k = scored.letter_ids, scored.generated.ids, self._settings.top_k
         if path == SCORED and scored.scores is not None:
             return scored.scores.reading(ids, step=letters.answer_step(ids), top_k=top_k)
         if path == TOP_K:
             return read_top(TOP_K, scored.generated.logprobs, ids, letter_ids=letters)
-        if rows is None:
-            raise EngineError(ErrorKind.FAILED, f"{path}: LMDeploy gave no rows of logits")
-        return read_rows(path, rows, ids, letter_ids=letters, top_k=top_k)
+        seen = scored.readers[path].reading()
+        if len(seen.logprobs) != len(ids):
+            raise EngineError(
+                ErrorKind.FAILED,
+                f"{path}: LMDeploy gave {len(seen.logprobs)} rows of logits for {len(ids)} generated tokens",
+            )
+        return seen
 
     def _failure(self, request: Request, error: Exception) -> Failure:
         """What a case's exception means: its own failure, or (raised) the end of the engine."""

@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.engines.contract import Question, Request
@@ -28,6 +29,7 @@ from harness.engines.lmdeploy_pipeline.prompts import (
     question_of,
 )
 from harness.engines.lmdeploy_pipeline.steps.contract import Generated, Prepared, Steps
+from harness.engines.readings import RowReader
 
 if TYPE_CHECKING:
     from lmdeploy.serve.core.async_engine import AsyncEngine
@@ -47,16 +49,16 @@ row. A temperature of 1 is skipped.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """One case as LMDeploy answered it; nothing is computed from it yet.
+    """One case as LMDeploy answered it.
 
-    ``rows`` maps each path to its raw logits [T, V] in the head's dtype. ``scores`` are
-    those of the path that has no rows.
+    ``readers`` maps each path that has rows of logits to what was read of them. ``scores`` are those of the
+    path that has no rows.
     """
 
     prompt_ids: tuple[int, ...]
     generated: Generated
     letter_ids: LetterIds
-    rows: Mapping[str, Tensor]
+    readers: Mapping[str, RowReader]
     scores: InputScores | None
     seconds: Mapping[str, float]
     question: Question
@@ -69,6 +71,7 @@ class _FirstDone:
     prepared: Prepared
     generated: Generated
     letter_ids: LetterIds
+    reader: RowReader | None
     seconds: Mapping[str, float]
     question: Question
 
@@ -121,13 +124,13 @@ class Stages:
         async def second(request: Request, done: _FirstDone) -> None:
             started = time.perf_counter()
             try:
-                rows = await self._stage_two(done) if TWO_STAGE in self._paths else None
+                reader = await self._stage_two(done) if TWO_STAGE in self._paths else None
                 scores = await self._score_inputs(done) if SCORED in self._paths else None
             except Exception as error:  # noqa: BLE001 - as above
                 tell(request, error)
                 return
             spent = time.perf_counter() - started
-            tell(request, self._scored(done, rows, scores, {"stage two": spent}))
+            tell(request, self._scored(done, reader, scores, {"stage two": spent}))
 
         done = await asyncio.gather(*map(first, requests))
         if has_second:
@@ -140,16 +143,16 @@ class Stages:
     def _scored(
         self,
         done: _FirstDone,
-        rows: Tensor | None = None,
+        second: RowReader | None = None,
         scores: InputScores | None = None,
         seconds: Mapping[str, float] | None = None,
     ) -> Scored:
-        by_path = {self._steps.first: done.generated.rows, TWO_STAGE: rows}
+        by_path = {self._steps.first: done.reader, TWO_STAGE: second}
         return Scored(
             prompt_ids=tuple(map(int, done.prepared.ids)),
             generated=done.generated,
             letter_ids=done.letter_ids,
-            rows={path: found for path in self._paths if (found := by_path.get(path)) is not None},
+            readers={path: found for path in self._paths if (found := by_path.get(path)) is not None},
             scores=scores,
             seconds={**done.seconds, **(seconds or {})},
             question=done.question,
@@ -181,16 +184,19 @@ class Stages:
             self._steps.forget(prepared)
             raise
         done_preparing = time.perf_counter()
+        first = self._steps.first
+        reader = RowReader(first, letters, top_k=self._top_k) if first in self._paths else None
         generated = await self._steps.generate(
             prepared,
             steps=steps,
             logprobs=self._top_k or None,
-            with_rows=self._steps.first in self._paths,
+            take=None if reader is None else partial(_read, reader),
         )
         return _FirstDone(
             prepared=prepared,
             generated=generated,
             letter_ids=letters,
+            reader=reader,
             seconds={
                 "prepare": done_preparing - started,
                 "stage one": time.perf_counter() - done_preparing,
@@ -198,16 +204,17 @@ class Stages:
             question=asked,
         )
 
-    async def _stage_two(self, done: _FirstDone) -> Tensor:
-        """Rows [T, V]: one pass over prompt and generated ids, or one request for each generated id."""
-        import torch
-
+    async def _stage_two(self, done: _FirstDone) -> RowReader:
+        """Rows of one pass over prompt and generated ids, or of one request for each generated id."""
         prepared, ids = done.prepared, done.generated.ids
-        if self._stepwise:
-            steps = (self._rows_behind(prepared, ids[:step]) for step in range(len(ids)))
-            return torch.stack([(await step)[-1].clone() for step in steps])
-        logits = await self._rows_behind(prepared, ids[:-1])
-        return logits[len(prepared.ids) - 1 :].clone()  # a mere slice would keep the other rows' memory
+        reader = RowReader(TWO_STAGE, done.letter_ids, top_k=self._top_k)
+        if not self._stepwise:
+            logits = await self._rows_behind(prepared, ids[:-1])
+        for step, token in enumerate(ids):
+            if self._stepwise:
+                logits = await self._rows_behind(prepared, ids[:step])
+            await asyncio.to_thread(_read, reader, logits[len(prepared.ids) - 1 + step], token)
+        return reader
 
     async def _rows_behind(self, prepared: Prepared, ids: Sequence[int]) -> Tensor:
         return await self._steps.rows_behind(prepared, ids, temperature=STAGE_TWO_TEMPERATURE)
@@ -220,3 +227,7 @@ class Stages:
             letter_ids=done.letter_ids,
             count=max(1, self._top_k),
         )
+
+
+def _read(reader: RowReader, row: Tensor, token: int) -> None:
+    reader.add(row.float().cpu().numpy(), token)

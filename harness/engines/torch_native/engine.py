@@ -21,15 +21,15 @@ from dataclasses import dataclass, field, replace
 import torch
 import transformers
 
-from harness.engines.contract import Answer, EngineSettings, Failure, Json, Outcome, Request
+from harness.engines.contract import Answer, EngineSettings, Failure, Json, Outcome, Request, Row
 from harness.engines.gpu import gpu_name
 from harness.engines.out_of_memory import is_out_of_memory
 from harness.engines.processor import processor_name
-from harness.engines.readings import read_rows
+from harness.engines.readings import RowReader
 from harness.engines.remote_code import environment_advice
 from harness.engines.torch_native.inputs import Forced, Prepared, batched
 from harness.engines.torch_native.loading import load_passes, require_known
-from harness.engines.torch_native.passes import Passes, Rows
+from harness.engines.torch_native.passes import Passes
 from harness.errors import EngineError, ErrorKind
 
 __all__ = ["TorchEngine", "load"]
@@ -79,11 +79,11 @@ def load(settings: EngineSettings) -> TorchEngine:
 
 @dataclass(slots=True)
 class _Work:
-    """What is known of a case so far; ``rows`` [T, V] per path."""
+    """What is known of a case so far, and by path what was read of its rows."""
 
     prepared: Prepared
     generated: tuple[int, ...] | None = None
-    rows: dict[str, Rows] = field(default_factory=dict)
+    readers: dict[str, RowReader] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     failure: Failure | None = None
 
@@ -168,7 +168,10 @@ class TorchEngine:
         """Greedy decoding of one case, and its raw scores."""
         started = time.perf_counter()
         try:
-            work.generated, work.rows["generate"] = self._passes.generate(work.prepared)
+            work.generated, scores = self._passes.generate(work.prepared)
+            reader = work.readers["generate"] = self._reader(work, "generate")
+            for row, token in zip(scores, work.generated, strict=True):
+                reader.add(row, token)
         except _CASE_ERRORS as error:
             work.failure = self._failure(error, [work])
             return
@@ -185,7 +188,14 @@ class TorchEngine:
     def _forward_batch(self, batch: Sequence[Forced], works: Sequence[_Work]) -> None:
         started = time.perf_counter()
         try:
-            rows = self._passes.rows(batch)
+            for case, work, rows in zip(batch, works, self._passes.rows(batch), strict=True):
+                reader = work.readers["forward"] = self._reader(work, "forward")
+                if work.generated is None:
+                    most = work.prepared.most_tokens
+                    work.generated = self._written(rows, case.ids, reader, most=most)
+                else:
+                    for row, token in zip(rows, work.generated, strict=True):
+                        reader.add(row, token)
         except _CASE_ERRORS as error:
             failure = self._failure(error, works)
             if len(batch) == 1:
@@ -195,18 +205,20 @@ class TorchEngine:
                 self._forward_batch([case], [work])
             return
         share = (time.perf_counter() - started) / len(batch)
-        for case, work, its_rows in zip(batch, works, rows, strict=True):
+        for work in works:
             work.spent("forward", share)
-            if work.generated is None:
-                work.generated = self._written(its_rows, case.ids, most=work.prepared.most_tokens)
-            if work.generated is not None:
-                work.rows["forward"] = its_rows[: len(work.generated)]
 
-    def _written(self, rows: Rows, forced: Sequence[int], *, most: int) -> tuple[int, ...] | None:
+    def _reader(self, work: _Work, path: str) -> RowReader:
+        return RowReader(path, work.prepared.letter_ids, top_k=self._settings.top_k)
+
+    def _written(
+        self, rows: Iterator[Row], forced: Sequence[int], reader: RowReader, *, most: int
+    ) -> tuple[int, ...] | None:
         """The ids that greedy decoding writes, as far as ``rows`` tell; None if it goes where they do not."""
         written: list[int] = []
         for row, expected in zip(rows, (*forced, None), strict=True):
             written.append(int(row.argmax()))
+            reader.add(row, written[-1])
             if len(written) == most or written[-1] in self._passes.stop_ids:
                 return tuple(written)
             if written[-1] != expected:
@@ -220,19 +232,10 @@ class TorchEngine:
             return Outcome(case, work.failure or nothing)
         step = prepared.letter_ids.answer_step(work.generated)
         try:
-            readings = tuple(
-                read_rows(
-                    path,
-                    work.rows[path],
-                    work.generated,
-                    letter_ids=prepared.letter_ids,
-                    top_k=self._settings.top_k,
-                )
-                for path in self._settings.paths
-            )
+            readings = tuple(work.readers[path].reading() for path in self._settings.paths)
         except EngineError as error:
             return Outcome(case, Failure(kind=error.kind, message=f"{case}: {error.message}"))
-        rows = {} if step is None else {path: work.rows[path][step].copy() for path in self._settings.paths}
+        answers = {path: work.readers[path].answer for path in self._settings.paths}
         return Outcome(
             case,
             Answer(
@@ -243,7 +246,7 @@ class TorchEngine:
                 answer_step=step,
                 readings=readings,
                 seconds=work.seconds,
-                rows=rows,
+                rows={path: row for path, row in answers.items() if row is not None},
                 question=prepared.question,
             ),
         )

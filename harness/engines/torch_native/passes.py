@@ -2,22 +2,22 @@
 
 `Passes` is what the engine needs of a model of any kind. `ProcessorPasses`, here, are those of a model with a
 processor of Transformers' making, or with a tokenizer only; `harness.engines.torch_native.remote` has those
-of a model that is chatted with. Rows of logits are float32 [T, V] on the CPU.
+of a model that is chatted with. Rows of logits are float32 [V] on the CPU, and come one at a time: all of a
+long answer's would take gigabytes there.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import transformers
 
-from harness.engines.contract import Failure, Json, Request
+from harness.engines.contract import Failure, Json, Request, Row
 from harness.engines.images import trial_pictures
 from harness.engines.tile_limits import most_tiles
 from harness.engines.torch_native.inputs import Forced, Prepared, Prompts, pad_together
@@ -30,16 +30,13 @@ __all__ = [
     "Generated",
     "Passes",
     "ProcessorPasses",
-    "Rows",
     "attention",
     "generated",
     "greedy",
     "neutral_generation",
+    "one_by_one",
     "placed",
-    "to_numpy",
 ]
-
-Rows = npt.NDArray[np.float32]
 
 # Of a generation config, what does not touch the scores of greedy decoding.
 _HARMLESS = frozenset({
@@ -51,10 +48,13 @@ _HARMLESS = frozenset({
 
 
 class Generated(NamedTuple):
-    """What greedy decoding wrote, [T], and the scores [T, V] by which it did."""
+    """What greedy decoding wrote, [T], and the scores [V] by which it did, one after another.
+
+    To take them raises EngineError (UNSUPPORTED) where they are not the raw logits.
+    """
 
     ids: tuple[int, ...]
-    scores: Rows
+    scores: Iterator[Row]
 
 
 class Neutral(NamedTuple):
@@ -84,11 +84,11 @@ class Passes(Protocol):
         ...
 
     def generate(self, prepared: Prepared) -> Generated:
-        """Greedy decoding of one case. Raises EngineError (UNSUPPORTED) if it changes scores by itself."""
+        """Greedy decoding of one case."""
         ...
 
-    def rows(self, batch: Sequence[Forced]) -> list[Rows]:
-        """Raw logits [1 + ids forced, V] per case: those that predict the forced ids and the one after."""
+    def rows(self, batch: Sequence[Forced]) -> list[Iterator[Row]]:
+        """Raw logits, 1 + ids forced rows per case: those that predict the forced ids and the one after."""
         ...
 
     def try_out(self, paths: Sequence[str]) -> None:
@@ -156,7 +156,7 @@ class ProcessorPasses:
         output = self.model.generate(**placed(self.model, prepared.tensors), **greedy(prepared.most_tokens))
         return generated(self.model, output)
 
-    def rows(self, batch: Sequence[Forced]) -> list[Rows]:
+    def rows(self, batch: Sequence[Forced]) -> list[Iterator[Row]]:
         """One pass over a batch, padded on the left."""
         inputs = placed(self.model, pad_together(batch, pad_id=self.model.generation_config.pad_token_id))
         mask = inputs["attention_mask"]
@@ -172,8 +172,8 @@ class ProcessorPasses:
             if name in self._forward_takes:
                 inputs[name] = keep
                 break
-        logits = to_numpy(self.model(**inputs).logits[:, -keep:])
-        return [logits[place, -len(case.ids) - 1 :] for place, case in enumerate(batch)]
+        logits = self.model(**inputs).logits
+        return [one_by_one(logits[place, -len(case.ids) - 1 :]) for place, case in enumerate(batch)]
 
     def try_out(self, paths: Sequence[str]) -> None:
         """See `Passes`. Where a template or a processor refuses it nothing is tried: their cases say why."""
@@ -234,21 +234,21 @@ def greedy(most: int) -> dict[str, Any]:
 
 
 def generated(model: transformers.PreTrainedModel, output: GenerateDecoderOnlyOutput) -> Generated:
-    """What `generate` gave for one case; its sequence may begin with the prompt or not.
+    """What `generate` gave for one case; its sequence may begin with the prompt or not."""
 
-    Raises EngineError (UNSUPPORTED) if its scores are not the raw logits.
-    """
-    scores = to_numpy(torch.cat(output.scores))
-    if (raw := getattr(output, "logits", None)) is not None:
-        logits = to_numpy(torch.cat(raw))
-        if not np.array_equal(scores, logits, equal_nan=True):
-            raise EngineError(
-                ErrorKind.UNSUPPORTED,
-                f"{type(model).__name__}.generate changes the scores by itself (up to "
-                f"{np.nanmax(np.abs(scores - logits)):.3g}), so they are not the raw logits; "
-                "use paths: [forward] for this model",
-            )
-    return Generated(tuple(output.sequences[0, -len(scores) :].tolist()), scores)
+    def scores() -> Iterator[Row]:
+        raw = getattr(output, "logits", None) or output.scores
+        for row, logits in zip(map(to_numpy, output.scores), map(to_numpy, raw), strict=True):
+            if not np.array_equal(row, logits, equal_nan=True):
+                raise EngineError(
+                    ErrorKind.UNSUPPORTED,
+                    f"{type(model).__name__}.generate changes the scores by itself (up to "
+                    f"{np.nanmax(np.abs(row - logits)):.3g}), so they are not the raw logits; "
+                    "use paths: [forward] for this model",
+                )
+            yield row[0]
+
+    return Generated(tuple(output.sequences[0, -len(output.scores) :].tolist()), scores())
 
 
 def placed(
@@ -262,9 +262,14 @@ def placed(
     }
 
 
-def to_numpy(tensor: torch.Tensor) -> Rows:
+def one_by_one(logits: torch.Tensor) -> Iterator[Row]:
+    """The rows of ``logits`` [T, V]."""
+    return map(to_numpy, logits)
+
+
+def to_numpy(tensor: torch.Tensor) -> Row:
     """``tensor`` as float32 on the CPU."""
-    array: Rows = tensor.float().cpu().numpy()
+    array: Row = tensor.cpu().float().numpy()
     return array
 
 

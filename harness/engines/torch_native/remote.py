@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 import transformers
 
-from harness.engines.contract import EngineSettings, Failure, Json, Request
+from harness.engines.contract import EngineSettings, Failure, Json, Request, Row
 from harness.engines.images import open_image, trial_pictures
 from harness.engines.letters import LetterIds, LetterResolver
 from harness.engines.questions import question
@@ -34,13 +34,12 @@ from harness.engines.torch_native.inputs import (
 )
 from harness.engines.torch_native.passes import (
     Generated,
-    Rows,
     attention,
     generated,
     greedy,
     neutral_generation,
+    one_by_one,
     placed,
-    to_numpy,
 )
 from harness.engines.torch_native.tiles import Tiling
 from harness.errors import EngineError, ErrorKind
@@ -110,7 +109,7 @@ class ChatPasses:
         )
         return generated(self.model, output)
 
-    def rows(self, batch: Sequence[Forced]) -> list[Rows]:
+    def rows(self, batch: Sequence[Forced]) -> list[Iterator[Row]]:
         """One pass over one case; one of text goes to the language model, as `generate` sends it there."""
         (case,) = batch
         inputs = placed(self.model, pad_together(batch, pad_id=self._neutral.config.pad_token_id))
@@ -121,7 +120,7 @@ class ChatPasses:
                 flags = torch.ones(len(inputs["pixel_values"]), 1, dtype=torch.long)
                 inputs["image_flags"] = flags.to(self.model.device)
             output = self.model(**inputs)
-        return [to_numpy(output.logits[0, -len(case.ids) - 1 :])]
+        return [one_by_one(output.logits[0, -len(case.ids) - 1 :])]
 
     def try_out(self, paths: Sequence[str]) -> None:
         """See `Passes`; text alone is tried too, as it goes another way."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.engines.lmdeploy_on_cpu.plugin import MEASURED
@@ -113,11 +113,18 @@ class Access:
         if prepared.request is not None:
             self._engine.session_mgr.remove(prepared.request.session)
 
-    async def generate(self, prepared: Prepared, *, stream: bool, **changes: object) -> Generated:
+    async def generate(
+        self,
+        prepared: Prepared,
+        *,
+        stream: bool,
+        told: Callable[[Sequence[int]], Awaitable[None]] | None = None,
+        **changes: object,
+    ) -> Generated:
         """Greedy tokens by LMDeploy's own ``generate``, with ``changes`` of the generation options.
 
-        All that it told is there: log-probabilities, and its last logits, which are of all steps where
-        ``stream`` is off.
+        All that it tells is there: log-probabilities, and its last logits, which are of all steps where
+        ``stream`` is off. ``told`` is called with new ids as they come.
 
         Raises EngineError(FAILED) where it ends otherwise than by a stop token or the number of steps.
         """
@@ -143,6 +150,8 @@ class Access:
                     f"{len(prepared.ids)} for the same messages; allowed: the same",
                 )
             ids.extend(part.token_ids or ())
+            if told is not None:
+                await told(part.token_ids or ())
             entries.extend(part.logprobs or ())
             rows = part.logits if part.logits is not None else rows
             reason = part.finish_reason or reason

@@ -6,9 +6,12 @@ temperature.
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from harness.engines.lmdeploy_pipeline.steps.contract import Take
 from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:
@@ -21,13 +24,15 @@ Processor = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
 class Capture:
-    """The rows of one request."""
+    """The rows of one request, each kept until its token is known."""
 
-    def __init__(self, most: int) -> None:
-        """Keep the first ``most`` rows, as they are; ``shown`` counts all that came."""
+    def __init__(self, most: int, take: Take) -> None:
+        """Hand on the first ``most`` rows; ``shown`` counts all that came."""
         self._most = most
+        self._take = take
         self.shown = 0
-        self._rows: list[Tensor] = []
+        self._taken = 0
+        self._rows: deque[Tensor] = deque()
 
     def processor(self) -> Processor:
         """A plain function, since LMDeploy copies generation options with all that is in them."""
@@ -35,23 +40,24 @@ class Capture:
         def keep(ids: Tensor, logits: Tensor) -> Tensor:
             del ids  # LMDeploy pads them on the left at first, and on the right once batches are joined
             self.shown += 1
-            if len(self._rows) < self._most:
-                self._rows.append(logits.clone())
+            if self.shown <= self._most:
+                # A GPU copies it before it samples, in one stream: it is whole once the token is known.
+                self._rows.append(logits.to("cpu", non_blocking=True, copy=True))
             return logits
 
         return keep
 
-    def rows(self, generated_ids: Sequence[int]) -> Tensor:
-        """The rows [T, V] that predicted ``generated_ids`` [T], on the CPU.
+    async def told(self, ids: Sequence[int]) -> None:
+        """Hand on the rows that predicted ``ids``, the next that are known, in a thread of their own."""
+        for token in ids:
+            if self._rows:
+                await asyncio.to_thread(self._take, self._rows.popleft(), int(token))
+                self._taken += 1
 
-        To be called in the thread of the engine's loop: on a GPU the rows are copied in that thread's stream.
-        Raises EngineError(FAILED) if the rows shown cannot be those of the tokens, one by one.
-        """
-        import torch
-
-        count = len(generated_ids)
+    def require(self, count: int) -> None:
+        """Raise EngineError(FAILED) if the rows shown cannot be those of ``count`` tokens, one by one."""
         # The engine looks ahead by one step, so a row more than there are tokens may have come.
-        if not count <= self.shown <= count + 1:
+        if self._taken != count or self.shown > count + 1:
             raise EngineError(
                 ErrorKind.FAILED,
                 f"LMDeploy showed the logits processor {self.shown} rows for {count} generated tokens; "
@@ -59,4 +65,3 @@ class Capture:
                 "again may do this: raise num_gpu_blocks in this engine's options in the profile, or lower "
                 "batch_size",
             )
-        return torch.stack(self._rows[:count]).cpu()

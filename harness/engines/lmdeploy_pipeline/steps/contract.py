@@ -6,7 +6,7 @@ columns of the logits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from lmdeploy.messages import GenerationConfig
     from torch import Tensor
 
-__all__ = ["Conversation", "Entries", "Generated", "Prepared", "Steps"]
+__all__ = ["Conversation", "Entries", "Generated", "Prepared", "Steps", "Take"]
 
 Conversation = Sequence[Mapping[str, Any]]
 Entries = Mapping[int, float]
 """Log-probabilities of some tokens at one place, by id."""
+Take = Callable[["Tensor", int], None]
+"""Is given one row of raw logits [V], on the CPU, and the id that it predicted; in any thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,8 @@ class Generated:
     """Greedy tokens ``ids`` [T], the stop token included.
 
     ``logprobs`` [T] are those of the generated id and of the most probable ones, raw; empty where none are
-    reported. ``rows`` [T, V] are the raw logits, None where none came.
+    reported. ``rows`` [T, V] are the raw logits where LMDeploy gives them at once; steps hand them on one by
+    one.
     """
 
     ids: tuple[int, ...]
@@ -100,9 +103,11 @@ class Steps(Protocol):
         ...
 
     async def generate(
-        self, prepared: Prepared, *, steps: int, logprobs: int | None, with_rows: bool
+        self, prepared: Prepared, *, steps: int, logprobs: int | None, take: Take | None
     ) -> Generated:
-        """Stage one: at most ``steps`` greedy tokens, ended by the first stop token.
+        """Stage one: at most ``steps`` greedy tokens, ended by the first stop token; ``take`` gets the rows.
+
+        Where they come while generating it gets each as soon as its token is known, and nothing keeps it.
 
         Raises LMDeploy's own RequestError, and EngineError(FAILED).
         """

@@ -75,17 +75,18 @@ async def probe(steps: Steps, conversations: Iterable[Conversation]) -> Probe:
     what tells of memory that ran out, on any path.
     """
     prepared = await _first_that_fits(steps, conversations)
-    generated = await steps.generate(prepared, steps=1, logprobs=1, with_rows=True)
+    taken: list[Tensor] = []
+    generated = await steps.generate(prepared, steps=1, logprobs=1, take=lambda row, _: taken.append(row))
     ids = generated.ids
     if len(ids) != 1:
         raise EngineError(ErrorKind.LOAD, f"one token was asked of LMDeploy, which generated {len(ids)}")
     paths: dict[str, str] = {}
     lacking: dict[str, str] = {**steps.lacking}
     rows: dict[str, Tensor] = {}
-    if generated.rows is None:
+    if not taken:
         lacking[steps.first] = f"no row came with the token ({steps.ways[steps.first]})"
     else:
-        rows[steps.first] = generated.rows[0]
+        rows[steps.first] = taken[0]
     trap: bool | None = None
     try:
         rows[TWO_STAGE], trap = await _stage_two(steps, prepared)

@@ -11,7 +11,13 @@ from harness.engines.lmdeploy_pipeline.prompts import check_generated, check_pla
 from harness.engines.lmdeploy_pipeline.steps.access import Access
 from harness.engines.lmdeploy_pipeline.steps.cache import CacheRoom
 from harness.engines.lmdeploy_pipeline.steps.capture import Capture
-from harness.engines.lmdeploy_pipeline.steps.contract import Conversation, Entries, Generated, Prepared
+from harness.engines.lmdeploy_pipeline.steps.contract import (
+    Conversation,
+    Entries,
+    Generated,
+    Prepared,
+    Take,
+)
 from harness.engines.out_of_memory import is_out_of_memory
 from harness.errors import EngineError, ErrorKind
 
@@ -74,24 +80,26 @@ class PytorchSteps:
         return prepared
 
     async def generate(  # noqa: D102
-        self, prepared: Prepared, *, steps: int, logprobs: int | None, with_rows: bool
+        self, prepared: Prepared, *, steps: int, logprobs: int | None, take: Take | None
     ) -> Generated:
-        capture = Capture(steps)
+        capture = None if take is None else Capture(steps, take)
         async with self._room.for_tokens(len(prepared.ids) + steps):
             found = await self._access.generate(
                 prepared,
                 stream=True,
+                told=None if capture is None else capture.told,
                 max_new_tokens=steps,
                 logprobs=logprobs,
-                logits_processors=[capture.processor()] if with_rows else None,
+                logits_processors=None if capture is None else [capture.processor()],
             )
         if found.logprobs and len(found.logprobs) != len(found.ids):
             raise EngineError(
                 ErrorKind.FAILED,
                 f"stage one gave {len(found.logprobs)} log-probabilities for {len(found.ids)} tokens",
             )
-        rows = capture.rows(found.ids) if capture.shown else None
-        return Generated(ids=found.ids, logprobs=found.logprobs, rows=rows)
+        if capture is not None and capture.shown:
+            capture.require(len(found.ids))
+        return found
 
     async def rows_behind(self, prepared: Prepared, ids: Sequence[int], *, temperature: float) -> Tensor:  # noqa: D102
         check_generated(ids, self._placeholder)

@@ -12,7 +12,7 @@ from harness.engines.contract import EngineSettings, Json
 from harness.engines.dtypes import named_dtype
 from harness.engines.lmdeploy_pipeline.options import GENERATION, NO_TOP_K, TWO_STAGE
 from harness.engines.lmdeploy_pipeline.steps.access import Access
-from harness.engines.lmdeploy_pipeline.steps.contract import Entries, Generated, Prepared
+from harness.engines.lmdeploy_pipeline.steps.contract import Entries, Generated, Prepared, Take
 from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class TurbomindSteps:
         self.prepare, self.forget = self._access.prepare, self._access.forget
 
     async def generate(  # noqa: D102
-        self, prepared: Prepared, *, steps: int, logprobs: int | None, with_rows: bool
+        self, prepared: Prepared, *, steps: int, logprobs: int | None, take: Take | None
     ) -> Generated:
         del logprobs  # it has none to give
         # An answer's last row goes with the stop token, so that one that ends at once would have none.
@@ -58,10 +58,10 @@ class TurbomindSteps:
             stream=False,
             max_new_tokens=steps,
             ignore_eos=True,
-            output_logits="generation" if with_rows else None,
+            output_logits=None if take is None else "generation",
         )
         rows, ids = found.rows, _until_stop(found.ids, prepared.options.stop_token_ids or ())
-        if rows is None:
+        if rows is None or take is None:
             return Generated(ids=ids)
         if rows.ndim != 2 or len(rows) != len(found.ids):
             raise EngineError(
@@ -69,7 +69,9 @@ class TurbomindSteps:
                 f"output_logits='generation' brought logits of shape {tuple(rows.shape)} for "
                 f"{len(found.ids)} generated tokens; allowed: one row each",
             )
-        return Generated(ids=ids, rows=rows[: len(ids)].clone())  # a mere slice would keep the others' memory
+        for row, token in zip(rows, ids, strict=False):
+            await asyncio.to_thread(take, row, token)
+        return Generated(ids=ids)
 
     async def rows_behind(self, prepared: Prepared, ids: Sequence[int], *, temperature: float) -> Tensor:  # noqa: D102
         # It generates one token at least. One sequence at a time: all of a prompt's rows are in host memory.

@@ -33,7 +33,7 @@ def test_a_conversation_is_prepared_and_generated_from(engine: Any) -> None:
 
     async def ask() -> Any:
         prepared = await steps.prepare(TALK)
-        return prepared, await steps.generate(prepared, steps=2, logprobs=1, with_rows=False)
+        return prepared, await steps.generate(prepared, steps=2, logprobs=1, take=None)
 
     prepared, found = asyncio.run(ask())
 
@@ -50,7 +50,7 @@ def test_the_image_outlives_generation(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def ask() -> Any:
         prepared = await steps.prepare(TALK)
-        await steps.generate(prepared, steps=1, logprobs=None, with_rows=False)
+        await steps.generate(prepared, steps=1, logprobs=None, take=None)
         return prepared
 
     assert asyncio.run(ask()).has_image
@@ -112,7 +112,7 @@ def test_other_tokens_than_were_prepared_are_no_answer(monkeypatch: pytest.Monke
     monkeypatch.setattr(engine, "parts", lambda ids, options, length: original(ids, options, length + 1))
 
     async def ask() -> None:
-        await steps.generate(await steps.prepare(TALK), steps=1, logprobs=None, with_rows=False)
+        await steps.generate(await steps.prepare(TALK), steps=1, logprobs=None, take=None)
 
     with pytest.raises(EngineError, match="generated from 4 tokens, but prepares 3"):
         asyncio.run(ask())
