@@ -124,7 +124,7 @@ def check_placeholders(inputs: Mapping[str, Any], placeholder: int | None) -> No
 
     LMDeploy fills the placeholders of all sequences that it prefills together with the images of them all.
     """
-    pieces = [item.get("image_tokens") for item in inputs.get("multimodal") or ()]
+    pieces: list[Any] = [_places(item) for item in inputs.get("multimodal") or ()]
     if placeholder is None or None in pieces:
         return
     found = list(inputs["input_ids"]).count(placeholder)
@@ -135,6 +135,14 @@ def check_placeholders(inputs: Mapping[str, Any], placeholder: int | None) -> No
             f"{sum(pieces)} times, once for each piece of the image. Take it out of the case's text, or see "
             "to it that the chat template turns {'type': 'image'} into it",
         )
+
+
+def _places(item: Mapping[str, Any]) -> int | None:
+    """How many placeholders an item of LMDeploy's fills: their number, or from where to where; else None."""
+    number: int | None = item.get("image_tokens")
+    if number is None and isinstance(place := item.get("offset"), tuple):
+        number = place[1] - place[0]
+    return number
 
 
 def check_generated(ids: Sequence[int], placeholder: int | None) -> None:

@@ -6,6 +6,7 @@ tokenizer where the processor's class is unknown, and lets a checkpoint's genera
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 from collections.abc import Collection
 from pathlib import Path
@@ -163,7 +164,7 @@ def _load_chat_model(settings: EngineSettings, kind: str, found: type) -> ChatPa
 def _load_weights(
     kind: type[transformers.PreTrainedModel], settings: EngineSettings, **options: object
 ) -> transformers.PreTrainedModel:
-    """A model on the CPU in evaluation mode, by ``kind.from_pretrained`` with ``options``.
+    """A model in evaluation mode, on the CPU or where it is to be, by ``kind.from_pretrained``.
 
     Raises EngineError (LOAD) if weights are missing or misshapen.
     """
@@ -174,6 +175,7 @@ def _load_weights(
         settings.model,
         trust_remote_code=settings.options.get("trust_remote_code") is True,
         output_loading_info=True,
+        **_placement(settings.device),
         **options,
     )
     for problem in ("missing_keys", "mismatched_keys"):
@@ -185,6 +187,15 @@ def _load_weights(
                 "check that config.json belongs to it",
             )
     return model.eval()
+
+
+def _placement(device: str) -> dict[str, object]:
+    """What makes Transformers read weights straight into a GPU, not all of them into host memory first.
+
+    Where accelerate, which it takes for that, is not there, the weights go the longer way.
+    """
+    straight = device != "cpu" and importlib.util.find_spec("accelerate") is not None
+    return {"device_map": {"": device}} if straight else {}
 
 
 def _load_tokenizer(settings: EngineSettings) -> transformers.PreTrainedTokenizerBase:

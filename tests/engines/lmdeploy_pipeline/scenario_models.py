@@ -124,3 +124,32 @@ def with_config(name: str, text: dict[str, Any] | None = None, **changes: Any) -
     config["text_config"].update(text or {})
     path.write_text(json.dumps(config))
     return folder
+
+
+def newer_items() -> dict[str, Any]:
+    """What LMDeploy's own Qwen3VLModel makes of a picture: an item of the newer form, for a made-up model."""
+    from lmdeploy.vl.model.qwen3 import Qwen3VLModel
+    from PIL import Image
+    from transformers import Qwen2VLImageProcessor, Qwen3VLConfig, Qwen3VLProcessor, Qwen3VLVideoProcessor
+
+    from tests.engines.torch_native.tiny_families import tokenizer_of
+
+    folder, mark = FOLDER / "qwen3", "<|image_pad|>"
+    marks = {
+        "image_token": mark,
+        "video_token": "<|video_pad|>",
+        "vision_bos_token": "<|vision_start|>",
+        "vision_eos_token": "<|vision_end|>",
+    }
+    Qwen3VLProcessor(
+        image_processor=Qwen2VLImageProcessor(patch_size=16, merge_size=2),
+        tokenizer=tokenizer_of(mark, extra_special_tokens=marks),
+        video_processor=Qwen3VLVideoProcessor(),
+    ).save_pretrained(folder)
+    config = Qwen3VLConfig(architectures=["Qwen3VLForConditionalGeneration"])
+    config.save_pretrained(folder)
+    vision = Qwen3VLModel(str(folder), hf_config=config, backend="pytorch")
+    vision.build_preprocessor()
+    content = [{"type": "image", "data": Image.new("RGB", (128, 64), "red")}]
+    made: dict[str, Any] = vision.preprocess([{"role": "user", "content": content}], f"a {mark} b")
+    return {**made, "placeholder": vision.image_token_id}

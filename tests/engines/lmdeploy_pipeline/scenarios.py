@@ -33,6 +33,7 @@ from tests.engines.lmdeploy_pipeline.scenario_models import (
     images,
     in_bfloat16,
     later,
+    newer_items,
     random_model,
     random_stopping,
     requests,
@@ -311,6 +312,20 @@ def broken_engines(pictures: dict[str, str]) -> None:
             facts["ended"][name]["seconds"] = time.monotonic() - started
 
 
+def placeholders() -> None:
+    """An item that tells where its placeholders are; as it is, and with one that was spelled out."""
+    made = newer_items()
+    ids, mark = made["input_ids"], made["placeholder"]
+    facts["placeholders"] = {
+        "keys": sorted(made["multimodal"][0]),
+        "count": ids.count(mark),
+        "sound": refused(lambda: lmdeploy_prompts.check_placeholders(made, mark)),
+        "spelled": refused(
+            lambda: lmdeploy_prompts.check_placeholders({**made, "input_ids": [*ids, mark]}, mark)
+        ),
+    }
+
+
 def memory_at_load() -> None:
     """A vision tower for which memory does not suffice, or whose kernels fail, and what it was shown."""
     import torch
@@ -352,6 +367,7 @@ def main() -> None:
     refusals(pictures)
     failures(pictures, random)
     broken_engines(pictures)
+    placeholders()
     memory_at_load()
     (FOLDER / "facts.json").write_text(json.dumps(facts))
 

@@ -314,6 +314,18 @@ def test_the_end_of_lmdeploys_loop_is_noticed(left: Left, name: str, kind: str) 
     assert "planted" in ended["message"]
 
 
+def test_placeholders_are_counted_in_items_that_only_tell_their_place(left: Left) -> None:
+    """LMDeploy 0.18's own for Qwen3-VL; its Qwen3.5, InternS1-Pro and GLM-4.5V make them by the same code."""
+    found = left.facts["placeholders"]
+
+    assert "offset" in found["keys"]
+    assert "image_tokens" not in found["keys"]
+    assert found["count"] == 8
+    assert found["sound"]["kind"] == "none"
+    assert found["spelled"]["kind"] == "failed"
+    assert "9 times; allowed: 8 times" in found["spelled"]["message"]
+
+
 @pytest.mark.parametrize(("name", "kind"), [("crash", "crash"), ("memory", "out-of-memory")])
 def test_what_an_image_sets_off_is_told_at_load(left: Left, name: str, kind: str) -> None:
     found = left.facts["vision"][name]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.engines.lmdeploy_pipeline.prompts import question_of
+import pytest
+
+from harness.engines.lmdeploy_pipeline.prompts import check_placeholders, question_of
+from harness.errors import EngineError
 
 WORDS = {1: "<s>", 7: "<IMG_CONTEXT>", 2: "What", 3: "?"}
 
@@ -51,3 +54,18 @@ def test_pixels_that_are_not_shown_are_not_known() -> None:
     asked = ask({"prompt": "What?", "input_ids": [2, 3], "multimodal": [{"image_tokens": 4}]})
     assert (asked.tokens, asked.tiles, asked.pixels) == (2, None, None)
     assert ask({"prompt": "What?", "input_ids": [2, 3]}).tiles == 0
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        # vl/model/internvl3_hf.py, whose items get the place of the first beside it (vl/model/base.py).
+        {"image_tokens": 3, "offset": 1},
+        # vl/model/preprocess_utils.py of 0.18: from where to where, the end not included.
+        {"offset": (1, 4)},
+    ],
+)
+def test_placeholders_are_counted_by_number_or_by_place(item: dict[str, Any]) -> None:
+    check_placeholders({"input_ids": [1, 7, 7, 7, 2], "multimodal": [item]}, 7)
+    with pytest.raises(EngineError, match="4 times; allowed: 3 times"):
+        check_placeholders({"input_ids": [1, 7, 7, 7, 2, 7], "multimodal": [item]}, 7)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from harness.errors import EngineError, ErrorKind
 from tests.engines.torch_native.asking import (
+    answers_of,
+    assert_same,
     loaded,
+    request_of,
+    settings_of,
 )
 
 
@@ -101,3 +107,43 @@ def test_a_checkpoint_that_is_not_whole_is_refused(
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"there is no model folder .*nowhere"):
         loaded(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("device", "accelerate", "given"),
+    [("cuda", True, {"": "cuda"}), ("cuda", False, None), ("cpu", True, None)],
+)
+def test_weights_go_straight_to_a_gpu_where_accelerate_is_there(
+    device: str, accelerate: bool, given: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what Transformers is asked; nothing here ran on a GPU."""
+    from harness.engines.torch_native import loading
+
+    asked: dict[str, Any] = {}
+
+    class Kind:
+        @staticmethod
+        def from_pretrained(folder: str, **options: Any) -> Any:
+            asked.update(options)
+            return SimpleNamespace(eval=lambda: "a model"), {}
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if accelerate else None)
+    model: Any = loading._load_weights(Kind, settings_of(Path(), device=device), attn_implementation="sdpa")
+
+    assert model == "a model"
+    assert asked.get("device_map") == given
+    assert asked["attn_implementation"] == "sdpa"
+
+
+def test_weights_read_into_their_place_are_the_same(
+    tiny: Path, tiny_engine: Any, pictures: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the real accelerate, on the one device that is here."""
+    from harness.engines.torch_native import loading
+
+    monkeypatch.setattr(loading, "_placement", lambda device: {"device_map": {"": device}})
+    engine = loaded(tiny)
+    requests = [request_of("text"), request_of("wide", image=pictures.wide, max_new_tokens=4)]
+    expected = answers_of(tiny_engine, requests)
+    for case, answer in answers_of(engine, requests).items():
+        assert_same(answer, expected[case], noise=0.0)
