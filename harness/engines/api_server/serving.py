@@ -20,7 +20,7 @@ from harness.engines.api_server.client import Client
 from harness.engines.codec import settings_to_json
 from harness.engines.contract import EngineSettings
 from harness.engines.dtypes import named_dtype
-from harness.engines.gpu import gpu_name
+from harness.engines.gpu import gpus_in_use
 from harness.engines.processor import processor_name
 from harness.errors import EngineError, ErrorKind
 
@@ -56,7 +56,7 @@ class Server:
                 f"{sys.executable} -m pip install lmdeploy, or set url to a server that is already running",
             ) from None
         self.device: Final = (
-            f"CPU device plug-in ({processor_name()})" if settings.device == "cpu" else gpu_name()
+            f"CPU device plug-in ({processor_name()})" if settings.device == "cpu" else gpus_in_use(settings)
         )
         self._settings: Final = settings
         self._served_model: Final = served_model

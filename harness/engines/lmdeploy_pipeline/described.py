@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from harness.engines.contract import EngineSettings, Json
+from harness.engines.gpu import gpus_in_use
 from harness.engines.processor import processor_name
 from harness.errors import EngineError, ErrorKind
 
@@ -20,11 +21,9 @@ __all__ = ["engine_config", "hub_tokenizer", "templates", "where_it_runs"]
 
 def where_it_runs(settings: EngineSettings) -> dict[str, Json]:
     """The device, of which a CPU is never shown as a GPU."""
-    import torch
-
     on_cpu = settings.device == "cpu"
     plug_in = f"CPU device plug-in ({processor_name()})"
-    return {"device": plug_in if on_cpu else torch.cuda.get_device_name(), "device_plugin": on_cpu}
+    return {"device": plug_in if on_cpu else gpus_in_use(settings), "device_plugin": on_cpu}
 
 
 def templates(engine: AsyncEngine, tokenizer: PreTrainedTokenizerBase) -> dict[str, Json]:

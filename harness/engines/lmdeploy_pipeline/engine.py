@@ -28,7 +28,7 @@ from harness.engines.contract import (
     Reading,
     Request,
 )
-from harness.engines.gpu import gpu_name
+from harness.engines.gpu import gpus_in_use
 from harness.engines.lmdeploy_on_cpu import plugin as lmdeploy_on_cpu
 from harness.engines.lmdeploy_pipeline.backends import backend_config, backend_in_force
 from harness.engines.lmdeploy_pipeline.described import engine_config, templates, where_it_runs
@@ -83,7 +83,7 @@ def load(settings: EngineSettings) -> Engine:
     import torch
 
     if settings.device == "cuda":
-        gpu_name()
+        gpus_in_use(settings)
     threads = settings.options.get("threads")
     if isinstance(threads, int):
         torch.set_num_threads(threads)

@@ -22,7 +22,7 @@ import torch
 import transformers
 
 from harness.engines.contract import Answer, EngineSettings, Failure, Json, Outcome, Request, Row
-from harness.engines.gpu import gpu_name
+from harness.engines.gpu import gpus_in_use
 from harness.engines.out_of_memory import is_out_of_memory
 from harness.engines.processor import processor_name
 from harness.engines.readings import RowReader
@@ -54,7 +54,7 @@ def load(settings: EngineSettings) -> TorchEngine:
     """
     require_known(settings)
     if settings.device == "cuda":
-        gpu_name()
+        gpus_in_use(settings)
     threads = settings.options.get("threads")
     if isinstance(threads, int):
         torch.set_num_threads(threads)
@@ -114,7 +114,7 @@ class TorchEngine:
         return {
             **described,
             "device": self._settings.device,
-            "device_name": torch.cuda.get_device_name() if on_gpu else _cpu_name(),
+            "device_name": gpus_in_use(self._settings) if on_gpu else _cpu_name(),
             "dtype": "+".join(dtypes),
             "threads": torch.get_num_threads(),
             "tf32": False,

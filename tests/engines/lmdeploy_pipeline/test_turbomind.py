@@ -75,7 +75,8 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Bench]:
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "stand-in")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda place: ("stand-in", "another")[place])
     (tmp_path / "config.json").write_text(json.dumps({"torch_dtype": "float16"}))
     made = Bench(monkeypatch, tmp_path, [])
     yield made
@@ -171,6 +172,9 @@ def test_the_fingerprint_says_how_and_what_nobody_verified(bench: Bench, version
 
     assert json.loads(json.dumps(found)) == found
     assert found["backend"] == "turbomind"
+    assert found["device"] == "stand-in"
+    both = bench.load(version, options={"backend": "turbomind", "tp": 2}).fingerprint()
+    assert both["device"] == "stand-in + another"
     assert list(found["paths"]) == list(BOTH)
     assert "not verified on a GPU" in str(found["verified"])
     assert found["dtype"] == "float16"
