@@ -166,6 +166,14 @@ OPTIONS: Final = (
         kinds=("lmdeploy",),
         default="one-pass",
     ),
+    Option(
+        "gemm_tuning",
+        NonBlank,
+        "file of matrix kernels that TurboMind chose once (TM_GEMM_EXPORT), to start with the same again; "
+        "relative to this file's folder, it counts by its content; not run by us; see docs/noise.md",
+        kinds=("lmdeploy",),
+        on=("turbomind",),
+    ),
     _field("session_len", _Count, "most tokens of prompt and answer together"),
     _field("max_batch_size", _Count, "most cases it runs at once; batch_size if left out"),
     _field("max_prefill_token_num", _Count, "most tokens of prompts in one pass"),

@@ -248,3 +248,18 @@ def test_each_option_is_in_the_schema_and_documented() -> None:
 
 def test_the_committed_page_is_that_of_the_table() -> None:
     assert PAGE.read_text(encoding="utf-8") == options_page(), "write it: harness schema --options"
+
+
+def test_a_file_of_kernels_counts_by_its_content_wherever_it_is() -> None:
+    entry = CUDA + "kind: lmdeploy, options: {backend: turbomind, gemm_tuning: gemm.cache}"
+    file = Path("gemm.cache")
+    keys = []
+    for content in ("one", "two"):
+        file.write_text(content)
+        settings = profile(entry).engines[0].settings
+        assert settings.options["gemm_tuning"] == str(file.absolute())
+        found = engine_fingerprint(settings, {}, patch=None, cache=Path("cache"))["settings"]
+        assert isinstance(found, dict)
+        keys.append(found["options"])
+    assert keys[0] != keys[1]
+    assert str(file.absolute()) not in str(keys)

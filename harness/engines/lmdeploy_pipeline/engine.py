@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+import shlex
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -87,6 +89,7 @@ def load(settings: EngineSettings) -> Engine:
     threads = settings.options.get("threads")
     if isinstance(threads, int):
         torch.set_num_threads(threads)
+    _import_tuning(settings.options.get("gemm_tuning"))
     pipe = _build(settings)
     try:
         return LmdeployPipeline(settings, pipe)
@@ -280,6 +283,19 @@ class LmdeployPipeline:
 
     def _in_loop(self, coroutine: Coroutine[Any, Any, _T]) -> Future[_T]:
         return asyncio.run_coroutine_threadsafe(coroutine, self._pipe.internal_thread.loop)
+
+
+def _import_tuning(path: Json) -> None:
+    """Have TurboMind, which looks at the variable as it warms up, take kernels from a file."""
+    if not isinstance(path, str):
+        return
+    if not Path(path).is_file():
+        raise EngineError(
+            ErrorKind.LOAD,
+            f"options.gemm_tuning: there is no file {path}; have TurboMind write it, by one run without this "
+            f"option: TM_GEMM_EXPORT={shlex.quote(path)} pytest --fresh --profile NAME",
+        )
+    os.environ["TM_GEMM_IMPORT"] = path
 
 
 def _build(settings: EngineSettings) -> Pipeline:

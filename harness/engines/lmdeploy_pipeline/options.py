@@ -64,7 +64,7 @@ _ON_CPU: Final[Mapping[str, Json]] = {
     "num_gpu_blocks": 64,
     "eager_mode": True,
 }
-_OWN: Final = ("backend", "engine_config", "stage_two", "threads", "trust_remote_code")
+_OWN: Final = ("backend", "engine_config", "gemm_tuning", "stage_two", "threads", "trust_remote_code")
 _OF_SERVERS: Final = ("key_env", "serve", "served_model", "timeout", "url")
 
 

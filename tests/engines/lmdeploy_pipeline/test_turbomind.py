@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -284,6 +285,27 @@ def test_logits_divided_by_a_temperature_are_named(
 
     assert result.scaling is not None
     assert result.scaling.factor == pytest.approx(1.25)
+
+
+def test_kernels_chosen_before_are_taken_from_their_file(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TurboMind looks at the variable as it warms up (turbomind.cc), while the pipeline is made."""
+    monkeypatch.setenv("TM_GEMM_IMPORT", "another")
+    seen = []
+    monkeypatch.setattr(
+        lmdeploy_pipeline, "backend_config", lambda _: seen.append(os.environ["TM_GEMM_IMPORT"])
+    )
+    file = tmp_path / "gemm.cache"
+    with pytest.raises(EngineError, match=r"no file .*TM_GEMM_EXPORT=.*gemm\.cache pytest --fresh") as caught:
+        bench.load(options={"backend": "turbomind", "gemm_tuning": str(file)})
+    assert caught.value.kind is ErrorKind.LOAD
+    assert seen == []
+
+    file.write_text("kernels")
+    with pytest.raises(EngineError):  # the stand-in for its configuration is none
+        bench.load(options={"backend": "turbomind", "gemm_tuning": str(file)})
+    assert seen == [str(file)]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
