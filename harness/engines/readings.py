@@ -74,7 +74,13 @@ class RowReader:
     def reading(self) -> Reading:
         """What the path saw. Raises as `read_rows`."""
         path, answer = self._path, self.answer
-        _require_width(path, self._width, [*self._ids, *(self._letter_ids.ids if answer is not None else ())])
+        ids = {*self._ids, *(self._letter_ids.ids if answer is not None else ())}
+        if beyond := sorted(i for i in ids if i >= self._width):
+            raise EngineError(
+                ErrorKind.FAILED,
+                f"{path}: the ids {beyond} lie beyond the {self._width} columns of the model's logits: "
+                "the tokenizer and the weights do not belong together",
+            )
         if self._bad:
             raise NotFinite(
                 f"{path}: {sum(self._bad.values())} of {self._width * len(self._ids)} logits are NaN or "
@@ -143,15 +149,6 @@ def _with_answer(
 
 def _rank(row: npt.NDArray[np.floating], token: int) -> int:
     return int((row > row[token]).sum() + (row[:token] == row[token]).sum())
-
-
-def _require_width(path: str, width: int, ids: Sequence[int]) -> None:
-    if beyond := sorted({i for i in ids if i >= width}):
-        raise EngineError(
-            ErrorKind.FAILED,
-            f"{path}: the ids {beyond} lie beyond the {width} columns of the model's logits: "
-            "the tokenizer and the weights do not belong together",
-        )
 
 
 class TextEntry(NamedTuple):

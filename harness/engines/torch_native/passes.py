@@ -34,8 +34,8 @@ __all__ = [
     "generated",
     "greedy",
     "neutral_generation",
-    "one_by_one",
     "placed",
+    "to_numpy",
 ]
 
 # Of a generation config, what does not touch the scores of greedy decoding.
@@ -173,7 +173,7 @@ class ProcessorPasses:
                 inputs[name] = keep
                 break
         logits = self.model(**inputs).logits
-        return [one_by_one(logits[place, -len(case.ids) - 1 :]) for place, case in enumerate(batch)]
+        return [map(to_numpy, logits[place, -len(case.ids) - 1 :]) for place, case in enumerate(batch)]
 
     def try_out(self, paths: Sequence[str]) -> None:
         """See `Passes`. Where a template or a processor refuses it nothing is tried: their cases say why."""
@@ -260,11 +260,6 @@ def placed(
         name: tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
         for name, tensor in tensors.items()
     }
-
-
-def one_by_one(logits: torch.Tensor) -> Iterator[Row]:
-    """The rows of ``logits`` [T, V]."""
-    return map(to_numpy, logits)
 
 
 def to_numpy(tensor: torch.Tensor) -> Row:

@@ -38,8 +38,8 @@ from harness.engines.torch_native.passes import (
     generated,
     greedy,
     neutral_generation,
-    one_by_one,
     placed,
+    to_numpy,
 )
 from harness.engines.torch_native.tiles import Tiling
 from harness.errors import EngineError, ErrorKind
@@ -120,7 +120,7 @@ class ChatPasses:
                 flags = torch.ones(len(inputs["pixel_values"]), 1, dtype=torch.long)
                 inputs["image_flags"] = flags.to(self.model.device)
             output = self.model(**inputs)
-        return [one_by_one(output.logits[0, -len(case.ids) - 1 :])]
+        return [map(to_numpy, output.logits[0, -len(case.ids) - 1 :])]
 
     def try_out(self, paths: Sequence[str]) -> None:
         """See `Passes`; text alone is tried too, as it goes another way."""
