@@ -32,6 +32,7 @@ __all__ = [
     "ProcessorPasses",
     "attention",
     "generated",
+    "go",
     "greedy",
     "neutral_generation",
     "placed",
@@ -183,12 +184,8 @@ class ProcessorPasses:
                 file.flush()
             images = (file.name,) if self._takes_images else ()
             prepared = self.prepare(Request(case="probe", prompt="A", letters=("A",), images=images))
-        if isinstance(prepared, Failure):
-            return
-        if "generate" in paths:
-            self.generate(prepared)
-        if "forward" in paths:
-            self.rows([Forced(prepared, ())])
+        if not isinstance(prepared, Failure):
+            go(self, prepared, paths)
 
     def fingerprint(self) -> dict[str, Json]:
         """Classes, attention, template, stop ids."""
@@ -249,6 +246,14 @@ def generated(model: transformers.PreTrainedModel, output: GenerateDecoderOnlyOu
             yield row[0]
 
     return Generated(tuple(output.sequences[0, -len(output.scores) :].tolist()), scores())
+
+
+def go(passes: Passes, prepared: Prepared, paths: Sequence[str]) -> None:
+    """Go each of ``paths`` to its last row: what a GPU fails at shows where a row is fetched from it."""
+    if "generate" in paths:
+        list(passes.generate(prepared).scores)
+    if "forward" in paths:
+        list(passes.rows([Forced(prepared, ())])[0])
 
 
 def placed(

@@ -36,6 +36,7 @@ from harness.engines.torch_native.passes import (
     Generated,
     attention,
     generated,
+    go,
     greedy,
     neutral_generation,
     placed,
@@ -131,10 +132,7 @@ class ChatPasses:
         for pixels in (values, None):
             asked = text if pixels is not None else "A"
             prepared = self._prepared(request, asked, pixels, nothing, time.perf_counter())
-            if "generate" in paths:
-                self.generate(prepared)
-            if "forward" in paths:
-                self.rows([Forced(prepared, ())])
+            go(self, prepared, paths)
 
     def fingerprint(self) -> dict[str, Json]:
         """Classes, attention, template, stop ids, tiles."""

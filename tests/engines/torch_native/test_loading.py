@@ -147,3 +147,18 @@ def test_weights_read_into_their_place_are_the_same(
     expected = answers_of(tiny_engine, requests)
     for case, answer in answers_of(engine, requests).items():
         assert_same(answer, expected[case], noise=0.0)
+
+
+@pytest.mark.parametrize("path", ["forward", "generate"])
+def test_what_shows_only_where_a_row_is_fetched_is_told_at_load(
+    tiny: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As what a GPU failed at does."""
+    from harness.engines.torch_native import passes
+
+    def failing(_: Any) -> Any:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(passes, "to_numpy", failing)
+    with pytest.raises(EngineError, match="cannot be loaded: RuntimeError: CUDA error"):
+        loaded(tiny, paths=[path])
