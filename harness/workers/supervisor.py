@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.engines.api_server.running import is_running_server
 from harness.engines.contract import Request
 from harness.errors import EngineError, HarnessError
 from harness.workers import conversation
@@ -70,7 +69,8 @@ def _run(
 ) -> Generator[Event, None, None]:
     if job.rows is not None:
         job.rows.mkdir(parents=True, exist_ok=True)
-    ours = requests and job.settings.device == "cuda" and not is_running_server(job.settings)
+    # A server that runs already has what it needs.
+    ours = requests and job.settings.device == "cuda" and "url" not in job.settings.options
     turn = GpuTurn(look if ours else dict)
     supervisor = _Supervisor(job, start, turn)
     size = max(1, job.settings.batch_size)
