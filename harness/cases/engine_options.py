@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
-from harness.cases.problems import describe
+from harness.cases.problems import describe, shown
 from harness.cases.validation import Broken
 from harness.cases.yaml_document import Document, Steps
 from harness.engines.contract import EngineSettings
 from harness.schemas.options import OPTIONS, PATHS, PINNED, Side, taken_by, takers
 
-__all__ = ["KINDS", "check_engine_options", "default_options", "default_paths", "passed_fields"]
+__all__ = [
+    "KINDS",
+    "check_engine_options",
+    "default_options",
+    "default_paths",
+    "file_of",
+    "passed_fields",
+    "with_places",
+    "without_rows",
+]
 
 KINDS: Final = ("torch", "lmdeploy", "api")
 _BY_NAME: Final = {option.name: option for option in OPTIONS}
 _CONFIG: Final = "engine_config"
+_TEMPLATE: Final = "chat_template_config"
+_NO_ROWS: Final = (
+    ("tp", ("pytorch",), ("captured", "two-stage")),
+    ("prefix_cache", ("pytorch", "turbomind"), ("two-stage",)),
+)
+"""Options beside which LMDeploy gives no rows, on which backends, by which paths."""
 
 
 def default_options(side: Side, written: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,6 +60,38 @@ def passed_fields(settings: EngineSettings) -> list[str]:
     return [*own, *config] if isinstance(config, dict) else own
 
 
+def with_places(options: Mapping[str, Any], here: Path) -> dict[str, Any]:
+    """``options`` in which a file's path relative to ``here``, the folder of profiles.yaml, is absolute.
+
+    So a worker finds it wherever it runs, and it counts by its content. Under engine_config a text is a path
+    where it has a / and there is such a file.
+    """
+
+    def placed(value: Any) -> Any:  # noqa: ANN401 - whatever a field of LMDeploy's holds
+        if isinstance(value, dict):
+            return {name: placed(each) for name, each in value.items()}
+        if isinstance(value, str) and "/" in value and (file := file_of(value, here)).is_file():
+            return str(file)
+        return value
+
+    made = dict(options)
+    if isinstance(template := made.get(_TEMPLATE), str) and _is_file(template):
+        made[_TEMPLATE] = str(file_of(template, here))
+    if _CONFIG in made:
+        made[_CONFIG] = placed(made[_CONFIG])
+    return made
+
+
+def file_of(path: str, here: Path) -> Path:
+    """The absolute path of what a profile in ``here`` names; links in it are not followed."""
+    # Path.expanduser raises where there is no such user.
+    return Path(os.path.abspath(here / os.path.expanduser(path)))  # noqa: PTH100, PTH111
+
+
+def _is_file(template: str) -> bool:
+    return "/" in template or template.endswith(".json")
+
+
 def check_engine_options(
     document: Document, broken: Broken, steps: Steps, entry: Mapping[str, Any], side: Side
 ) -> None:
@@ -60,6 +109,11 @@ def check_engine_options(
             document.add(at, f"the option {describe(name)}", allowed, at_key=True)
         elif name not in wrong and (only := option.narrowed(side)) and value not in only.values:
             document.add(at, f"{describe(value)} for {side}", str(only))
+        elif name == _TEMPLATE and name not in wrong and _is_file(value):
+            file = file_of(value, document.file.parent)
+            if not file.is_file():
+                allowed = f"a JSON file that exists (looked for {shown(file)}), or a template's name"
+                document.add(at, describe(value), allowed)
     if "paths" in sound:
         _check_paths(document, steps, side, sound)
     if _CONFIG in sound:
@@ -76,6 +130,17 @@ def _check_paths(document: Document, steps: Steps, side: Side, entry: Mapping[st
             document.add(at, f"{describe(path)} a second time", "each path once")
         elif path == "top-k" and entry.get("top_k") == 0:
             document.add((*steps, "top_k"), "0 for the path top-k", "1 or more")
+        elif option := without_rows(side, entry.get("options"), path):
+            left = ", ".join(name for name in has if not without_rows(side, entry.get("options"), name))
+            document.add(at, f"{describe(path)} with {option}", f"{left}; LMDeploy gives no such rows then")
+
+
+def without_rows(side: Side, options: Any, path: str) -> str:  # noqa: ANN401 - whatever stands there
+    """The option with which LMDeploy gives no rows by that path, with its value; '' where there is none."""
+    for name, backends, refused in _NO_ROWS if isinstance(options, dict) and side.kind == "lmdeploy" else ():
+        if path in refused and side.backend in backends and options.get(name, 1) != 1:
+            return f"{name}: {options[name]}"
+    return ""
 
 
 def _check_config(document: Document, steps: Steps, side: Side, config: Mapping[str, Any]) -> None:

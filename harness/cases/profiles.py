@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.cases.engine_options import KINDS, check_engine_options, default_options, default_paths
+from harness.cases.engine_options import (
+    KINDS,
+    check_engine_options,
+    default_options,
+    default_paths,
+    file_of,
+    with_places,
+    without_rows,
+)
 from harness.cases.environment_request import EnvironmentRequest, check_environment, environment_request
 from harness.cases.problems import Location, ProblemList, describe, nearest, shown
 from harness.cases.server_profiles import asks_running_server, check_api_engine, needs_model
@@ -32,6 +40,7 @@ _OF_DEADLINE = (
 _DEFAULT_DEADLINES = {"load": 600.0, "case": 120.0}
 _DEFAULT_TOP_K = 20
 _DEFAULT_BATCH_SIZE = 16
+_PIXELS = ("min_pixels", "max_pixels")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 
@@ -83,7 +92,11 @@ class Profile:
 def paths_of(settings: EngineSettings) -> tuple[str, ...]:
     """All ways to the logits that such an engine may have, best first; loading it tells which it has."""
     side = side_of(settings.kind, settings.options, settings.device)
-    return tuple(path.name for path in PATHS if taken_by(path, side))
+    return tuple(
+        path.name
+        for path in PATHS
+        if taken_by(path, side) and not without_rows(side, settings.options, path.name)
+    )
 
 
 def load_profiles(path: Path, suites: Sequence[Suite]) -> tuple[Profile, ...]:
@@ -151,7 +164,7 @@ class _Checks:
         model, here = entry["model"], self._document.file.parent
         if _is_hub_id(model, here):
             return
-        folder = _absolute(model, here)
+        folder = file_of(model, here)
         if not folder.is_dir():
             allowed = f"a folder (looked for {shown(folder)}), or a hub id such as org/name"
             self._document.add((*steps, "model"), f"{model!r}, which does not exist", allowed)
@@ -204,7 +217,7 @@ class _Checks:
             self._document.add((*steps, "python"), f"{entry['python']!r}, which cannot be executed", allowed)
         check_environment(self._document, steps, entry, lambda field: self._sound(steps, entry, field))
         if self._sound(steps, entry, "patch"):
-            patch = _absolute(entry["patch"], here)
+            patch = file_of(entry["patch"], here)
             if patch.suffix != ".py" or not patch.is_file():
                 allowed = f"a Python file that exists; looked for {shown(patch)}"
                 self._document.add((*steps, "patch"), describe(entry["patch"]), allowed)
@@ -223,10 +236,29 @@ class _Checks:
             # LMDeploy knows no float32 and turns it into float16 without a word.
             owner = steps if "dtype" in entry else steps[:2]
             self._document.add((*owner, "dtype"), "float32 for lmdeploy on cuda", "float16, bfloat16 or auto")
+        self._check_images(steps, entry, profile, kind)
         options = entry["options"] if isinstance(entry.get("options"), dict) else {}
         side = side_of(kind, options, "cuda" if either.get("device") == "cuda" else "cpu")
         check_engine_options(self._document, self._broken, steps, entry, side)
         self._check_trust(steps, entry, profile, options)
+
+    def _check_images(
+        self, steps: Steps, entry: Mapping[str, Any], profile: Mapping[str, Any], kind: str
+    ) -> None:
+        """Limits of images: a server cannot be told any, and the fewest pixels are not above the most."""
+        owners = ((steps, entry), (steps[:2], profile))
+        found = {
+            name: ((*owner, name), data[name])
+            for name in ("max_tiles", *_PIXELS)
+            for owner, data in reversed(owners)
+            if self._sound(owner, data, name)
+        }
+        for name, (place, value) in found.items() if kind == "api" else ():
+            allowed = f"no {name} for {steps[-1]}, a server, which keeps to its model's own limit"
+            self._document.add(place, f"{name}: {value}", allowed)
+        (_, least), (place, most) = (found.get(name, (steps, None)) for name in _PIXELS)
+        if least is not None and most is not None and least > most:
+            self._document.add(place, f"max_pixels: {most}", f"{least} or more, which is min_pixels")
 
 
 def _check_distinct_ids(document: Document, names: Sequence[str], suites: Sequence[Suite]) -> None:
@@ -251,16 +283,10 @@ def _is_hub_id(model: str, here: Path) -> bool:
     return _HUB_ID.fullmatch(model) is not None and not os.path.lexists(here / model.partition("/")[0])
 
 
-def _absolute(path: str, here: Path) -> Path:
-    # Symbolic links stay: the `python` of a virtual environment is one, and must not be followed out of it.
-    # Path.expanduser raises where there is no such user.
-    return Path(os.path.abspath(here / os.path.expanduser(path)))  # noqa: PTH100, PTH111
-
-
 def _interpreter(python: str, here: Path) -> str | None:
     """The absolute path of an interpreter; None where there is no such executable."""
     if re.search(r"[/\\]", python):
-        path = _absolute(python, here)
+        path = file_of(python, here)
         return str(path) if path.is_file() and os.access(path, os.X_OK) else None
     return shutil.which(python)
 
@@ -293,14 +319,15 @@ def _engine(
     deadlines = {**_DEFAULT_DEADLINES, **shared.get("deadlines", {}), **entry.get("deadlines", {})}
     merged = {**shared, **entry}
     as_written = asks_running_server(name, entry) or _is_hub_id(merged["model"], here)
-    model = merged["model"] if as_written else str(_absolute(merged["model"], here))
+    model = merged["model"] if as_written else str(file_of(merged["model"], here))
     own = entry.get("options", {})
     side = side_of(kind, own, merged.get("device", "cpu"))
     options = {**default_options(side, own), **own}
     if "gemm_tuning" in own:
-        options["gemm_tuning"] = str(_absolute(own["gemm_tuning"], here))
+        options["gemm_tuning"] = str(file_of(own["gemm_tuning"], here))
     if "engine_config" in entry:
         options["engine_config"] = entry["engine_config"]
+    options |= {name: merged[name] for name in _PIXELS if name in merged}
     if kind == "api":
         options.setdefault("timeout", _OF_DEADLINE * deadlines["case"])
     # A revision says something of the model that it stands beside.
@@ -318,13 +345,13 @@ def _engine(
             top_k=entry.get("top_k", _DEFAULT_TOP_K),
             batch_size=merged.get("batch_size", _DEFAULT_BATCH_SIZE),
             max_tiles=merged.get("max_tiles"),
-            options=options,
+            options=with_places(options, here),
         ),
         location=location,
         revision=revision,
         python=python if environment is None else None,
         environment=environment,
-        patch=_absolute(entry["patch"], here) if "patch" in entry else None,
+        patch=file_of(entry["patch"], here) if "patch" in entry else None,
         load_seconds=deadlines["load"],
         case_seconds=deadlines["case"],
     )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from harness.cases.profiles import EngineSpec, Profile
+from harness.engines.pixel_limits import pixel_limits
 from harness.errors import EngineError
 from harness.noise.assembling import License, assemble
 from harness.noise.runs import REFERENCE, UNDISTURBED, Done, Runs, Work
@@ -79,8 +80,9 @@ def measure_noise(
 def native_engine(profile: Profile, spec: EngineSpec) -> EngineSpec | None:
     """The engine whose float32 is ``spec``'s reference: itself, else the native one of the same model."""
 
-    def model(each: EngineSpec) -> tuple[str, str | None, int | None]:
-        return each.settings.model, each.revision, each.settings.max_tiles
+    def model(each: EngineSpec) -> tuple[object, ...]:
+        settings = each.settings
+        return settings.model, each.revision, settings.max_tiles, pixel_limits(settings)
 
     natives = [e for e in profile.engines if e.settings.kind == _NATIVE and model(e) == model(spec)]
     natives.sort(key=lambda each: (each.name != spec.name, each.name != profile.reference))

@@ -179,8 +179,8 @@ def _what_it_serves_with(engine: EngineSpec) -> EngineSpec:
     """An engine that starts LMDeploy's server, as the LMDeploy in it."""
     settings = engine.settings
     options = {name: value for name, value in settings.options.items() if name not in _OF_SERVERS}
-    # A server keeps no more than rows that are sampled from.
-    return replace(engine, settings=replace(settings, kind="lmdeploy", paths=("captured",), options=options))
+    # A server keeps no rows but those that are sampled from.
+    return replace(engine, settings=replace(settings, kind="lmdeploy", paths=("top-k",), options=options))
 
 
 def _content(files: ModelFiles) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 
 from PIL import Image
 
-from harness.cases.profiles import EngineSpec
+from harness.cases.profiles import EngineSpec, paths_of
 from harness.cases.suites import Case
+from harness.engines.pixel_limits import pixel_limits
 from harness.machine.findings import Finding, right, unknown, wrong
 from harness.machine.nvidia import Gpu
 from harness.profile_check.letters import Letters
@@ -37,6 +38,7 @@ _CACHE_SHARE = 0.8
 _BLOCK_TOKENS = 64
 _PREFILL_TOKENS = 8192
 _BLOCKS_ON_CPU = 64  # see lmdeploy_options
+_BITS = {"awq": 4, "gptq": 4, "mxfp4": 4, "fp8": 8, "smooth_quant": 8, "w8a8": 8}  # scales not counted
 _CACHE_BITS = {4: 4, 8: 8, 16: 8, 17: 8}
 # Where no tokenizer could be asked: few languages take more than a token for two characters.
 _CHARACTERS_A_TOKEN = 2
@@ -67,14 +69,21 @@ def look_at_memory(
     serving = _serving(engine, shapes)
     if serving is None:
         return unknown("memory", f"no estimate for dtype {settings.dtype}: config.json does not name its own")
-    as_saved = settings.dtype == "auto" or "model_format" in settings.options
+    packed = settings.options.get("model_format", shapes.quantised)
+    as_saved = settings.dtype == "auto" or packed is not None
     if files is not None and files.parameters:
         weights = files.weight_bytes(None if as_saved else BYTES[serving.dtype])
         each = "as saved" if as_saved else f"× {BYTES[serving.dtype]} bytes"
         source = f"{files.parameters:,} parameters {each}, counted in the files"
+        if shapes.quantised:
+            source = f"{gib(files.packed_bytes)} quantised and {source}"
     elif shapes.parameters is not None:
         weights = shapes.parameters * BYTES[serving.dtype]
         source = f"{shapes.parameters:,} parameters × {BYTES[serving.dtype]} bytes, from the model's shapes"
+        if (bits := _BITS.get(str(packed))) is not None:
+            linear = shapes.language.linear
+            weights -= linear * (8 * BYTES[serving.dtype] - bits) // 8
+            source += f", {linear:,} of them in {bits} bits ({packed})"
     else:
         return unknown("memory", "no estimate: neither weights nor all shapes of the model are known here")
     case = _largest(engine, shapes, serving, files, cases, letters)
@@ -87,7 +96,8 @@ def look_at_memory(
     lines = [*_table(estimate), *case.remarks]
     if settings.device != "cuda":
         return right("memory", "\n".join([f"about {gib(estimate.total)} of main memory, reckoned", *lines]))
-    verdict = f"needs about {gib(estimate.total)}, reckoned: {_verdict(reckon, case.work.cases)}"
+    on = f" on each of {serving.gpus} GPUs" if serving.gpus > 1 else ""
+    verdict = f"needs about {gib(estimate.total)}{on}, reckoned: {_verdict(reckon, case.work.cases)}"
     if gpu is not None and gpu.total and gpu.free is not None and not estimate.fits(gpu.free):
         change = _change(reckon, case.work.cases, gpu.free)
         other = f"write {change}" if change else "a larger GPU, or a smaller or quantised model"
@@ -117,7 +127,7 @@ def _serving(engine: EngineSpec, shapes: ModelShapes) -> Serving | None:
     block = options.get("block_size", _BLOCK_TOKENS)
     share = options.get("cache_max_entry_count", _CACHE_SHARE)
     prefill = options.get("max_prefill_token_num", _PREFILL_TOKENS)
-    policy = options.get("quant_policy", 0)
+    policy, gpus = options.get("quant_policy", 0), options.get("tp", 1)
     return Serving(
         dtype=dtype,
         cache_bits=_CACHE_BITS.get(policy, 8 * BYTES[dtype]) if isinstance(policy, int) else 8 * BYTES[dtype],
@@ -125,6 +135,7 @@ def _serving(engine: EngineSpec, shapes: ModelShapes) -> Serving | None:
         cache_share=float(share) if isinstance(share, int | float) else _CACHE_SHARE,
         cache_tokens=blocks * block if isinstance(blocks, int) and isinstance(block, int) else None,
         prefill_tokens=prefill if isinstance(prefill, int) else _PREFILL_TOKENS,
+        gpus=gpus if isinstance(gpus, int) else 1,
     )
 
 
@@ -152,12 +163,12 @@ def _largest(
             tokens, positions = tiles * vision.tokens + 2, tiles * vision.positions
             remarks.append(f"image of up to {tiles} tiles, {tokens:,} tokens; max_tiles bounds it")
         else:
-            tokens = max(_tokens_of(image, vision.token_pixels) for image in images)
+            tokens = max(_tokens_of(image, vision.token_pixels, pixel_limits(settings)) for image in images)
             positions = tokens * vision.positions
             remarks.append(f"largest image: {tokens:,} tokens")
     elif images and shapes.sees:
         remarks.append(f"images are not in it: the vision tower of {shapes.family!r} is not known here")
-    answer = letters.answer_tokens or max((case.max_new_tokens or 1 for case in cases), default=1)
+    answer = max(letters.answer_tokens or 1, *(case.max_new_tokens or 1 for case in cases), 1)
     at_once, rows, row_bytes = settings.batch_size, answer, BYTES[serving.dtype] + BYTES["float32"]
     if settings.kind == "torch":
         if "forward" not in settings.paths:
@@ -165,8 +176,10 @@ def _largest(
     else:
         given = settings.options.get("max_batch_size", settings.batch_size)
         at_once = given if isinstance(given, int) else settings.batch_size
-        if not settings.paths or "two-stage" in settings.paths:
+        if "two-stage" in (settings.paths or paths_of(settings)):
             rows, row_bytes = text + tokens + answer, BYTES[serving.dtype]
+        else:
+            rows = 1  # of a step; each goes to the host as it comes
     work = Workload(
         cases=max(1, min(at_once, len(cases))),
         text_tokens=text + answer,
@@ -179,10 +192,12 @@ def _largest(
     return _Case(work, tuple(remarks))
 
 
-def _tokens_of(image: Path, pixels: int) -> int:
+def _tokens_of(image: Path, pixels: int, limits: Mapping[str, int]) -> int:
     with Image.open(image) as opened:
         width, height = opened.size
-    return min(max(ceil(width / pixels) * ceil(height / pixels), _LEAST_ANY_SIZE), _MOST_ANY_SIZE)
+    least = limits.get("min_pixels", _LEAST_ANY_SIZE * pixels**2) // pixels**2
+    most = limits.get("max_pixels", _MOST_ANY_SIZE * pixels**2) // pixels**2
+    return max(1, min(max(ceil(width / pixels) * ceil(height / pixels), least), most))
 
 
 def _table(estimate: Estimate) -> list[str]:

@@ -69,7 +69,8 @@ class Serving:
     ``dtype`` is a key of `BYTES`; ``cache_bits`` of one number in the key/value cache. ``cache_share`` is
     the part of the memory left beside the weights that the engine takes for its cache, None for an engine
     that takes what it needs; ``cache_tokens`` a fixed size of the cache in its place. ``prefill_tokens`` is
-    the most tokens in one pass. ``gpu`` False means the machine's own memory.
+    the most tokens in one pass. ``gpu`` False means the machine's own memory. The model is split over
+    ``gpus``, on each of which the estimate is.
     """
 
     dtype: str
@@ -78,6 +79,7 @@ class Serving:
     cache_share: float | None = None
     cache_tokens: int | None = None
     prefill_tokens: int | None = None
+    gpus: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +129,13 @@ def estimate_memory(
 ) -> Estimate:
     """Reckon the parts.
 
-    ``weight_bytes`` are the bytes of all weights in ``serving.dtype``; ``weights_from`` says in words how
+    ``weight_bytes`` are the bytes of all weights as they are held; ``weights_from`` says in words how
     they were found.
     """
     language, width = shapes.language, BYTES[serving.dtype]
-    per_token = language.cache_entries * serving.cache_bits // 8
+    # Each GPU has its own heads; of fewer heads than GPUs, one.
+    heads = ceil(language.kv_heads / serving.gpus)
+    per_token = language.cache_entries * heads // language.kv_heads * serving.cache_bits // 8
     tokens = work.cases * work.tokens if serving.cache_tokens is None else serving.cache_tokens
     who = f"{_cases(work.cases)} × {work.tokens:,} tokens"
     if serving.cache_tokens is not None:
@@ -139,7 +143,7 @@ def estimate_memory(
     cache = Part(
         "key/value cache",
         per_token * tokens,
-        f"2 × {language.layers} layers × {language.kv_heads} heads × {language.head_size} × "
+        f"2 × {language.layers} layers × {heads} heads × {language.head_size} × "
         f"{serving.cache_bits} bits × {who}",
     )
     at_once = min(work.cases * work.tokens, serving.prefill_tokens or work.cases * work.tokens)
@@ -173,7 +177,11 @@ def estimate_memory(
         )
     )
     return Estimate(
-        weights=Part("weights", weight_bytes, weights_from),
+        weights=Part(
+            "weights",
+            ceil(weight_bytes / serving.gpus),
+            weights_from + (f", split over {serving.gpus} GPUs" if serving.gpus > 1 else ""),
+        ),
         cache=cache,
         others=tuple(others),
         margin=Part(

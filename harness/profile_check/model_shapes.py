@@ -41,6 +41,11 @@ class Language:
     parameters: int | None
 
     @property
+    def linear(self) -> int:
+        """Parameters of the layers' matrices, which are what is quantised, about; 0 where not known."""
+        return max(0, (self.parameters or 0) - 2 * self.vocabulary * self.hidden)
+
+    @property
     def cache_entries(self) -> int:
         """Numbers kept per token in the key/value cache: a key and a value of every layer."""
         return 2 * self.layers * self.kv_heads * self.head_size
@@ -73,6 +78,7 @@ class ModelShapes:
     """A whole model; ``dtype`` is the one that it was saved in, None where its configuration does not say.
 
     ``sees`` is whether it takes images; ``vision`` is None too where its tower is of no family known here.
+    ``quantised`` is the method by which its weights are, such as ``awq``; None where they are not.
     """
 
     family: str
@@ -80,6 +86,7 @@ class ModelShapes:
     vision: Vision | None
     sees: bool
     dtype: str | None
+    quantised: str | None = None
 
     @property
     def parameters(self) -> int | None:
@@ -104,7 +111,13 @@ def read_shapes(config: Config) -> ModelShapes:
         vision=_vision(family, config, _number(text, "hidden_size")),
         sees=_section(config, "vision_config") is not None,
         dtype=named_dtype(config),
+        quantised=_quantised(config) or _quantised(text),
     )
+
+
+def _quantised(config: Config) -> str | None:
+    found = _section(config, "quantization_config")
+    return None if found is None else str(found.get("quant_method"))
 
 
 def _section(config: Config, *names: str) -> Config | None:

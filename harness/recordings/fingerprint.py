@@ -302,7 +302,9 @@ def _seen_by(settings: EngineSettings, installed: Mapping[str, Json]) -> dict[st
 
 
 def _by_content(name: str, value: Json) -> Json:
-    """An option's value; of a file that it names, the name and 16 digits of its hash."""
+    """An option's value; of each file that it names, the name and 16 digits of its hash."""
+    if isinstance(value, dict):
+        return {key: _by_content(f"{name}.{key}", each) for key, each in value.items()}
     if not isinstance(value, str) or not os.path.isfile(value):  # noqa: PTH113 - whatever the text
         return value
     (file, digest), *_ = _hashes(f"options.{name}", value, lambda path: {path.name: path}).items()

@@ -70,6 +70,7 @@ class Option:
     only: tuple[Only, ...] = ()
     field: bool = False
     default: Any = None
+    not_run: str = ""
 
     def narrowed(self, side: Side) -> Only | None:
         """The narrower values of that side; None where all of the type are taken."""
@@ -103,6 +104,7 @@ OPTIONS: Final = (
         kinds=("torch",),
         only=(Only(("cpu",), ("sdpa", "eager"), "flash_attention_2 needs device: cuda"),),
         default="sdpa",
+        not_run="flash_attention_2",
     ),
     Option(
         "template",
@@ -157,6 +159,7 @@ OPTIONS: Final = (
             Only((_STARTED,), ("pytorch",), "a server is started with LMDeploy's PyTorch engine"),
             Only(("cpu",), ("pytorch",), "turbomind needs device: cuda"),
         ),
+        not_run="turbomind",
     ),
     Option(
         "stage_two",
@@ -174,22 +177,45 @@ OPTIONS: Final = (
         kinds=("lmdeploy",),
         on=("turbomind",),
     ),
+    Option(
+        "prefix_cache",
+        Literal["cold", "warm"],
+        "LMDeploy's prefix caching: each case is asked once (cold), or once before so that its prompt comes "
+        "from the cache (warm); off if left out. Not with the path two-stage; docs/lmdeploy.md",
+        not_run="turbomind",
+    ),
+    Option(
+        "chat_template_config",
+        NonBlank,
+        "chat template as `lmdeploy serve --chat-template` takes it: a JSON file (NAME.json), relative to "
+        "this file's folder, which counts by its content; or the name of one of LMDeploy's own",
+    ),
+    Option(
+        "vision_config",
+        dict[str, Any],
+        "fields of LMDeploy's VisionConfig, such as {max_batch_size: 8}",
+        not_run="that it matters: only TurboMind before 0.16 looks at it",
+    ),
     _field("session_len", _Count, "most tokens of prompt and answer together"),
     _field("max_batch_size", _Count, "most cases it runs at once; batch_size if left out"),
     _field("max_prefill_token_num", _Count, "most tokens of prompts in one pass"),
-    _field("cache_max_entry_count", _Share, "share, 0 to 1, of the free memory for the key/value cache"),
+    _field(
+        "cache_max_entry_count",
+        _Share,
+        "share, 0 to 1, of the free memory for the key/value cache",
+        not_run="on a GPU; the CPU device plug-in has a fixed number of blocks",
+    ),
     _field("num_gpu_blocks", _Count, "blocks of the key/value cache, not a share", on=("pytorch",)),
     _field("block_size", _Count, "tokens in a block of the key/value cache", on=("pytorch",)),
     _field("cache_block_seq_len", _Count, "as block_size", kinds=("lmdeploy",), on=("turbomind",)),
-    _field("eager_mode", bool, "true to run without CUDA graphs", on=("pytorch",)),
+    _field("eager_mode", bool, "true to run without CUDA graphs", on=("pytorch",), not_run="false"),
     _field(
         "tp",
         _Count,
-        "GPUs to split the model over; 1 if left out",
-        only=(
-            Only(("cpu",), (1,), "the CPU device plug-in is one device"),
-            Only(("lmdeploy", "pytorch"), (1,), "a model on several GPUs cannot be read"),
-        ),
+        "GPUs to split the model over; 1 if left out. On the PyTorch engine the paths are then scored and "
+        "top-k, since rows cannot be read in the processes that it starts",
+        only=(Only(("cpu",), (1,), "the CPU device plug-in is one device"),),
+        not_run="2 or more; the same paths were run with the model in one process of its own",
     ),
     _field(
         "model_format",
@@ -197,6 +223,7 @@ OPTIONS: Final = (
         "format of quantised weights; what the checkpoint says if left out",
         on=("cuda",),
         only=(Only(("pytorch",), ("fp8",), "LMDeploy's PyTorch engine can be told no other"),),
+        not_run="any",
     ),
     _field(
         "quant_policy",
@@ -207,6 +234,7 @@ OPTIONS: Final = (
             Only(("turbomind",), (0, 4, 8), "TurboMind has no fp8 cache"),
             Only((), _QUANTISED, "LMDeploy's numbers"),
         ),
+        not_run="any but 0",
     ),
     _field("hf_overrides", dict[str, Any], "entries of the model's config.json to replace"),
 )
@@ -215,7 +243,7 @@ PINNED: Final[Mapping[str, str]] = {
     "device_type": "`device:` of the engine",
     "dtype": "`dtype:` of the engine",
     "enable_metrics": "nothing: false in every profile",
-    "enable_prefix_caching": "nothing: false in every profile, as full logits are refused with it",
+    "enable_prefix_caching": "`prefix_cache:` under `options:`, cold or warm; false without it",
     "logprobs_mode": "nothing: raw_logprobs in every profile",
     "revision": "`revision:` of the engine",
 }

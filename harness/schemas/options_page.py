@@ -16,7 +16,8 @@ _INTRODUCTION = """\
 
 Made by `harness schema --options`. What an engine does not take of these is refused before
 anything runs. Names under `engine_config:` are held against the LMDeploy that is installed: by
-`harness profile check`, and at load.
+`harness profile check`, and at load. All of it was run on a CPU, or against stand-ins of LMDeploy; nothing
+on a GPU, and what cannot be run without one says so.
 """
 _TYPES = {
     "boolean": "`true`, `false`",
@@ -49,7 +50,8 @@ def _table(field: str, columns: Iterable[str], rows: Iterable[tuple[str, ...]]) 
 
 def _words(option: Option) -> str:
     limits = (f"For {' '.join(only.on)}: {only}" for only in option.only if only.on)
-    return "\\* " * option.field + ". ".join([option.words, *limits])
+    not_run = [f"Not run by us: {option.not_run}"] if option.not_run else []
+    return "\\* " * option.field + ". ".join([option.words, *limits, *not_run])
 
 
 def _values(kind: Any) -> str:  # noqa: ANN401 - a type as pydantic takes it

@@ -23,6 +23,7 @@ from harness.schemas.options import OPTIONS, PATHS, takers
 __all__ = ["Deadlines", "EngineEntry", "Options", "ProfileEntry", "ProfilesFile"]
 
 _Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+_Pixels = Annotated[int, Field(ge=1, le=10**9)]
 
 
 class Deadlines(FileModel):
@@ -53,6 +54,14 @@ class _EngineDefaults(FileModel):
     max_tiles: Annotated[int, Field(ge=1, le=1024)] = optional(
         "Most tiles that an image is cut into, its thumbnail not counted; the model's own limit, which may "
         "differ between engines, if left out."
+    )
+    min_pixels: _Pixels = optional(
+        "Fewest pixels of an image, for models that take images as they are, such as Qwen2.5-VL; as "
+        "max_pixels."
+    )
+    max_pixels: _Pixels = optional(
+        "Most pixels of an image, for such models (LMDeploy's mm_processor_kwargs); the model's own, which "
+        "may differ between engines, if left out."
     )
     batch_size: Annotated[int, Field(ge=1, le=4096)] = optional("Most cases scored together; 16 if left out.")
     deadlines: Deadlines = optional("How long an engine may be silent before its worker is ended.")

@@ -8,6 +8,7 @@ import pytest
 
 from harness.cases.engine_options import default_options, default_paths
 from harness.cases.profiles import Profile, load_profiles, paths_of
+from harness.engines.pixel_limits import pixel_limits
 from harness.errors import CaseFileError
 from harness.recordings.fingerprint import engine_fingerprint
 from harness.schemas.json_schema import SCHEMAS, schema_text
@@ -34,7 +35,7 @@ REFUSED = {
     "of another kind": (
         "kind: lmdeploy, options: {§attention: sdpa}",
         "the option 'attention'",
-        "an option of lmdeploy (pytorch, cpu): threads, trust_remote_code, backend, stage_two, session_len",
+        "an option of lmdeploy (pytorch, cpu): threads, trust_remote_code, backend, stage_two, prefix_cache",
     ),
     "said of whom": ("kind: torch, options: {§tp: 1}", "'tp'", "tp is for lmdeploy, api with serve"),
     "path of another kind": (
@@ -73,10 +74,63 @@ REFUSED = {
         "'awq' for lmdeploy (pytorch, cuda)",
         "fp8; LMDeploy's PyTorch engine can be told no other",
     ),
-    "tp for pytorch": (
-        CUDA + "kind: lmdeploy, options: {tp: §2}",
-        "the number 2 for lmdeploy (pytorch, cuda)",
-        "1; a model on several GPUs cannot be read",
+    "rows of several GPUs": (
+        CUDA + "kind: lmdeploy, options: {tp: 2}, paths: [scored, §captured]",
+        "'captured' with tp: 2",
+        "scored, top-k; LMDeploy gives no such rows then",
+    ),
+    "second stage on several GPUs": (
+        CUDA + "kind: lmdeploy, options: {tp: 4}, paths: [§two-stage]",
+        "'two-stage' with tp: 4",
+        "scored, top-k",
+    ),
+    "second stage with a prefix cache": (
+        "kind: lmdeploy, options: {prefix_cache: cold}, paths: [captured, §two-stage]",
+        "'two-stage' with prefix_cache: ",
+        "captured, scored, top-k; LMDeploy gives no such rows then",
+    ),
+    "second stage of turbomind with a prefix cache": (
+        CUDA + "kind: lmdeploy, options: {backend: turbomind, prefix_cache: warm}, paths: [§two-stage]",
+        "'two-stage' with prefix_cache: ",
+        "generation; LMDeploy gives no such rows",
+    ),
+    "lukewarm": ("kind: lmdeploy, options: {prefix_cache: §true}", "true", "'cold' or 'warm'"),
+    "prefix cache of torch": (
+        "kind: torch, options: {§prefix_cache: warm}",
+        "'prefix_cache'",
+        "api with serve",
+    ),
+    "no such template": (
+        "kind: lmdeploy, options: {chat_template_config: §none.json}",
+        "'none.json'",
+        "a JSON file that exists (looked for none.json), or a template's name",
+    ),
+    "template of torch": (
+        "kind: torch, options: {§chat_template_config: a}",
+        "'chat_template_config'",
+        "chat_template_config is for lmdeploy, api with serve",
+    ),
+    "template in place of its file": (
+        "kind: lmdeploy, options: {chat_template_config: §{user: a}}",
+        "a mapping",
+        "text",
+    ),
+    "vision of a name": ("kind: lmdeploy, options: {vision_config: §a}", "'a'", "a mapping"),
+    "fewest pixels above the most": (
+        "kind: torch, min_pixels: 3000, max_pixels: §2000",
+        "max_pixels: 2000",
+        "3000 or more, which is min_pixels",
+    ),
+    "no pixels": ("kind: torch, max_pixels: §0", "0", "1 or more"),
+    "pixels of a server": (
+        "kind: api, options: {serve: true}, max_pixels: §2000",
+        "max_pixels: 2000",
+        "no max_pixels for e, a server, which keeps to its model's own limit",
+    ),
+    "tiles of a server": (
+        "kind: api, dtype: float32, options: {url: 'http://h'}, max_tiles: §2",
+        "max_tiles: 2",
+        "no max_tiles for e, a server",
     ),
     "fp8 cache for turbomind": (
         CUDA + "kind: lmdeploy, options: {backend: turbomind, quant_policy: §16}",
@@ -154,7 +208,7 @@ REFUSED = {
     "pinned": (
         "kind: lmdeploy, engine_config: {a: 1, §enable_prefix_caching: true}",
         "the field 'enable_prefix_caching'",
-        "nothing: false in every profile",
+        "`prefix_cache:` under `options:`, cold or warm; false without it",
     ),
     "metrics": (
         "kind: lmdeploy, engine_config: {§enable_metrics: true}",
@@ -197,6 +251,13 @@ def test_it_is_refused_at_its_place(entry: str, found: str, allowed: str) -> Non
         CUDA + "kind: lmdeploy, options: {backend: turbomind, cache_block_seq_len: 128}, paths: [generation]",
         CUDA + "kind: api, options: {serve: true, tp: 2, backend: pytorch}, paths: [chat, scored]",
         CUDA + "kind: torch, options: {attention: flash_attention_2}",
+        CUDA + "kind: lmdeploy, options: {tp: 2, prefix_cache: warm}, paths: [scored, top-k]",
+        CUDA + "kind: lmdeploy, options: {tp: 2}",
+        CUDA + "kind: lmdeploy, options: {backend: turbomind, prefix_cache: warm}, paths: [generation]",
+        "kind: lmdeploy, options: {prefix_cache: cold, vision_config: {max_batch_size: 8}}",
+        "kind: api, options: {serve: true, prefix_cache: warm, chat_template_config: qwen}, paths: [chat]",
+        "kind: torch, min_pixels: 2000, max_pixels: 2000",
+        "kind: lmdeploy, options: {session_len: 9, cache_max_entry_count: 0.5, max_prefill_token_num: 9}",
     ],
 )
 def test_what_is_taken(entry: str) -> None:
@@ -213,6 +274,87 @@ def test_engine_config_is_among_the_settings_and_the_key_only_where_it_is_writte
         engine_fingerprint(each.settings, {}, patch=None, cache=Path("cache")) for each in (more, other)
     )
     assert first != second
+
+
+def key_of(entry: str) -> dict[str, object]:
+    (engine,) = profile(entry).engines
+    return dict(engine_fingerprint(engine.settings, {}, patch=None, cache=Path("cache")))
+
+
+@pytest.mark.parametrize(
+    ("plain", "other"),
+    [
+        ("prefix_cache: cold", "prefix_cache: warm"),
+        ("vision_config: {max_batch_size: 1}", "vision_config: {max_batch_size: 2}"),
+        ("chat_template_config: qwen", "chat_template_config: internlm2"),
+        ("session_len: 8", "session_len: 9"),
+    ],
+)
+def test_two_values_are_two_engines(plain: str, other: str) -> None:
+    first, second = (key_of(f"kind: lmdeploy, options: {{{each}}}") for each in (plain, other))
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("options", "paths"),
+    [
+        ("tp: 1", ("two-stage", "captured", "scored", "top-k")),
+        ("tp: 2", ("scored", "top-k")),
+        ("prefix_cache: warm", ("captured", "scored", "top-k")),
+        ("prefix_cache: cold, tp: 2", ("scored", "top-k")),
+        ("backend: turbomind, tp: 2", ("generation", "two-stage")),
+    ],
+)
+def test_an_engine_has_no_paths_that_its_options_take_from_it(options: str, paths: tuple[str, ...]) -> None:
+    (engine,) = profile(CUDA + f"kind: lmdeploy, options: {{{options}}}").engines
+    assert paths_of(engine.settings) == paths
+
+
+def test_limits_of_pixels_are_among_the_settings_of_every_engine_and_in_its_key() -> None:
+    text = (
+        "profiles:\n  p: {model: m, reference: torch, max_pixels: 2000, min_pixels: 800, "
+        "engines: {torch: {}, lmdeploy: {}, fewer: {kind: torch, max_pixels: 1000}}}\n"
+    )
+    Path("profiles.yaml").write_text(text)
+    engines = load_profiles(Path("profiles.yaml"), SUITES)[0].engines
+    found = [pixel_limits(each.settings) for each in engines]
+    assert found == [{"min_pixels": 800, "max_pixels": most} for most in (2000, 2000, 1000)]
+    keys = [engine_fingerprint(each.settings, {}, patch=None, cache=Path("cache")) for each in engines]
+    assert keys[0]["settings"] != keys[2]["settings"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "kind: lmdeploy, options: {chat_template_config: said.json}",
+        "kind: lmdeploy, options: {chat_template_config: ./said.json}",
+        "kind: lmdeploy, engine_config: {some_file: ./said.json}",
+        "kind: api, options: {serve: true}, engine_config: {some: {file: ./said.json}}",
+    ],
+)
+def test_a_file_that_an_option_names_counts_by_its_content(entry: str) -> None:
+    file = Path("said.json")
+    file.write_text("{}")
+    before = key_of(entry)
+    assert before == key_of(entry)
+    assert str(Path.cwd()) not in str(before["settings"])
+    (engine,) = profile(entry).engines
+    assert str(file.absolute()) in str(engine.settings.options)  # a worker finds it wherever it runs
+    file.write_text('{"user": "U:"}')
+    assert key_of(entry) != before
+
+
+def test_what_is_no_file_stays_as_it_is_written() -> None:
+    Path("auto").write_text("")
+    (engine,) = profile("kind: lmdeploy, engine_config: {communicator: auto, place: a/b}").engines
+    assert engine.settings.options["engine_config"] == {"communicator": "auto", "place": "a/b"}
+
+
+def test_what_nobody_here_has_run_is_said_on_the_page() -> None:
+    rows = {line.split("`")[1]: line for line in options_page().splitlines() if line.startswith("| `")}
+    for name in ("tp", "quant_policy", "model_format", "vision_config", "cache_max_entry_count"):
+        assert "Not run by us: " in rows[name]
+    assert "Not run by us" not in rows["session_len"]
 
 
 def test_a_kernel_for_a_model_with_code_of_its_own_is_one_that_is_written() -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from harness.cases.problems import Location
+from harness.cases.profiles import EngineSpec, Profile
 from harness.engines.contract import EngineSettings, Json
 from harness.errors import UnknownName
+from harness.noise.measuring import native_engine
 from harness.noise.variants import chosen, ordered, require_known, variants_for
 
 
@@ -89,3 +95,20 @@ def test_choosing() -> None:
     require_known("--variants", ["repeat"], ["repeat", "eager"])
     with pytest.raises(UnknownName, match=r"^--variants: found x; allowed: repeat, eager$"):
         require_known("--variants", ["repeat", "x"], ["repeat", "eager", "repeat"])
+
+
+NINE: dict[str, Any] = {"max_pixels": 9}
+
+
+@pytest.mark.parametrize(
+    ("limits", "found"), [({}, None), ({"max_pixels": 9}, "torch"), ({"max_pixels": 8}, None)]
+)
+def test_a_reference_is_shown_images_of_the_same_size(limits: dict[str, Any], found: str | None) -> None:
+    place = Location(Path("profiles.yaml"), 1, 1)
+    engines = tuple(
+        EngineSpec(name=kind, settings=settings(kind, **options), location=place)
+        for kind, options in (("torch", NINE), ("lmdeploy", limits))
+    )
+    profile = Profile(name="p", reference="torch", engines=engines, suites=(), location=place)
+    native = native_engine(profile, engines[1])
+    assert (native and native.name) == found

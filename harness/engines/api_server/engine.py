@@ -26,6 +26,8 @@ from harness.engines.api_server.serving import Server
 from harness.engines.api_server.tokens import Spelling, spelling_of
 from harness.engines.contract import Answer, EngineSettings, Failure, Json, Outcome, Question, Request
 from harness.engines.images import open_image
+from harness.engines.pixel_limits import pixel_limits
+from harness.engines.prefix_cache import asks_prefix_cache, check_in_force, is_warm
 from harness.errors import EngineError, ErrorKind, LettersError
 
 __all__ = ["CHAT", "ApiServer", "load"]
@@ -53,10 +55,10 @@ def load(settings: EngineSettings) -> ApiServer:
         raise _unsupported(
             "paths", SCORED, f"{CHAT}; inputs are scored on a server that is started with serve"
         )
-    if settings.max_tiles is not None:
-        raise _unsupported(
-            "max_tiles", str(settings.max_tiles), "none; a server keeps to its model's own limit"
-        )
+    limits = {"max_tiles": settings.max_tiles, **pixel_limits(settings)}
+    for name, value in limits.items():
+        if value is not None:
+            raise _unsupported(name, str(value), "none; a server keeps to its model's own limit")
     if settings.top_k < 1:
         raise _unsupported("top_k", str(settings.top_k), "1 or more: it is all that a server tells")
     if bool(options.get("serve")) == bool(options.get("url")):
@@ -98,6 +100,8 @@ class ApiServer:
         self._spelling = Spelling.TEXT
         self._version = self._told_version()
         self._limit = self._probe()
+        if asks_prefix_cache(settings):
+            self._probe_prefix_cache()
         self._scorer = InputScorer(client, settings.model) if SCORED in settings.paths else None
 
     def fingerprint(self) -> dict[str, Json]:
@@ -162,6 +166,8 @@ class ApiServer:
         started = time.perf_counter()
         picture = None if request.image is None else _data_url(request.image)
         body = self._body(request, picture)
+        if is_warm(self._settings):
+            self._client.post(_CHAT, body)
         prepared = time.perf_counter()
 
         def ask(count: int) -> Reply:
@@ -301,6 +307,16 @@ class ApiServer:
         if limit.note:
             print(f"harness: {limit.note}", file=sys.stderr)  # noqa: T201 - this is the log
         return limit
+
+    def _probe_prefix_cache(self) -> None:
+        """Ask one long text twice; LMDeploy turns its prefix cache off for many models, and only warns."""
+        text = Request(case="probe", prompt=_PROBE_TEXT * 20, letters=(), max_new_tokens=1)
+        first, second = (self._client.post(_CHAT, self._body(text, None)) for _ in range(2))
+        try:
+            cached = second.data["usage"]["prompt_tokens_details"]["cached_tokens"]
+        except (KeyError, TypeError):
+            return  # this version does not tell
+        check_in_force(self._settings, enabled=bool(cached) or not first.ok)
 
 
 _NO_LIST: Final = (

@@ -23,6 +23,7 @@ runpy.run_path(os.fspath(_FOLDER.parents[1] / "workers" / "worker.py"), run_name
 
 from harness.engines.codec import settings_from_json  # noqa: E402 - importable from here on
 from harness.engines.lmdeploy_on_cpu.plugin import install  # noqa: E402
+from harness.engines.lmdeploy_pipeline.backends import built_with  # noqa: E402
 from harness.engines.lmdeploy_pipeline.options import engine_options  # noqa: E402
 
 _ORDER = json.loads(sys.argv[1])
@@ -53,7 +54,12 @@ def _main() -> None:
         "generation_config": "lmdeploy",
     }
     taken = inspect.signature(serve).parameters
-    serve(_SETTINGS.model, **{name: value for name, value in asked.items() if name in taken})
+    # A vision_config goes on among those without a name of their own.
+    serve(
+        _SETTINGS.model,
+        **{name: value for name, value in asked.items() if name in taken},
+        **built_with(_SETTINGS),
+    )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.engines.contract import EngineSettings
@@ -16,7 +17,7 @@ from harness.errors import EngineError, ErrorKind
 if TYPE_CHECKING:
     from lmdeploy.pipeline import Pipeline
 
-__all__ = ["backend_config", "backend_in_force", "version"]
+__all__ = ["backend_config", "backend_in_force", "built_with", "version"]
 
 
 def backend_config(settings: EngineSettings) -> Any:  # noqa: ANN401 - a class of any LMDeploy
@@ -34,6 +35,40 @@ def backend_config(settings: EngineSettings) -> Any:  # noqa: ANN401 - a class o
             f"dtype: found {settings.dtype}; allowed: auto, since LMDeploy {version()} cannot be told one",
         )
     return kind(**engine_options(settings, known))
+
+
+def built_with(settings: EngineSettings) -> dict[str, Any]:
+    """What else LMDeploy is built with: its ``chat_template_config`` and ``vision_config``, as far as said.
+
+    Raises EngineError(UNSUPPORTED) for a content that this LMDeploy does not take.
+    """
+    made: dict[str, Any] = {}
+    for name, value in settings.options.items():
+        try:
+            if name == "chat_template_config":
+                made[name] = _chat_template(str(value))
+            elif name == "vision_config" and isinstance(value, dict):
+                from lmdeploy.messages import VisionConfig
+
+                made[name] = VisionConfig(**value)
+        except (OSError, TypeError, ValueError) as error:
+            raise EngineError(
+                ErrorKind.UNSUPPORTED,
+                f"the engine lmdeploy: options.{name}: found {value!r}, which LMDeploy {version()} does not "
+                f"take: {error}",
+            ) from error
+    return made
+
+
+def _chat_template(value: str) -> Any:  # noqa: ANN401 - a class of any LMDeploy
+    """As ``lmdeploy serve --chat-template`` makes it of a file or a name."""
+    from lmdeploy.model import MODELS, ChatTemplateConfig
+
+    if Path(value).is_file():
+        return ChatTemplateConfig.from_json(value)
+    if value not in MODELS.module_dict:
+        raise ValueError(f"neither a file nor a name among {', '.join(MODELS.module_dict)}")
+    return ChatTemplateConfig(value)
 
 
 def backend_in_force(settings: EngineSettings, pipe: Pipeline) -> str:

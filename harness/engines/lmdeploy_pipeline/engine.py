@@ -32,7 +32,7 @@ from harness.engines.contract import (
 )
 from harness.engines.gpu import gpus_in_use
 from harness.engines.lmdeploy_on_cpu import plugin as lmdeploy_on_cpu
-from harness.engines.lmdeploy_pipeline.backends import backend_config, backend_in_force
+from harness.engines.lmdeploy_pipeline.backends import backend_config, backend_in_force, built_with
 from harness.engines.lmdeploy_pipeline.described import engine_config, templates, where_it_runs
 from harness.engines.lmdeploy_pipeline.options import SCORED, TOP_K, TURBOMIND, check_settings, stage_two
 from harness.engines.lmdeploy_pipeline.prompts import probe_conversations
@@ -43,6 +43,8 @@ from harness.engines.lmdeploy_pipeline.steps.pytorch import PytorchSteps
 from harness.engines.lmdeploy_pipeline.steps.turbomind import TurbomindSteps
 from harness.engines.lmdeploy_pipeline.tiles import image_options, most_tiles_of
 from harness.engines.out_of_memory import is_out_of_memory
+from harness.engines.pixel_limits import pixel_limits
+from harness.engines.prefix_cache import is_warm
 from harness.engines.readings import read_top
 from harness.errors import EngineError, ErrorKind, LettersError
 
@@ -117,7 +119,7 @@ class LmdeployPipeline:
             raise EngineError(
                 ErrorKind.LOAD, f"dtype: asked for {settings.dtype}, but LMDeploy loaded {self._steps.dtype}"
             )
-        options = image_options(self._engine, settings.max_tiles)
+        options = image_options(self._engine, settings.max_tiles, pixel_limits(settings))
         self._probe = self._probed(options)
         self._paths = choose_paths(settings.paths, self._probe, reports=settings.top_k > 0)
         self._stages = Stages(
@@ -196,9 +198,10 @@ class LmdeployPipeline:
     async def _score_all(self, requests: Sequence[Request], done: SimpleQueue[_Done]) -> None:
         size = self._settings.batch_size
         for start in range(0, len(requests), size):
-            await self._stages.score(
-                requests[start : start + size], lambda request, result: done.put((request, result))
-            )
+            batch = requests[start : start + size]
+            if is_warm(self._settings):
+                await self._stages.score(batch, lambda request, result: None)  # noqa: ARG005
+            await self._stages.score(batch, lambda request, result: done.put((request, result)))
 
     def _next(self, done: SimpleQueue[_Done], work: Future[None]) -> _Done:
         while True:
@@ -304,14 +307,22 @@ def _build(settings: EngineSettings) -> Pipeline:
     trust = _trust(settings)
     try:
         # LMDeploy checks an option's value, by an assertion, as soon as its configuration is made.
-        return pipeline(settings.model, backend_config=backend_config(settings), **trust)
+        return pipeline(
+            settings.model, backend_config=backend_config(settings), **built_with(settings), **trust
+        )
     except EngineError:
         raise
     except Exception as error:
         raise EngineError(
             ErrorKind.OUT_OF_MEMORY if is_out_of_memory(error) else ErrorKind.LOAD,
-            f"LMDeploy cannot load {settings.model}: {type(error).__name__}: {error}",
+            f"LMDeploy cannot load {settings.model}: {type(error).__name__}: {error}{_variable()}",
         ) from error
+
+
+def _variable() -> str:
+    """A word on the variable that decides in which processes the model runs, where it is set."""
+    found = os.environ.get("LMDEPLOY_EXECUTOR_BACKEND")
+    return f" (LMDEPLOY_EXECUTOR_BACKEND={found} is set; unset it to have LMDeploy choose)" if found else ""
 
 
 def _trust(settings: EngineSettings) -> dict[str, Any]:

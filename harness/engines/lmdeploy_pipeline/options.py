@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from harness.engines.contract import EngineSettings, Json
+from harness.engines.prefix_cache import asks_prefix_cache
 from harness.errors import EngineError, ErrorKind
 
 __all__ = [
@@ -53,7 +54,7 @@ NO_TOP_K: Final = (
 """What a fingerprint says of the log-probabilities that TurboMind reports; they are never asked for."""
 
 PINNED: Final[Mapping[str, Json]] = {
-    "enable_prefix_caching": False,  # full logits are refused with it, and it lets cases touch each other
+    "enable_prefix_caching": False,  # but for `prefix_cache`: it lets cases touch each other
     "enable_metrics": False,
     "logprobs_mode": "raw_logprobs",  # without it no log-probabilities are returned
 }
@@ -64,7 +65,10 @@ _ON_CPU: Final[Mapping[str, Json]] = {
     "num_gpu_blocks": 64,
     "eager_mode": True,
 }
-_OWN: Final = ("backend", "engine_config", "gemm_tuning", "stage_two", "threads", "trust_remote_code")
+_OWN: Final = (
+    "backend", "chat_template_config", "engine_config", "gemm_tuning", "max_pixels", "min_pixels",
+    "prefix_cache", "stage_two", "threads", "trust_remote_code", "vision_config",
+)  # fmt: skip
 _OF_SERVERS: Final = ("key_env", "serve", "served_model", "timeout", "url")
 
 
@@ -100,6 +104,7 @@ def engine_options(settings: EngineSettings, known: Collection[str]) -> dict[str
     on_cpu = settings.device == "cpu"
     # The plug-in keeps the dtype; LMDeploy's own option knows no float32.
     pinned = {**PINNED, "dtype": "auto" if on_cpu else settings.dtype}
+    pinned["enable_prefix_caching"] = asks_prefix_cache(settings)
     for name, value in chosen.items():
         place = f"{'options' if name in settings.options else 'engine_config'}.{name}"
         if name in pinned or name == "device_type":

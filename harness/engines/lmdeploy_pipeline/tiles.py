@@ -1,9 +1,12 @@
-"""The most tiles that LMDeploy cuts an image into, by whichever way its preprocessing offers."""
+"""The most tiles and pixels that LMDeploy makes of an image, by whichever way its preprocessing offers."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from harness.engines.pixel_limits import limit_pixels, refuse_pixels
 from harness.engines.tile_limits import limit_tiles, most_tiles, refuse_tiles
 
 if TYPE_CHECKING:
@@ -12,17 +15,23 @@ if TYPE_CHECKING:
 __all__ = ["image_options", "most_tiles_of"]
 
 
-def image_options(engine: AsyncEngine, max_tiles: int | None) -> dict[str, int]:
-    """See to it that images are cut into at most ``max_tiles``; what to send along with each for it.
+def image_options(
+    engine: AsyncEngine, max_tiles: int | None, pixels: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """See to it that images are cut into at most ``max_tiles``, and have so many ``pixels``.
 
-    InternVLChatModel is told with every image, by LMDeploy's own ``max_dynamic_patch``. Models that LMDeploy
-    preprocesses with Transformers' image processor have it set there, once.
-
-    Raises EngineError(UNSUPPORTED) where there is no way.
+    Returns what to send along with each image for it. Raises EngineError(UNSUPPORTED) where there is no way.
     """
-    if max_tiles is None:
-        return {}
     vision = _vision(engine)
+    tiles = {} if max_tiles is None else _tiles(vision, max_tiles)
+    return {**tiles, **(_pixels(vision, pixels) if pixels else {})}
+
+
+def _tiles(vision: Any, max_tiles: int) -> dict[str, int]:  # noqa: ANN401 - a class of any LMDeploy
+    """InternVLChatModel is told with every image, by LMDeploy's own ``max_dynamic_patch``.
+
+    Models that LMDeploy preprocesses with Transformers' image processor have it set there, once.
+    """
     if vision is None:
         raise refuse_tiles("the model takes text only")
     if not hasattr(vision, "hf_config"):
@@ -36,6 +45,21 @@ def image_options(engine: AsyncEngine, max_tiles: int | None) -> dict[str, int]:
         raise refuse_tiles(f"LMDeploy's {type(vision).__name__} has a preprocessing of its own")
     limit_tiles(image_processor, max_tiles)
     return {}
+
+
+def _pixels(vision: Any, pixels: Mapping[str, int]) -> dict[str, int]:  # noqa: ANN401 - as above
+    """Set on Transformers' image processor, once.
+
+    Until 0.15 LMDeploy has another library resize an image before that one does, which is told with each.
+    """
+    if vision is None:
+        raise refuse_pixels(pixels, "the model takes text only")
+    image_processor = getattr(getattr(vision, "processor", None), "image_processor", None)
+    if image_processor is None:
+        raise refuse_pixels(pixels, f"LMDeploy's {type(vision).__name__} has a preprocessing of its own")
+    limits = limit_pixels(image_processor, pixels)
+    told = "mm_processor_kwargs" in inspect.signature(vision.preprocess).parameters
+    return {} if told else limits
 
 
 def most_tiles_of(engine: AsyncEngine) -> int | None:

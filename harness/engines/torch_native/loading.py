@@ -18,6 +18,7 @@ from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from transformers.models.auto import modeling_auto
 
 from harness.engines.contract import EngineSettings
+from harness.engines.pixel_limits import limit_pixels, pixel_limits, refuse_pixels
 from harness.engines.remote_code import environment_advice
 from harness.engines.tile_limits import limit_tiles, refuse_tiles
 from harness.engines.torch_native.conversation import OWN, TOKENIZER
@@ -30,7 +31,7 @@ __all__ = ["load_passes", "require_known"]
 _KINDS: Final = ("AutoModel", "AutoModelForCausalLM", "AutoModelForImageTextToText")
 _OFFERED: Final = ("img_context_token_id", "num_image_token")
 _PATHS = ("forward", "generate")
-_OPTIONS = ("attention", "template", "threads", "trust_remote_code")
+_OPTIONS = ("attention", "max_pixels", "min_pixels", "template", "threads", "trust_remote_code")
 
 
 def require_known(settings: EngineSettings) -> None:
@@ -45,8 +46,8 @@ def load_passes(settings: EngineSettings) -> Passes:
     """The checkpoint in the folder ``settings.model``, in ``settings.dtype`` ('auto': as it was saved).
 
     Raises EngineError (LOAD) if weights are missing or misshapen, if there is no processor for a model that
-    takes images, or no chat template; EngineError (UNSUPPORTED) if there is no way to keep to ``max_tiles``;
-    and whatever Transformers raises for a folder it cannot read.
+    takes images, or no chat template; EngineError (UNSUPPORTED) if there is no way to keep to ``max_tiles``
+    or limits of pixels; and whatever Transformers raises for a folder it cannot read.
     """
     trust = settings.options.get("trust_remote_code") is True
     if not Path(settings.model).is_dir():
@@ -55,6 +56,8 @@ def load_passes(settings: EngineSettings) -> Passes:
         )
     config = transformers.AutoConfig.from_pretrained(settings.model, trust_remote_code=trust)
     if trust and (chat := _chat_class(settings, config)) is not None:
+        if pixels := pixel_limits(settings):
+            raise refuse_pixels(pixels, "a model with code of its own cuts images into tiles")
         return _load_chat_model(settings, *chat)
     if settings.options.get("template") == OWN:
         raise EngineError(
@@ -71,6 +74,10 @@ def load_passes(settings: EngineSettings) -> Passes:
         if not takes_images:
             raise refuse_tiles("the model takes text only")
         limit_tiles(processor.image_processor, settings.max_tiles)
+    if pixels := pixel_limits(settings):
+        if not takes_images:
+            raise refuse_pixels(pixels, "the model takes text only")
+        limit_pixels(processor.image_processor, pixels)
     kind = _image_text_kind() if takes_images else transformers.AutoModelForCausalLM
     model = _load_weights(kind, settings, attn_implementation=settings.options.get("attention"))
     return ProcessorPasses(model, processor, takes_images=takes_images)

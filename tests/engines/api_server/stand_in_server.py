@@ -43,6 +43,7 @@ class StandIn:
     top: dict[str, float] = field(default_factory=lambda: dict(TOP))
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
+    cached: int | None = None  # tokens from a prefix cache, where it tells
     hits: int = 0
     url: str = ""
 
@@ -75,7 +76,10 @@ class StandIn:
             "message": {"role": "assistant", "content": "".join(generated)},
             "logprobs": {"content": content} if content else None,
         }
-        return 200, {"choices": [choice], "usage": {"prompt_tokens": 52, "completion_tokens": len(content)}}
+        usage: dict[str, Any] = {"prompt_tokens": 52, "completion_tokens": len(content)}
+        if self.cached is not None:
+            usage["prompt_tokens_details"] = {"cached_tokens": self.cached}
+        return 200, {"choices": [choice], "usage": usage}
 
     def token(self, text: str, count: int) -> dict[str, Any]:
         lead = text[:-1] if text[-1:] in ("A", "B", "C", "D") else ""

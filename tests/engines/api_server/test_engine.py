@@ -131,6 +131,26 @@ def test_requests_are_under_way_at_once(server: StandIn) -> None:
     assert time.perf_counter() - started < 1.5  # one by one it takes 2.4
 
 
+def test_of_a_warm_prefix_cache_the_second_answer_counts(server: StandIn) -> None:
+    engine(server, prefix_cache="cold")
+    cold = len(server.asked)
+    dict(engine(server, prefix_cache="cold").score([ASK]))
+    assert len(server.asked) == 2 * cold + 1
+    before = len(server.asked)
+    dict(engine(server, prefix_cache="warm").score([ASK]))
+    assert len(server.asked) == before + cold + 2
+    assert server.asked[-1]["messages"] == server.asked[-2]["messages"]
+
+
+def test_a_prefix_cache_that_the_server_turned_off_is_refused(server: StandIn) -> None:
+    server.cached = 0
+    error = refusal(server, prefix_cache="warm")
+    assert error.kind is ErrorKind.UNSUPPORTED
+    assert "LMDeploy turned prefix caching off for some/model" in error.message
+    server.cached = 64
+    engine(server, prefix_cache="warm")
+
+
 def test_the_served_model(server: StandIn) -> None:
     assert engine(server).fingerprint()["served_model"] == "stand-in"
     assert engine(server, served_model="another").fingerprint()["served_model"] == "another"

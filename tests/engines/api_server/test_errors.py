@@ -132,6 +132,10 @@ def test_a_slow_server_times_out_and_is_not_asked_again(server: StandIn) -> None
         ({"top_k": 0}, "top_k: found 0"),
         ({"serve": True}, "found both or neither of url and serve"),
         ({"url": None}, "found both or neither of url and serve"),
+        (
+            {"max_pixels": 9000},
+            "max_pixels: found 9000; allowed: none; a server keeps to its",
+        ),
     ],
 )
 def test_settings_that_it_cannot_honour(server: StandIn, changes: dict[str, Any], said: str) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import torch
 
+from harness.engines.contract import EngineSettings
 from harness.engines.lmdeploy_pipeline.steps.pytorch import PytorchSteps
 
 WIDTH = 8
@@ -107,7 +108,11 @@ class Engine:
         self.prompt_processor = SimpleNamespace(get_prompt_input=self.get_prompt_input)
         self.engine = SimpleNamespace(
             cache_config=SimpleNamespace(
-                num_gpu_blocks=9, num_reserved_gpu_blocks=0, block_size=64, max_prefill_token_num=99
+                num_gpu_blocks=9,
+                num_reserved_gpu_blocks=0,
+                block_size=64,
+                max_prefill_token_num=99,
+                enable_prefix_caching=False,
             ),
             max_session_len=99,
             model_config=SimpleNamespace(dtype=torch.float32),
@@ -212,5 +217,17 @@ class New(Engine):
 
 def steps_on(engine: Any) -> PytorchSteps:
     """The steps on a stand-in; they ask it for all that they need."""
-    settings: Any = None
-    return PytorchSteps(engine, settings)
+    return PytorchSteps(engine, settings_of())
+
+
+def settings_of(*, paths: tuple[str, ...] = (), **options: Any) -> EngineSettings:
+    return EngineSettings(
+        kind="lmdeploy",
+        model="m",
+        dtype="auto",
+        device="cpu",
+        paths=paths,
+        top_k=5,
+        batch_size=1,
+        options=options,
+    )

@@ -130,6 +130,16 @@ def test_what_an_lmdeploy_does_not_pin_is_left_out() -> None:
     assert engine_options(PLAIN, KNOWN).keys() - engine_options(PLAIN, known).keys() == {"logprobs_mode"}
 
 
+@pytest.mark.parametrize("kind", ["cold", "warm"])
+def test_prefix_caching_is_on_where_it_is_asked_for(kind: str) -> None:
+    asked = replace(PLAIN, paths=("captured",), options={"prefix_cache": kind})
+    check_settings(asked)
+    passed = engine_options(asked, KNOWN)
+    assert passed["enable_prefix_caching"] is True
+    assert "prefix_cache" not in passed
+    assert engine_options(PLAIN, KNOWN)["enable_prefix_caching"] is False
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -42,6 +42,37 @@ def test_processors_of_transformers_are_set_once() -> None:
     assert image_processor.max_patches == 6
 
 
+def any_size(preprocess: Any) -> Any:
+    image_processor = SimpleNamespace(merge_size=2, size={"shortest_edge": 3136, "longest_edge": 10**6})
+    return engine(processor=SimpleNamespace(image_processor=image_processor), preprocess=preprocess)
+
+
+def test_pixels_are_set_and_told_where_another_library_resizes_first() -> None:
+    """Qwen2VLModel of LMDeploy 0.12 to 0.15 resizes by qwen_vl_utils; see vl/model/qwen2.py there."""
+    older, newer = any_size(lambda messages: None), any_size(lambda messages, mm_processor_kwargs: None)
+    both = {"min_pixels": 3136, "max_pixels": 9000}
+    assert image_options(older, None, {"max_pixels": 9000}) == both
+    assert image_options(newer, None, {"max_pixels": 9000}) == {}
+    for each in (older, newer):
+        size = each.prompt_processor.vl_encoder.model.processor.image_processor.size
+        assert size == {"shortest_edge": 3136, "longest_edge": 9000}
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (
+            SimpleNamespace(prompt_processor=SimpleNamespace(vl_encoder=None)),
+            "max_pixels: the model takes",
+        ),
+        (engine(processor=print), "has a preprocessing of its own"),
+    ],
+)
+def test_pixels_that_could_only_be_ignored_are_refused(model: Any, reason: str) -> None:
+    with pytest.raises(EngineError, match=reason):
+        image_options(model, None, {"max_pixels": 9000})
+
+
 def test_without_a_limit_nothing_is_touched() -> None:
     assert image_options(engine(), None) == {}
 

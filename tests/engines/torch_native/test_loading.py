@@ -25,7 +25,10 @@ from tests.engines.torch_native.asking import (
     ("changes", "message"),
     [
         ({"paths": ("two-stage",)}, "the path 'two-stage'; allowed: forward, generate"),
-        ({"options": {"atention": "eager"}}, "the option 'atention'; allowed: attention, template, threads"),
+        (
+            {"options": {"atention": "eager"}},
+            "the option 'atention'; allowed: attention, max_pixels, min_pixels, template, threads",
+        ),
     ],
 )
 def test_settings_the_engine_does_not_know_are_refused(

@@ -96,6 +96,45 @@ def _qwen2_vl() -> tuple[Any, Any, Any]:
     return transformers.Qwen2VLForConditionalGeneration(config), processor, tokenizer
 
 
+def _qwen3_vl() -> tuple[Any, Any, Any]:
+    """As Qwen2-VL, its pixels entering several layers; LMDeploy prepares its images in the newer way."""
+    start, end, place, video = "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"
+    tokenizer = tokenizer_of(start + place + end, start, end, place, video)
+    names = {"vision_start": start, "vision_end": end, "image": place, "video": video}
+    ids = {f"{name}_token_id": tokenizer.convert_tokens_to_ids(token) for name, token in names.items()}
+    for name, token in names.items():
+        setattr(tokenizer, f"{name}_token", token)
+        setattr(tokenizer, f"{name}_token_id", ids[f"{name}_token_id"])
+    rope = {"rope_type": "default", "mrope_section": [2, 3, 3], "mrope_interleaved": True}
+    text = {**_text(tokenizer), "head_dim": 16, "architectures": ["Qwen3ForCausalLM"]}
+    vision = {
+        "depth": 2,
+        "hidden_size": 32,
+        "out_hidden_size": 32,
+        "num_heads": 2,
+        "intermediate_size": 32,
+        "patch_size": 14,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+        "in_channels": 3,
+        "num_position_embeddings": 16,
+        "deepstack_visual_indexes": [0],
+    }
+    config = transformers.Qwen3VLConfig(
+        text_config={**text, "rope_scaling": rope, "rope_parameters": rope}, vision_config=vision, **ids
+    )
+    images = transformers.Qwen2VLImageProcessor(
+        patch_size=14, min_pixels=28 * 28, max_pixels=8 * 28 * 28, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    )
+    processor = transformers.Qwen3VLProcessor(
+        image_processor=images,
+        tokenizer=tokenizer,
+        chat_template=tokenizer.chat_template,
+        **_video("qwen3_vl", "Qwen3VLVideoProcessor"),
+    )
+    return transformers.Qwen3VLForConditionalGeneration(config), processor, tokenizer
+
+
 def _llava_onevision() -> tuple[Any, Any, Any]:
     """Tiles of an image in an axis of their own, the whole image first."""
     tokenizer = tokenizer_of("<image>", "<image>", "<video>")
@@ -166,6 +205,7 @@ FAMILIES: Final[Mapping[str, Callable[[], tuple[Any, Any, Any]]]] = {
     "llava_onevision": _llava_onevision,
     "qwen2": _qwen2,
     "qwen2_vl": _qwen2_vl,
+    "qwen3_vl": _qwen3_vl,
 }
 """What makes a family's model, processor and tokenizer."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.engines.contract import EngineSettings, Json
-from harness.engines.lmdeploy_pipeline.options import CAPTURED, SCORED, TWO_STAGE
+from harness.engines.lmdeploy_pipeline.options import CAPTURED, SCORED, TOP_K, TWO_STAGE
 from harness.engines.lmdeploy_pipeline.prompts import check_generated, check_placeholders, placeholder_id
 from harness.engines.lmdeploy_pipeline.steps.access import Access
 from harness.engines.lmdeploy_pipeline.steps.cache import CacheRoom
@@ -19,6 +20,7 @@ from harness.engines.lmdeploy_pipeline.steps.contract import (
     Take,
 )
 from harness.engines.out_of_memory import is_out_of_memory
+from harness.engines.prefix_cache import NO_CACHED_ROWS, check_in_force
 from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:
@@ -32,8 +34,9 @@ _NEEDED: Final[Mapping[str, Callable[[Any], object]]] = {
     "AsyncEngine.engine.max_session_len": lambda engine: engine.engine.max_session_len,
     "AsyncEngine.engine.model_config": lambda engine: engine.engine.model_config,
     "AsyncEngine.engine.req_manager": lambda engine: engine.engine.req_manager,
-    "AsyncEngine.engine.executor.model_agent": lambda engine: engine.engine.executor.model_agent,
+    "AsyncEngine.engine.executor": lambda engine: engine.engine.executor,
 }
+_EXECUTOR: Final = "LMDEPLOY_EXECUTOR_BACKEND"
 
 
 class PytorchSteps:
@@ -43,14 +46,20 @@ class PytorchSteps:
     reported: str | None = None
 
     def __init__(self, engine: AsyncEngine, settings: EngineSettings) -> None:
-        """Look at names; nothing is run. Raises EngineError(LOAD) for what is missing."""
-        del settings  # everything is known of the engine itself
+        """Look at names; nothing is run.
+
+        Raises EngineError: LOAD for what is missing, UNSUPPORTED where rows are asked of a model that runs in
+        processes of its own, or a prefix cache that LMDeploy turned off.
+        """
         self._access = Access(engine, _NEEDED)
         self._engine = engine.engine
+        self._no_rows = _elsewhere(self._engine.executor, settings)
         self._placeholder = placeholder_id(engine)
         self.dtype = str(self._engine.model_config.dtype).removeprefix("torch.")
         cache = self._engine.cache_config
         self._room = CacheRoom(cache.num_gpu_blocks - cache.num_reserved_gpu_blocks, cache.block_size)
+        check_in_force(settings, enabled=cache.enable_prefix_caching)
+        self._no_prompt_rows = self._no_rows or NO_CACHED_ROWS * cache.enable_prefix_caching
         self.limits = {
             "session_len": int(engine.session_len),
             "num_gpu_blocks": int(self._engine.max_session_len),
@@ -59,7 +68,7 @@ class PytorchSteps:
         }
         ended = ", the sequence ended by the caller" if self._access.ends_sequences else ""
         self.ways = {
-            CAPTURED: "logits_processors",
+            CAPTURED: self._no_rows or "logits_processors",
             TWO_STAGE: f"{self._access.inputs}, safe_run with output_logits=all{ended}",
         }
         self.lacking: dict[str, str] = {}
@@ -82,7 +91,7 @@ class PytorchSteps:
     async def generate(  # noqa: D102
         self, prepared: Prepared, *, steps: int, logprobs: int | None, take: Take | None
     ) -> Generated:
-        capture = None if take is None else Capture(steps, take)
+        capture = None if take is None or self._no_rows else Capture(steps, take)
         async with self._room.for_tokens(len(prepared.ids) + steps):
             found = await self._access.generate(
                 prepared,
@@ -102,6 +111,8 @@ class PytorchSteps:
         return found
 
     async def rows_behind(self, prepared: Prepared, ids: Sequence[int], *, temperature: float) -> Tensor:  # noqa: D102
+        if self._no_prompt_rows:
+            raise EngineError(ErrorKind.UNSUPPORTED, self._no_prompt_rows)
         check_generated(ids, self._placeholder)
         return await self._access.full_logits(prepared, ids, temperature=temperature, steps=0)
 
@@ -116,7 +127,7 @@ class PytorchSteps:
         among its running sequences tells it with the next step, for which the state must still be there. One
         that does not (0.18) never tells it, and offers a reset.
         """
-        agent = self._engine.executor.model_agent
+        agent: Any = getattr(self._engine.executor, "model_agent", None)
         maker = getattr(getattr(self._engine, "_engine_loop", None), "inputs_maker", None)
         if hasattr(agent, "reset_runtime_state") and not getattr(maker, "running_seqs", ()):
             agent.reset_runtime_state()
@@ -132,3 +143,25 @@ class PytorchSteps:
         )
         error.__cause__ = reason
         return error
+
+
+def _elsewhere(executor: Any, settings: EngineSettings) -> str:  # noqa: ANN401 - a class of any LMDeploy
+    """Why no rows can be had of a model that runs in processes of its own; '' where it runs in this one.
+
+    A logits processor is called there, and what stage two leaves behind cannot be dropped from here. Raises
+    EngineError(UNSUPPORTED) where a profile asks for rows all the same, or the variable alone made it so.
+    """
+    if hasattr(executor, "model_agent"):
+        return ""
+    kind, variable = type(executor).__name__, os.environ.get(_EXECUTOR)
+    why = f"the model runs in processes of its own ({kind}"
+    why += f", by {_EXECUTOR}={variable} in the environment)" if variable else ")"
+    if {*settings.paths} - {SCORED, TOP_K} or (variable and not settings.paths):
+        unset = f"unset {_EXECUTOR}, or " if variable else ""
+        raise EngineError(
+            ErrorKind.UNSUPPORTED,
+            f"paths: found {', '.join(settings.paths) or 'none'}, but {why}, where rows cannot be read; "
+            f"allowed: {SCORED}, {TOP_K}. Next: {unset}write 'paths: [{SCORED}, {TOP_K}]' for this engine in "
+            f"the profile ({SCORED} needs LMDeploy 0.18)",
+        )
+    return why

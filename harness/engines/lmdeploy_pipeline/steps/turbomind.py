@@ -13,6 +13,7 @@ from harness.engines.dtypes import named_dtype
 from harness.engines.lmdeploy_pipeline.options import GENERATION, NO_TOP_K, TWO_STAGE
 from harness.engines.lmdeploy_pipeline.steps.access import Access
 from harness.engines.lmdeploy_pipeline.steps.contract import Entries, Generated, Prepared, Take
+from harness.engines.prefix_cache import NO_CACHED_ROWS, check_in_force
 from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:
@@ -33,8 +34,10 @@ class TurbomindSteps:
     reported: str | None = NO_TOP_K
 
     def __init__(self, engine: AsyncEngine, settings: EngineSettings) -> None:
-        """Look at names; nothing is run. Raises EngineError(LOAD) for what is missing."""
+        """Look at names; nothing is run. Raises EngineError: LOAD for missing names, as `check_in_force`."""
         self._access = Access(engine, {})
+        self._prefix_cache = bool(engine.backend_config.enable_prefix_caching)
+        check_in_force(settings, enabled=self._prefix_cache)
         self._alone = asyncio.Lock()
         # The rule stands in for LMDeploy only where it did not write down what it took.
         told = str(engine.backend_config.dtype)
@@ -74,6 +77,8 @@ class TurbomindSteps:
         return Generated(ids=ids)
 
     async def rows_behind(self, prepared: Prepared, ids: Sequence[int], *, temperature: float) -> Tensor:  # noqa: D102
+        if self._prefix_cache:
+            raise EngineError(ErrorKind.UNSUPPORTED, NO_CACHED_ROWS)
         # It generates one token at least. One sequence at a time: all of a prompt's rows are in host memory.
         async with self._alone:
             return await self._access.full_logits(prepared, ids, temperature=temperature, steps=1)

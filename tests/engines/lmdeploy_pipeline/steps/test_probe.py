@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from harness.engines.lmdeploy_pipeline.steps.probe import Probe, choose_paths, probe
+from harness.engines.lmdeploy_pipeline.steps.pytorch import PytorchSteps
 from harness.errors import EngineError, ErrorKind
-from tests.engines.lmdeploy_pipeline.stand_in import WIDTH, New, Old, install, steps_on
+from tests.engines.lmdeploy_pipeline.stand_in import WIDTH, New, Old, install, settings_of, steps_on
 
 TALK = [{"role": "user", "content": "A"}]
 ALL = ("two-stage", "captured", "scored", "top-k")
@@ -54,6 +55,56 @@ def test_an_old_engine_has_others_and_says_why(monkeypatch: pytest.MonkeyPatch) 
     assert seen.lacking == {
         "scored": "GenerationConfig has no logprob_start_len",
     }
+
+
+def with_executor(name: str) -> Any:
+    """An engine whose model is in other processes: no ``model_agent``, as in executor/ray_executor.py."""
+    engine: Any = New()
+    engine.engine.executor = type(name, (), {})()
+    return engine
+
+
+def test_a_model_in_other_processes_has_the_paths_without_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    steps = PytorchSteps(with_executor("RayExecutor"), settings_of(tp=2))
+    seen = asyncio.run(probe(steps, [TALK]))
+
+    assert set(seen.paths) == {"scored", "top-k"}
+    for path in ("captured", "two-stage"):
+        assert "the model runs in processes of its own (RayExecutor)" in seen.lacking[path]
+    assert choose_paths((), seen, reports=True) == ("scored",)
+    assert seen.width is None
+
+
+@pytest.mark.parametrize("paths", [(), ("captured",), ("scored", "two-stage")])
+def test_a_variable_that_moved_the_model_is_named(
+    paths: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch)
+    monkeypatch.setenv("LMDEPLOY_EXECUTOR_BACKEND", "ray")
+    with pytest.raises(EngineError) as caught:
+        PytorchSteps(with_executor("RayExecutor"), settings_of(paths=paths))
+    assert caught.value.kind is ErrorKind.UNSUPPORTED
+    assert "(RayExecutor, by LMDEPLOY_EXECUTOR_BACKEND=ray in the environment)" in caught.value.message
+    assert "unset LMDEPLOY_EXECUTOR_BACKEND, or write 'paths: [scored, top-k]'" in caught.value.message
+
+
+def test_that_variable_does_no_harm_to_paths_without_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    monkeypatch.setenv("LMDEPLOY_EXECUTOR_BACKEND", "ray")
+    PytorchSteps(with_executor("RayExecutor"), settings_of(paths=("scored", "top-k")))
+    PytorchSteps(New(), settings_of(paths=("captured",)))
+
+
+def test_with_a_prefix_cache_in_force_there_is_no_second_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    engine: Any = New()
+    with pytest.raises(EngineError, match="LMDeploy turned prefix caching off for m"):
+        PytorchSteps(engine, settings_of(prefix_cache="cold"))
+    engine.engine.cache_config.enable_prefix_caching = True
+    seen = asyncio.run(probe(PytorchSteps(engine, settings_of(prefix_cache="cold")), [TALK]))
+    assert set(seen.paths) == {"captured", "scored", "top-k"}
+    assert "may come from its prefix cache" in seen.lacking["two-stage"]
 
 
 def test_a_processor_that_is_never_called_is_no_path(monkeypatch: pytest.MonkeyPatch) -> None:

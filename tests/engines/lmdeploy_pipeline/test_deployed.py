@@ -1,0 +1,155 @@
+"""Settings of deployments on the real LMDeploy, on the CPU device plug-in: that they are in force.
+
+What needs the real engine is done once, by deployed_scenarios.py in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engines.lmdeploy_pipeline.deployed_scenarios import FEW_PIXELS, SAID
+
+pytestmark = [pytest.mark.slow, pytest.mark.engines]
+
+SCENARIOS = Path(__file__).with_name("deployed_scenarios.py")
+ROUNDING = 1e-5
+
+
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("deployed")
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[3])
+    done = subprocess.run(
+        [sys.executable, str(SCENARIOS), str(folder)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    found: dict[str, Any] = json.loads((folder / "deployed.json").read_text())
+    return found
+
+
+def logprobs(run: dict[str, Any], path: str) -> list[float]:
+    return [value for answer in run["answers"].values() for value in answer["readings"][path]["logprobs"]]
+
+
+def ids(run: dict[str, Any]) -> list[list[int]]:
+    return [answer["ids"] for answer in run["answers"].values()]
+
+
+def test_a_warm_prefix_cache_is_hit_by_every_case_and_changes_nothing_in_float32(
+    left: dict[str, Any],
+) -> None:
+    plain, cold, warm = left["plain"], left["cold"], left["warm"]
+    lengths = [answer["question"]["tokens"] for answer in warm["answers"].values()]
+    assert plain["hits"] == 0
+    # All whole blocks but that of the last token come from the cache when a prompt is asked again.
+    assert warm["hits"] - cold["hits"] >= sum((length - 1) // 16 * 16 for length in lengths)
+    assert ids(plain) == ids(cold) == ids(warm)
+    for run in (cold, warm):
+        assert logprobs(run, "captured") == pytest.approx(logprobs(plain, "captured"), abs=ROUNDING, rel=0)
+        assert run["fingerprint"]["engine_config"]["enable_prefix_caching"] is True
+
+
+def test_with_a_prefix_cache_there_is_no_second_stage(left: dict[str, Any]) -> None:
+    assert list(left["warm without paths"]["fingerprint"]["paths"]) == ["captured"]
+
+
+def test_a_prefix_cache_that_lmdeploy_turns_off_is_refused(left: dict[str, Any]) -> None:
+    found = left["prefix cache of an InternVL"]
+    assert found["kind"] == "unsupported"
+    assert "options.prefix_cache: found warm, but LMDeploy turned prefix caching off" in found["refused"]
+
+
+def test_pixels_are_limited_alike_on_both_sides(left: dict[str, Any]) -> None:
+    plain, few, native = (
+        left[name]["answers"]["c0"]["question"] for name in ("plain", "few pixels", "few pixels natively")
+    )
+    assert plain["tokens"] - few["tokens"] == 8 - FEW_PIXELS // 28**2
+    assert (few["tokens"], few["pixels"]) == (native["tokens"], native["pixels"])
+    assert few["pixels"] != plain["pixels"]
+
+
+def test_pixels_of_the_older_way_to_prepare_images_too(left: dict[str, Any]) -> None:
+    """As LMDeploy prepares Qwen2-VL and Qwen2.5-VL; the numbers are another matter, see docs/lmdeploy.md."""
+    ours, native = (
+        left[f"few pixels of Qwen2-VL{name}"]["answers"]["c0"]["question"] for name in ("", " natively")
+    )
+    plain = left["plain"]["answers"]["c0"]["question"]
+    assert (ours["tokens"], ours["pixels"]) == (native["tokens"], native["pixels"])
+    assert ours["tokens"] == plain["tokens"] - (8 - FEW_PIXELS // 28**2)
+
+
+def test_pixels_of_a_model_with_tiles_are_refused(left: dict[str, Any]) -> None:
+    assert "min_pixels: this model's" in left["pixels of an InternVL"]["refused"]
+    assert "has no limits of pixels" in left["pixels of an InternVL"]["refused"]
+
+
+def test_fields_of_the_engine_are_in_force(left: dict[str, Any]) -> None:
+    found = left["said"]["fingerprint"]["engine_config"]
+    assert {name: found[name] for name in SAID} == SAID
+    assert left["said"]["vision_batch"] == 8
+    assert left["here"]["vision_batch"] == 1
+
+
+def test_a_chat_template_is_in_force(left: dict[str, Any]) -> None:
+    text = left["template"]["answers"]["c0"]["question"]["text"]
+    assert text.startswith("USER: ")
+    assert text.endswith("0\nBOT:")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("no such template", "options.chat_template_config: found 'nobodys', which LMDeploy"),
+        ("no such vision", "options.vision_config: found {'max_batch': 8}, which LMDeploy"),
+    ],
+)
+def test_what_lmdeploy_cannot_be_built_with_is_refused(left: dict[str, Any], name: str, words: str) -> None:
+    assert left[name]["kind"] == "unsupported"
+    assert words in left[name]["refused"]
+
+
+def test_overrides_of_the_config_reach_the_model(left: dict[str, Any]) -> None:
+    assert left["overridden"]["kind"] == "load"
+
+
+def test_a_model_in_a_process_of_its_own_is_read_by_the_paths_without_rows(left: dict[str, Any]) -> None:
+    here, elsewhere = left["here"], left["elsewhere"]
+    assert (here["executor"], elsewhere["executor"]) == ("UniExecutor", "MPExecutor")
+    assert list(elsewhere["fingerprint"]["paths"]) == ["scored", "top-k"]
+    assert ids(here) == ids(elsewhere)
+    for path in ("scored", "top-k"):
+        assert logprobs(here, path) == pytest.approx(logprobs(elsewhere, path), abs=ROUNDING, rel=0)
+
+
+def test_scoring_leaves_nothing_behind_in_that_process(left: dict[str, Any]) -> None:
+    assert left["elsewhere"]["same_again"] == ids(left["elsewhere"])
+
+
+def test_rows_from_another_process_are_refused(left: dict[str, Any]) -> None:
+    found = left["rows from elsewhere"]
+    assert found["kind"] == "unsupported"
+    assert (
+        "paths: found scored, captured, but the model runs in processes of its own (MPExecutor)"
+        in (found["refused"])
+    )
+    assert "write 'paths: [scored, top-k]'" in found["refused"]
+
+
+def test_the_variable_that_moved_the_model_is_named(left: dict[str, Any]) -> None:
+    found = left["by the variable"]["refused"]
+    assert "(MPExecutor, by LMDEPLOY_EXECUTOR_BACKEND=mp in the environment)" in found
+    assert "unset LMDEPLOY_EXECUTOR_BACKEND, or write 'paths: [scored, top-k]'" in found
+    found = left["by a variable that is none"]["refused"]
+    assert "(LMDEPLOY_EXECUTOR_BACKEND=nobodys is set; unset it to have LMDeploy choose)" in found
