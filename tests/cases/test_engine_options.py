@@ -20,7 +20,6 @@ from tests.cases.profile_texts import SUITES
 PAGE = Path(__file__).parents[2] / "docs" / "options.md"
 CUDA = "device: cuda, dtype: float16, "
 
-
 pytestmark = pytest.mark.usefixtures("folder")
 
 
@@ -342,12 +341,6 @@ def test_a_file_that_an_option_names_counts_by_its_content(entry: str) -> None:
     assert str(file.absolute()) in str(engine.settings.options)  # a worker finds it wherever it runs
     file.write_text('{"user": "U:"}')
     assert key_of(entry) != before
-
-
-def test_what_is_no_file_stays_as_it_is_written() -> None:
-    Path("auto").write_text("")
-    (engine,) = profile("kind: lmdeploy, engine_config: {communicator: auto, place: a/b}").engines
-    assert engine.settings.options["engine_config"] == {"communicator": "auto", "place": "a/b"}
 
 
 def test_what_nobody_here_has_run_is_said_on_the_page() -> None:
