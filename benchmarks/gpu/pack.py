@@ -1,20 +1,23 @@
 """Makes the folder of wheels that a bare GPU image lacks, to travel with the tree.
 
-    python -m benchmarks.gpu.pack [FOLDER]
+    python -m benchmarks.gpu.pack [--turbomind] [FOLDER]
 
 For CPython 3.12 on x86-64 Linux, on an image that has PyTorch and Transformers with what they need, and
-pytest's own dependencies perhaps in other versions. LMDeploy comes without TurboMind's library, whose 360 MB
-nothing here uses, and without the requirements of its parts that nothing here imports.
+pytest's own dependencies perhaps in other versions. LMDeploy comes without the requirements of its parts that
+nothing here imports, and without TurboMind's library of 360 MB, which `--turbomind` packs apart.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from benchmarks.gpu.turbomind import ARCHIVE, RUNTIME, pack_turbomind
 
 __all__ = ["FOLDER", "LIMIT_BYTES", "main", "slim", "tree_bytes"]
 
@@ -63,41 +66,53 @@ _UNWANTED = "lmdeploy/turbomind/"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the folder anew; the exit status: 1 if it is too large to travel, or a wheel cannot be had."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.pack")
+    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, metavar="FOLDER")
+    parser.add_argument(
+        "--turbomind", action="store_true", help="its library too, 32 MiB; takes minutes and a C compiler"
+    )
+    options = parser.parse_args(arguments)
+    folder: Path = options.folder
     if importlib.util.find_spec("pip") is None:
         print(
             f"{sys.executable} has no pip; allowed: any Python that has: python3 -m benchmarks.gpu.pack",
             file=sys.stderr,
         )
         return 1
-    folder = Path(given[0]) if given else FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.whl"):
+    for old in (*folder.glob("*.whl"), *folder.glob(ARCHIVE)):
         old.unlink()
     (folder / ".gitignore").write_text("# Made by benchmarks/gpu/pack.py.\n*\n", encoding="utf-8")
-    if status := subprocess.run(download_command(folder), check=False).returncode:
+    names = (*_LMDEPLOY, *_HARNESS, *([RUNTIME] if options.turbomind else []))
+    if status := subprocess.run(download_command(folder, names), check=False).returncode:
         print(f"pip ended with status {status}; nothing is packed", file=sys.stderr)
         return 1
-    for wheel in folder.glob("lmdeploy-*.whl"):
-        slim(wheel)
+    lmdeploy = next(folder.glob("lmdeploy-*.whl"))
+    if options.turbomind:
+        runtime = next(folder.glob("nvidia_cuda_runtime*.whl"))
+        packed = pack_turbomind(lmdeploy, runtime, folder / ARCHIVE)
+        runtime.unlink()
+        print(f"TurboMind: {packed / 2**20:.1f} MiB")
+    slim(lmdeploy)
     wheels = sorted(folder.glob("*.whl"))
-    size = sum(wheel.stat().st_size for wheel in wheels)
+    size = _size([*wheels, folder / ARCHIVE])
     total = size + tree_bytes(ROOT)
-    print(f"{len(wheels)} wheels, {size / 2**20:.1f} MiB, in {folder}; with the tree {total / 2**20:.1f} MiB")
+    in_all = f"{size / 2**20:.1f} MiB in all, in {folder}; with the tree {total / 2**20:.1f} MiB"
+    print(f"{len(wheels)} wheels, {in_all}")
     if total > LIMIT_BYTES:
         print(f"found {total / 2**20:.1f} MiB; allowed: {LIMIT_BYTES / 2**20:.0f} MiB", file=sys.stderr)
         return 1
     return 0
 
 
-def download_command(folder: Path) -> list[str]:
+def download_command(folder: Path, names: Sequence[str]) -> list[str]:
     """pip's command line; each wheel by itself, since the rest is on the image already."""
     platforms = [f"--platform=manylinux_{glibc}_x86_64" for glibc in _GLIBC]
     return [
         *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"),
         *(f"--python-version={_PYTHON}", "--implementation=cp", *platforms),
         *("--platform=manylinux2014_x86_64", "--platform=manylinux1_x86_64"),
-        *("--dest", str(folder), *_LMDEPLOY, *_HARNESS),
+        *("--dest", str(folder), *names),
     ]
 
 

@@ -48,9 +48,11 @@ def test_slim_takes_the_library_and_its_record_alone(tmp_path: Path) -> None:
 
 
 def test_each_wheel_by_itself_for_the_image(tmp_path: Path) -> None:
-    command = download_command(tmp_path)
+    command = download_command(tmp_path, ["lmdeploy==0.18.0", "fire"])
     assert {"--no-deps", "--only-binary=:all:", "--python-version=3.12", "lmdeploy==0.18.0"} <= set(command)
-    assert not any(name.startswith(("torch", "transformers", "triton")) for name in command)
+    assert command[-4:] == ["--dest", str(tmp_path), "lmdeploy==0.18.0", "fire"]
+    asked = (*pack._LMDEPLOY, *pack._HARNESS)
+    assert not any(name.startswith(("torch", "transformers", "triton")) for name in asked)
 
 
 def test_the_tree_is_what_git_knows(tmp_path: Path) -> None:
@@ -92,6 +94,36 @@ def test_what_it_makes_and_says(
     assert said in printed.out + printed.err
     assert not (folder / "old-1.0.whl").exists()
     assert (folder / ".gitignore").read_text().endswith("*\n")
+
+
+def test_turbomind_is_packed_apart_and_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[list[str]] = []
+
+    def stand_in_pip(command: list[str], **_: Any) -> subprocess.CompletedProcess[bytes]:
+        asked.append(command)
+        wheel(tmp_path)
+        (tmp_path / "nvidia_cuda_runtime_cu12-12.9.79.whl").write_bytes(b"")
+        return subprocess.CompletedProcess(command, 0)
+
+    def packed(lmdeploy: Path, runtime: Path, archive: Path) -> int:
+        with zipfile.ZipFile(lmdeploy) as whole:
+            assert "lmdeploy/turbomind/lib/_turbomind.so" in whole.namelist()  # not slimmed yet
+        assert runtime.is_file()
+        return archive.write_bytes(b"x" * 3 * 2**20)
+
+    monkeypatch.setattr(pack, "tree_bytes", lambda _: 0)
+    monkeypatch.setattr(subprocess, "run", stand_in_pip)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: object())
+    monkeypatch.setattr(pack, "pack_turbomind", packed)
+    assert main(["--turbomind", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "TurboMind: 3.0 MiB" in said
+    assert "1 wheels, 3.0 MiB in all" in said  # the runtime's wheel is not installed there
+    assert asked[0][-1].startswith("nvidia-cuda-runtime-cu12==")
+    assert main([str(tmp_path)]) == 0
+    assert not (tmp_path / "turbomind.tar.xz").exists()
 
 
 def test_says_what_it_needs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
