@@ -15,12 +15,29 @@ from harness.cases.folder import load
 from harness.cases.profiles import Profile
 from harness.cases.suites import Case
 
-__all__ = ["DTYPES", "EMBEDDED_MODEL", "REFERENCE", "Prepared", "prepare"]
+__all__ = [
+    "DTYPES",
+    "EMBEDDED_MODEL",
+    "GPU_PROFILE",
+    "RANDOM_MODEL",
+    "REFERENCE",
+    "TURBOMIND",
+    "Prepared",
+    "load_prepared",
+    "prepare",
+]
 
 DTYPES: Final = ("float16", "bfloat16")
 """What both engines have on a GPU. LMDeploy has no float32 there, so float32 is the native side's alone."""
 
 EMBEDDED_MODEL: Final = "embedded"
+RANDOM_MODEL: Final = "random"
+GPU_PROFILE: Final = "embedded-gpu"
+"""The repository's own profile for a GPU, beside whose accepted outputs noise floors can be kept."""
+
+TURBOMIND: Final = "embedded-turbomind"
+"""The embedded model on TurboMind, in float16; there on a GPU only."""
+
 REFERENCE: Final = "float32_alone"
 """The engine from which noise is measured: native, float32, SDPA attention, one case at a time."""
 
@@ -31,12 +48,11 @@ _SMALLER_BATCH: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A folder of cases that is loaded; ``models`` are the names with which its profiles begin."""
+    """A folder of cases that is loaded."""
 
     folder: Path
     profiles: Mapping[str, Profile]
     cases: tuple[Case, ...]
-    models: tuple[str, ...]
 
     def compared(self, model: str, dtype: str) -> Profile:
         """The profile that compares both engines in one dtype; it has the mark ``gpu``."""
@@ -70,25 +86,54 @@ def prepare(
             "batch_size": _BATCH,
             "deadlines": {"load": 240, "case": 120},
         }
-        for dtype in DTYPES:
-            engines = {"torch": _torch(), "lmdeploy": _lmdeploy(device)}
-            profiles[f"{name}-{dtype}"] = {**shared, "dtype": dtype, "reference": "torch", "engines": engines}
+        profiles |= _compared(name, shared, device)
         profiles[f"{name}-noise"] = {
             **shared,
             "dtype": "float32",
             "reference": REFERENCE,
             "engines": _noise_engines(device),
         }
+    profiles[GPU_PROFILE] = _own_gpu_profile(device, suites[EMBEDDED_MODEL])
     # By way of JSON, since YAML would write what profiles share as aliases.
     text = yaml.safe_dump({"profiles": json.loads(json.dumps(profiles))}, sort_keys=False)
     (folder / "profiles.yaml").write_text(text, encoding="utf-8")
+    return load_prepared(folder)
+
+
+def load_prepared(folder: Path) -> Prepared:
+    """A folder that `prepare` has made. Raises `CaseFileError` if it does not load."""
     loaded = load(folder)
     return Prepared(
         folder=folder,
         profiles={profile.name: profile for profile in loaded.profiles},
         cases=tuple(case for suite in loaded.suites for case in suite.cases),
-        models=tuple(models),
     )
+
+
+def _compared(name: str, shared: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """Both engines in each dtype, as they come and without CUDA graphs; and TurboMind."""
+    found: dict[str, Any] = {}
+    for dtype in DTYPES:
+        for suffix, options in (("", {}), ("-eager", {"eager_mode": True})):
+            engines = {"torch": _torch(), "lmdeploy": _lmdeploy(device, **options)}
+            profile = {**shared, "dtype": dtype, "reference": "torch", "engines": engines}
+            found[f"{name}-{dtype}{suffix}"] = profile
+    if device == "cuda" and name == EMBEDDED_MODEL:
+        turbomind = {"kind": "lmdeploy", "options": {"backend": "turbomind", "cache_max_entry_count": 0.2}}
+        engines = {"torch": _torch(), "turbomind": turbomind}
+        found[TURBOMIND] = {**shared, "dtype": DTYPES[0], "reference": "torch", "engines": engines}
+    return found
+
+
+def _own_gpu_profile(device: str, suites: Sequence[str]) -> dict[str, Any]:
+    profiles = yaml.safe_load((_SUITES / "profiles.yaml").read_text(encoding="utf-8"))["profiles"]
+    own: dict[str, Any] = profiles[GPU_PROFILE]
+    return {
+        **own,
+        "model": str((_SUITES / own["model"]).absolute()),
+        "device": device,
+        "suites": list(suites),
+    }
 
 
 def _noise_engines(device: str) -> dict[str, Any]:

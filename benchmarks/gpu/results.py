@@ -16,9 +16,26 @@ from typing import Any, Final
 
 from harness.errors import HarnessError
 
-__all__ = ["EVIDENCE", "VERSION", "as_markdown", "keep_as_evidence", "main", "write"]
+__all__ = [
+    "EVIDENCE",
+    "FAILED",
+    "INCONCLUSIVE",
+    "NOT_RUN",
+    "OVERRAN",
+    "PASSED",
+    "RUNNING",
+    "VERSION",
+    "as_markdown",
+    "keep_as_evidence",
+    "main",
+    "write",
+]
 
-VERSION: Final = 1
+VERSION: Final = 2
+PASSED, FAILED, INCONCLUSIVE = "passed", "failed", "inconclusive"
+OVERRAN, NOT_RUN, RUNNING = "overran", "not run", "running"
+"""What may have become of a leg, beside 'error': the run itself could not start or read it."""
+
 EVIDENCE: Final = Path(__file__).resolve().parents[2] / "docs" / "evidence"
 _REHEARSAL: Final = "**A rehearsal on a CPU. Nothing here says anything about a GPU.**"
 
@@ -42,6 +59,8 @@ def keep_as_evidence(file: Path, folder: Path = EVIDENCE) -> Path:
     """
     try:
         results = json.loads(file.read_text(encoding="utf-8"))
+        if results["version"] != VERSION:
+            raise ValueError(f"version {results['version']}; this tree writes {VERSION}")
         rehearsal, gpus, date = results["rehearsal"], results["machine"]["gpus"], results["date"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HarnessError(f"{file}: no results file of benchmarks/gpu/run: {error!r}") from error
@@ -57,7 +76,7 @@ def keep_as_evidence(file: Path, folder: Path = EVIDENCE) -> Path:
 
 
 def as_markdown(results: Mapping[str, Any]) -> str:
-    """The page: circumstances first, then each part."""
+    """The page: circumstances first, then what became of the legs, then each of them."""
     machine = results["machine"]
     gpus = ", ".join(machine.get("gpus") or ()) or "no GPU"
     lines = [f"# The suite on {gpus}" if not results["rehearsal"] else "# Rehearsal", ""]
@@ -72,45 +91,78 @@ def as_markdown(results: Mapping[str, Any]) -> str:
         f"- Python {machine.get('python', '?')}, {packages}, CUDA of PyTorch {machine.get('cuda')}",
         f"- harness at {results['commit']}",
         "",
-        *_parts(results["parts"]),
+        *_overview(results["legs"]),
     ]
-    for part in results["parts"].values():
-        lines += _SECTIONS.get(part["kind"], _nothing)(part.get("data") or {})
+    for name, leg in results["legs"].items():
+        if leg["status"] != NOT_RUN:
+            lines += _leg(name, leg)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _parts(parts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _overview(legs: Mapping[str, Mapping[str, Any]]) -> list[str]:
     rows = [
-        (name, part["status"], f"{part['seconds']:.0f} s", part.get("why", "").splitlines()[:1])
-        for name, part in parts.items()
+        (
+            name,
+            leg["status"],
+            "" if leg["status"] == NOT_RUN else f"{leg['seconds']:.0f} s",
+            f"{leg['estimate']} s",
+            (leg.get("why", "").splitlines() or [""])[0],
+        )
+        for name, leg in legs.items()
     ]
+    not_run = sum(leg["status"] == NOT_RUN for leg in legs.values())
+    told = f"{not_run} of {len(legs)} legs were not run; nothing is known of what they would have shown."
     return [
-        *_table(("part", "status", "time", "why"), [(*row[:3], *(row[3] or [""])) for row in rows]),
+        *_table(("leg, by worth", "status", "took", "reckoned", "why"), rows),
+        "",
+        *([told, ""] if not_run else []),
+    ]
+
+
+def _leg(name: str, leg: Mapping[str, Any]) -> list[str]:
+    exit_status = f"; exit status {leg['exit']}" if leg.get("exit") is not None else ""
+    lines = [
+        f"## {name}",
+        "",
+        f"{leg['status']}, {leg['seconds']:.0f} s{exit_status}: `{leg['command']}`",
         "",
     ]
+    shown = _SECTIONS.get(leg["kind"], _nothing)(leg["data"]) if leg.get("data") else []
+    if leg.get("said") and "text" not in leg.get("data", {}):
+        shown = [*shown, "The last that it said:", "", *_block(leg["said"])]
+    return lines + shown
+
+
+def _block(text: Sequence[str]) -> list[str]:
+    return ["```", *text, "```", ""]
 
 
 def _checks(data: Mapping[str, Any]) -> list[str]:
-    if not data:
-        return []
     counts = (
         ", ".join(f"{count} {name}" for name, count in data["counts"].items()) or "pytest wrote no report"
     )
-    return [
-        f"## Checks: {data['profile']}",
-        "",
-        f"`python {data['command']}`: exit status {data['status']}; {counts}.",
-        "",
-        "```",
-        *data["table"],
-        "```",
-        "",
-    ]
+    noted = [data["note"], ""] if "note" in data else []
+    return [f"{counts}.", "", *noted, *_block(data["table"])]
+
+
+def _gate(data: Mapping[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for one in data["verdicts"]:
+        lines += [f"**{one['verdict']}** ({one['status']}): {one['name']}: {one['sentence']}", ""]
+        lines += [*(f"- {sentence}" for sentence in one["suites"]), f"- noise: {one['noise']}", ""]
+    return lines or ["There is no verdict.", ""]
+
+
+def _model(data: Mapping[str, Any]) -> list[str]:
+    return [f"{data['parameters']:,} parameters with random weights.", ""]
+
+
+def _text(data: Mapping[str, Any]) -> list[str]:
+    kept = [f"- in files.tar.gz: `snapshots/{file}`" for file in data.get("kept", ())]
+    return [*_block(data["text"]), *kept, ""]
 
 
 def _noise(data: Mapping[str, Any]) -> list[str]:
-    if not data:
-        return []
     headings = (
         "left",
         "right",
@@ -132,16 +184,12 @@ def _noise(data: Mapping[str, Any]) -> list[str]:
     ]
     devices = [f"- {name}: {device}" for name, device in data["devices"].items()]
     errors = [f"- ERROR {name}: {why}" for name, why in data["errors"].items()]
-    return [f"## Noise floors: {data['model']}", "", *_table(headings, rows), "", *devices, *errors, ""]
+    return [*_table(headings, rows), "", *devices, *errors, ""]
 
 
 def _trap(data: Mapping[str, Any]) -> list[str]:
-    if not data:
-        return []
     factors = ", ".join(f"{factor:.3f}" for factor in data["factors"])
     return [
-        f"## The temperature trap: {data['model']}, {data['dtype']}",
-        "",
         f"Without its guard, stage two of one case alone is scaled: **{data['trap']}** (factors {factors}; "
         "1.250 is what the default temperature of 0.8 gives, 1.000 none).",
         "",
@@ -149,8 +197,6 @@ def _trap(data: Mapping[str, Any]) -> list[str]:
 
 
 def _costs(data: Mapping[str, Any]) -> list[str]:
-    if not data:
-        return []
     timed = [path for path in data["paths"] if path["seconds"]]
     least = min(min(path["seconds"]) for path in timed)
     rows = [
@@ -165,8 +211,6 @@ def _costs(data: Mapping[str, Any]) -> list[str]:
         for path in data["paths"]
     ]
     return [
-        f"## What paths cost: {data['profile']}",
-        "",
         f"{data['cases']} cases, a worker for each path and round, after a warm-up. Each answer's numbers "
         "were copied from the device, so its work was done when the clock stopped.",
         "",
@@ -179,7 +223,16 @@ def _nothing(_: Mapping[str, Any]) -> list[str]:
     return []
 
 
-_SECTIONS = {"checks": _checks, "noise": _noise, "trap": _trap, "costs": _costs}
+_SECTIONS = {
+    "doctor": _text,
+    "model": _model,
+    "checks": _checks,
+    "gate": _gate,
+    "floor": _text,
+    "noise": _noise,
+    "trap": _trap,
+    "costs": _costs,
+}
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

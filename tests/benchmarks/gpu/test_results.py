@@ -29,16 +29,43 @@ def results(**changes: Any) -> dict[str, Any]:
         "device": "cuda (NVIDIA Example), bfloat16",
         "problem": None,
     }
-    parts: dict[str, Any] = {
+    legs: dict[str, Any] = {
+        "doctor": {
+            "kind": "doctor",
+            "status": "failed",
+            "seconds": 1.0,
+            "data": {"text": ["compiler: none"]},
+            "said": ["compiler: none"],
+        },
         "machine": {"kind": "machine", "status": "passed", "seconds": 1.0, "data": {}},
+        "gate a..b": {
+            "kind": "gate",
+            "status": "passed",
+            "seconds": 3.0,
+            "data": {
+                "verdicts": [
+                    {
+                        "name": "b against a",
+                        "verdict": "SAME",
+                        "status": "PASSED",
+                        "sentence": "they are the same",
+                        "noise": "the table's",
+                        "suites": ["words: SAME: within the margin"],
+                    }
+                ]
+            },
+        },
+        "floor p/e": {
+            "kind": "floor",
+            "status": "passed",
+            "seconds": 9.0,
+            "data": {"kept": ["p/e/cuda.floor.json"], "text": ["e: measured"]},
+        },
         "checks embedded float16": {
             "kind": "checks",
             "status": "failed",
             "seconds": 30.2,
             "data": {
-                "profile": "embedded-float16",
-                "command": "-m pytest",
-                "status": 1,
                 "counts": {"passed": 3, "failed": 1},
                 "table": ["case  torch", "s.a   A 0.9"],
             },
@@ -73,13 +100,23 @@ def results(**changes: Any) -> dict[str, Any]:
         },
         "noise random": {
             "kind": "noise",
-            "status": "error",
+            "status": "overran",
             "seconds": 1.0,
-            "why": "RuntimeError: no | more\nx",
+            "why": "ended | after\nx",
+            "said": ["still measuring"],
+        },
+        "checks turbomind": {
+            "kind": "checks",
+            "status": "not run",
+            "seconds": 0.0,
+            "why": "no TurboMind library here",
         },
     }
+    for name, entry in legs.items():
+        entry |= {"command": f"python -m {name}", "estimate": 40}
+    legs["checks embedded float16"]["exit"] = 1
     return {
-        "version": 1,
+        "version": 2,
         "rehearsal": False,
         "date": "2030-01-02 03:04 UTC",
         "command": "benchmarks/gpu/run",
@@ -93,7 +130,7 @@ def results(**changes: Any) -> dict[str, Any]:
             "packages": {"torch": "2.11.0", "lmdeploy": None},
             "cuda": "13.0",
         },
-        "parts": parts,
+        "legs": legs,
         **changes,
     }
 
@@ -102,9 +139,16 @@ def test_the_page_has_everything() -> None:
     page = as_markdown(results())
     assert page.startswith("# The suite on NVIDIA Example 9000, 1.2.3\n")
     assert "2030-01-02 03:04 UTC, `benchmarks/gpu/run`, 100 s in all" in page
-    assert "| checks embedded float16 | failed | 30 s |  |" in page
-    assert "| noise random | error | 1 s | RuntimeError: no \\| more |" in page
-    assert "exit status 1; 3 passed, 1 failed." in page
+    assert "| checks embedded float16 | failed | 30 s | 40 s |  |" in page
+    assert "| noise random | overran | 1 s | 40 s | ended \\| after |" in page
+    assert "| checks turbomind | not run |  | 40 s | no TurboMind library here |" in page
+    assert "1 of 10 legs were not run; nothing is known of what they would have shown." in page
+    assert "## checks turbomind" not in page
+    assert "failed, 30 s; exit status 1: `python -m checks embedded float16`\n\n3 passed, 1 failed." in page
+    assert "**SAME** (PASSED): b against a: they are the same\n\n- words: SAME: within the margin" in page
+    assert "- in files.tar.gz: `snapshots/p/e/cuda.floor.json`" in page
+    assert page.count("compiler: none") == 1
+    assert "still measuring" in page
     assert "s.a   A 0.9" in page
     assert "**on** (factors 1.250, 1.249;" in page
     assert "| float32_alone | torch_float16 | 7 | 0.00123 | 0.0001 | 0.002 | 0 |" in page
@@ -130,6 +174,7 @@ def test_evidence_is_named_by_date_and_gpu(tmp_path: Path) -> None:
     [
         ({"rehearsal": True}, "found a rehearsal on a CPU"),
         ({"machine": {"gpus": []}}, "found a run that saw no GPU"),
+        ({"version": 1}, "no results file"),
     ],
 )
 def test_what_is_no_evidence_is_refused(changes: dict[str, Any], found: str, tmp_path: Path) -> None:
