@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,13 +35,12 @@ _SECOND: Final = "again"
 class Measuring:
     """Measures on ``prepared`` cases, with recordings under ``root``.
 
-    ``jobs`` engines work at once where none is timed. ``say`` is told what is going on.
+    ``say`` is told what is going on.
     """
 
     prepared: Prepared
     root: Path
     run_id: str
-    jobs: int
     say: Callable[[str], None]
 
     def noise(self, model: str) -> dict[str, Any]:
@@ -129,15 +127,9 @@ class Measuring:
         asked = [one for one in self._subjects(profile) if one.engine.name in engines]
         names = list(dict.fromkeys(one.engine.name for one in asked))
 
-        def make(name: str) -> None:
-            self.say(f"{profile.name}: {name} ...")
-            # A store belongs to one thread.
-            self._scoring(root).make([one for one in asked if one.engine.name == name])
-
-        with ThreadPoolExecutor(self.jobs) as pool:
-            list(pool.map(make, names))
+        self.say(f"{profile.name}: {', '.join(names)} ...")
         scoring = self._scoring(root)
-        scoring.make(asked)  # makes nothing; it learns of errors
+        scoring.make(asked)
         found = _Found({name: {} for name in names}, {}, {})
         for one in asked:
             name = one.engine.name

@@ -41,7 +41,6 @@ _STARTS: Final = {
 _PYTEST: Final = 10.0  # beside the engines
 _GATE: Final = 15.0  # from recordings that are there
 _MODEL: Final = {"cuda": 40.0, "cpu": 15.0}
-_JOBS: Final = {"cuda": 3, "cpu": 1}
 # Of those in harness/noise/variants.py; a floor needs three. Each is a start, and so are the undisturbed run
 # and the reference in float32.
 _VARIANTS: Final = {
@@ -205,15 +204,14 @@ def _traps(options: Options) -> list[Leg]:
 
 
 def _noise(options: Options) -> list[Leg]:
-    jobs = _JOBS[options.device]
     return [
         _leg(
             options,
             f"noise {model}",
-            _work(options, "noise", "--model", model, "--jobs", str(jobs)),
+            _work(options, "noise", "--model", model),
             kind="noise",
             worth=4,
-            seconds=_seconds(options, model, _NOISE_STARTS) / jobs,
+            seconds=_seconds(options, model, _NOISE_STARTS),
             needs=_needs(model),
         )
         for model in (EMBEDDED_MODEL, RANDOM_MODEL)

@@ -67,7 +67,7 @@ def _prepared(options: argparse.Namespace, models: Mapping[str, Path]) -> list[s
 
 def _measuring(options: argparse.Namespace) -> Measuring:
     prepared, root = load_prepared(options.work / "cases"), options.work / "recordings"
-    return Measuring(prepared, root, uuid.uuid4().hex, options.jobs, lambda text: print(text, flush=True))
+    return Measuring(prepared, root, uuid.uuid4().hex, lambda text: print(text, flush=True))
 
 
 def _trap(options: argparse.Namespace) -> Mapping[str, Any]:
@@ -106,7 +106,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", choices=("cuda", "cpu"), required=True)
     parser.add_argument("--model", metavar="NAME")
     parser.add_argument("--dtype", metavar="NAME")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N")
     parser.add_argument("--rounds", type=int, default=2, metavar="N")
     return parser
 

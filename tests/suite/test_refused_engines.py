@@ -126,7 +126,7 @@ def test_a_hub_model_that_is_not_there(project: Project, monkeypatch: pytest.Mon
     project.write_suite(**{f"c{number}": f"say A, {number}" for number in range(MANY)})
     result = project.run("-k", "expected_letter")
     result.assert_outcomes(errors=2 * MANY)
-    assert result.stdout.str().count("nobody/nothing") == 1
+    assert result.stdout.str().count("model 'nobody/nothing' is no folder") == 1
 
 
 def test_each_test_still_says_why_where_it_is_read_alone(project: Project) -> None:
