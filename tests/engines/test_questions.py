@@ -86,14 +86,14 @@ def _marks(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize("shape", [(1, 3, 56, 56), (4, 3, 28, 28), (64, 588)])
 def test_marks_tell_a_mirrored_picture_from_rounding(shape: tuple[int, ...]) -> None:
     missed = 0
-    for seed in range(200):
+    for seed in range(60):
         values = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
         # to bfloat16, towards zero: twice as far as rounding goes
         rounded = (values.view(np.uint32) & 0xFFFF0000).view(np.float32)
         assert np.abs(_marks(values) - _marks(rounded)).max() < PIXEL_MOVE
         for other in (values[..., ::-1], np.roll(values, 1, axis=-1)):
             missed += np.abs(_marks(values) - _marks(other)).max() <= PIXEL_MOVE
-    assert missed <= 2  # of 400: two marks of one picture may happen to stay
+    assert missed <= 1  # of 120: two marks of one picture may happen to stay
 
 
 def test_marks_are_the_same_in_every_environment() -> None:

@@ -21,6 +21,7 @@ def failing_checks(result: pytest.RunResult) -> set[str]:
     return {line.split("::")[1].split("[")[0] for line in lines}
 
 
+@pytest.mark.slow
 def test_nothing_planted_passes(planted: Planted) -> None:
     result = planted.run()
     assert failing_checks(result) == set()

@@ -133,6 +133,7 @@ def test_it_judges_the_selected_suites_only(project: Project) -> None:
     assert result.ret == 1
 
 
+@pytest.mark.slow
 def test_it_runs_under_xdist(project: Project) -> None:
     suite(project)
     suite(project, "say A lmdeploy: wobble", name="t")

@@ -32,12 +32,14 @@ class TestRecordings:
         project.run("--fresh")
         assert len(project.recorded()) == 4 + 2 + 4
 
+    @pytest.mark.slow
     def test_are_made_once_by_xdist_workers(self, project: Project) -> None:
         project.write_suite(**{f"c{n}": f"say A slow {n}" for n in range(4)}, dead="lmdeploy: die")
         project.run("-n", "3", "-k", "not snapshot")
         made = project.recorded()
         assert len(made) == len(set(made)) == 9
 
+    @pytest.mark.slow
     def test_xdist_ends_in_the_same_table(self, project: Project) -> None:
         project.write_suite(one="say A", two="say B")
         result = project.run("-n", "2", "-k", "not snapshot")

@@ -29,6 +29,8 @@ from harness.scoring.subjects import request_for
 from harness.workers import Failed, Job, Loaded, Scored, run
 from harness.workers.process import WorkerProcess, start_worker
 
+pytestmark = pytest.mark.slow  # a real server and a real pipeline are started
+
 CASES = Path(__file__).parents[3] / "cases"
 MODEL = CASES / "models" / "embedded"
 BEFORE = ("shapes.red-circle-colour", "answer_line.yellow-circle-colour")

@@ -240,6 +240,7 @@ def test_code_that_is_not_switched_on_does_not_run(
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.slow
 def test_only_a_worker_runs_the_code(python: str, tmp_path: Path, changed: Callable[..., Path]) -> None:
     """A whole run: collecting, scoring, checking, reporting; the code notes which process imports it."""
     noted = tmp_path / "pids"
@@ -351,6 +352,7 @@ def test_a_tokenizer_of_another_model_is_refused(
     assert "no token <IMG_CONTEXT>" in error.message
 
 
+@pytest.mark.slow
 def test_a_kernel_that_the_models_code_cannot_be_told_is_refused(
     python: str, tmp_path: Path, changed: Callable[..., Path]
 ) -> None:
