@@ -13,6 +13,7 @@ from harness.commands import accept, check, doctor, env, gate, method, noise, pl
 
 __all__ = ["main"]
 
+_INTERRUPTED = 130  # as shells say it: 128 and the signal's number
 _COMMANDS = (accept, check, doctor, env, gate, method, noise, plan, profile, schema)
 
 
@@ -27,7 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in _COMMANDS:
         command.register(commands)
     options = parser.parse_args(arguments)
-    status: int = options.run(options)
+    try:
+        status: int = options.run(options)
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            "\ninterrupted; what was recorded is kept, and the same command goes on from there\n"
+        )
+        return _INTERRUPTED
     return status
 
 

@@ -110,3 +110,17 @@ def test_as_a_process_without_engines(folder: Path) -> None:
     done = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-2:] == ["2 cases, 1 suite, 1 profile: no problems", "[]"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_interruption_is_told_in_a_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.cases.folder.load", interrupted)
+    assert main(["check"]) == 130
+    assert capsys.readouterr().err.strip().splitlines() == [
+        "interrupted; what was recorded is kept, and the same command goes on from there"
+    ]

@@ -327,7 +327,8 @@ class _MainProcess:
         if kept:
             terminalreporter.write_line(f"full logits of {len(kept)} recordings with failures: {where}")
         self._write_reports(terminalreporter)
-        tell_checks(summaries, environ=os.environ, write_line=terminalreporter.write_line)
+        reasons = self._outcomes.refusals.reasons
+        tell_checks(summaries, environ=os.environ, write_line=terminalreporter.write_line, reasons=reasons)
 
     def _write_reports(self, terminalreporter: TerminalReporter) -> None:
         page, data = (self._config.getoption(f"harness_report{end}") for end in ("", "_json"))

@@ -228,8 +228,14 @@ def run_again(item: pytest.Item) -> str:
 
 def run_id(config: pytest.Config) -> str:
     """A name that all processes of one run share, those of pytest-xdist included."""
-    worker_input = getattr(config, "workerinput", None)
-    return worker_input["testrunuid"] if worker_input else uuid.uuid4().hex
+    if (worker_input := getattr(config, "workerinput", None)) is not None:
+        return str(worker_input["testrunuid"])
+    options = config.option
+    if (name := getattr(options, "testrunuid", None)) is None:
+        name = uuid.uuid4().hex
+        if hasattr(options, "testrunuid"):
+            options.testrunuid = name  # pytest-xdist, which would else make one up for its workers
+    return str(name)
 
 
 def recordings_folder(config: pytest.Config) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from harness.cases.folder import Loaded
@@ -54,7 +55,7 @@ class ProfileCheck:
         visible = self._nvidia.visible(os.environ)
         gpus = self._nvidia.gpus if visible is None else visible
         self._gpu = min(gpus, key=lambda gpu: gpu.free or 0, default=None)  # that holds the least now
-        self._models: dict[tuple[str, str | None], _Model] = {}
+        self._files = lru_cache(maxsize=None)(look_into)  # engines often share a folder
         self.suites = profile.suites or tuple(suite.name for suite in loaded.suites)
         self.cases: tuple[Case, ...] = tuple(
             case for suite in loaded.suites if suite.name in self.suites for case in suite.cases
@@ -67,7 +68,7 @@ class ProfileCheck:
                 yield from look_at_server(engine, self._places)
                 return
             engine = _what_it_serves_with(engine)
-        model = self._model(engine)
+        model = self._look_at_model(engine)
         yield from model.findings
         yield from self._remote_code(engine, model)
         yield from look_at_settings(engine, self._places, saved_as=_saved_as(model))
@@ -109,12 +110,6 @@ class ProfileCheck:
             engine, self._places, files.folder, self.cases, profile=self._profile, python=python
         )
 
-    def _model(self, engine: EngineSpec) -> _Model:
-        key = (engine.settings.model, engine.revision)
-        if key not in self._models:
-            self._models[key] = self._look_at_model(engine)
-        return self._models[key]
-
     def _look_at_model(self, engine: EngineSpec) -> _Model:
         name = engine.settings.model
         if Path(name).is_absolute():
@@ -133,7 +128,7 @@ class ProfileCheck:
         return _Model((finding,), shapes=shapes)
 
     def _look_at_folder(self, engine: EngineSpec, folder: Path, *, cached: bool = False) -> _Model:
-        files = look_into(folder)
+        files = self._files(folder)
         topics = {trouble.topic for trouble in files.troubles}
         # A run fetches what is not there, and with it what only the hub knows of; not again what is there.
         lacks = {lack.found for lack in lacking(folder)} if cached else set()

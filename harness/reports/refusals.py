@@ -49,6 +49,13 @@ class Refusals:
         if refusal is not None:
             self._told.setdefault(refusal.reason, {}).setdefault(engine, refusal)
 
+    @property
+    def reasons(self) -> dict[str, str]:
+        """By engine, why it is not there, in a line."""
+        return {
+            engine: reason.splitlines()[0] for reason, engines in self._told.items() for engine in engines
+        }
+
     def lines(self) -> list[str]:
         """Each reason, below it its engines; empty where every engine is there."""
         lines = []

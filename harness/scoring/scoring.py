@@ -129,7 +129,9 @@ class Scoring:
             raise error.with_traceback(None)  # else it grows with each test that is told of it
         recording = self._stored(key)
         if recording is None:
-            raise EngineError(ErrorKind.FAILED, f"{subject.id} was not scored in this run")
+            # Under pytest-xdist its workers met the error, and the main process tells of it.
+            told = self.store.error_for(key, self._run_id) or self.store.refusal_for(key, self._run_id)
+            raise told or EngineError(ErrorKind.FAILED, f"{subject.id} was not scored in this run")
         return replace(recording, case=subject.case.name, engine=subject.engine_label)
 
     def dtype(self, subject: Subject) -> str:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.cases.folder import load
+from harness.environments.store import Environments
 from harness.machine.findings import Mark
+from harness.profile_check.checking import ProfileCheck
 from harness.profile_check.model_files import look_into
 from harness.profile_check.safetensors import read_header
 from tests.profile_check.conftest import Checked
@@ -124,3 +127,16 @@ def test_code_of_the_models_own(checked: Checked) -> None:
     assert checked.of("remote code").text == (
         "comes with configuration_x.py, modeling_x.py; trust_remote_code is off"
     )
+
+
+def test_what_engines_share_is_told_at_the_place_of_each(checked: Checked) -> None:
+    (checked.model / "model.safetensors").unlink()
+    (checked.folder / "profiles.yaml").write_text(
+        "profiles:\n  p:\n    model: model\n    reference: one\n    engines:\n"
+        "      one: {kind: torch, model: model}\n      two: {kind: torch, model: model}\n"
+    )
+    loaded = load(checked.folder)
+    check = ProfileCheck(loaded, loaded.profiles[0], Environments(checked.folder / "environments"))
+    found = [next(check.engine(engine)) for engine in loaded.profiles[0].engines]
+    assert [(one.topic, one.mark) for one in found] == [("model", Mark.WRONG)] * 2
+    assert [str(one.place).split(":")[-2] for one in found] == ["6", "7"]

@@ -150,3 +150,14 @@ def test_processes_of_one_run_tell_it_once(project: Project) -> None:
     assert result.stdout.str().count("load: RuntimeError: a library broke") == 1
     assert loads(project.folder) == 1
     result.stdout.fnmatch_lines([f"  p-torch: *; {MANY} tests without an answer; log: *"])
+
+
+@pytest.mark.slow
+def test_a_report_of_several_processes_says_why(project: Project) -> None:
+    project.write_profiles(**engines(patch_that(project.folder, "raise RuntimeError('a library broke')")))
+    project.write_suite(one="say A", two="say A again")
+    command = project.command("-n", "2", "-k", "engines_agree", "--report-json=d.json")
+    project.pytester.run(sys.executable, "-m", "pytest", *command).assert_outcomes(errors=2)
+    written = (project.folder / "d.json").read_text()
+    assert "a library broke" in written
+    assert "was not scored" not in written

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -111,8 +112,11 @@ _originals: dict[str, Any] = {}  # of what was replaced: a second installation r
 def install(*, dtype: str = "auto") -> None:
     """Make LMDeploy run on the CPU, in ``dtype`` ('auto': the checkpoint's own), until the process ends.
 
-    Raises EngineError(LOAD) where lmdeploy was imported without `ENVIRONMENT`, or lacks a name of `REPLACED`.
+    Raises EngineError(LOAD) where lmdeploy was imported without `ENVIRONMENT`, or lacks a name of `REPLACED`,
+    and ModuleNotFoundError where it is not there at all.
     """
+    if importlib.util.find_spec("lmdeploy") is None:
+        raise ModuleNotFoundError("No module named 'lmdeploy'", name="lmdeploy")
     late = sorted(name for name, value in ENVIRONMENT.items() if os.environ.get(name) != value)
     if late and "lmdeploy" in sys.modules:
         raise EngineError(

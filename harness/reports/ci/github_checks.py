@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +21,14 @@ _WORDS = {
     Status.ERROR: "errors",
 }
 _BAD = (Status.FAILED, Status.ERROR)
+_NONE: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Bad:
     """A case that did not pass on one engine; ``checks`` are those that failed or had no answer.
 
-    It stands for all ``cases`` of an engine that could not be loaded.
+    It stands for all ``cases`` of an engine that could not be loaded; ``refused`` says why.
     """
 
     place: str
@@ -37,18 +38,22 @@ class _Bad:
     error: bool
     worst: float
     cases: int = 1
+    refused: str = ""
 
     def words(self) -> str:
         """What happened, in words."""
-        if self.cases > 1:
-            return f"the engine could not be loaded; no answer to {self.cases} cases"
+        if self.refused:
+            return f"{self.refused}; no answer to {self.cases} case{'s' * (self.cases > 1)}"
         listed = ", ".join(self.checks)
         return f"no answer from the engine ({listed})" if self.error else f"failed: {listed}"
 
 
-def checks_summary(summaries: Sequence[CheckSummary]) -> str:
-    """Markdown: totals of each profile, then at most `worst_cases.MOST` cases that did not pass."""
-    bad = _bad_cases(summaries)
+def checks_summary(summaries: Sequence[CheckSummary], *, reasons: Mapping[str, str] = _NONE) -> str:
+    """Markdown: totals of each profile, then at most `worst_cases.MOST` cases that did not pass.
+
+    ``reasons`` says by label why an engine could not be loaded.
+    """
+    bad = _bad_cases(summaries, reasons)
     profiles = dict.fromkeys(summary.profile for summary in summaries)
     rows = []
     for profile in profiles:
@@ -72,7 +77,11 @@ def checks_summary(summaries: Sequence[CheckSummary]) -> str:
 
 
 def checks_annotations(
-    summaries: Sequence[CheckSummary], *, workspace: Path | None, folder: Path
+    summaries: Sequence[CheckSummary],
+    *,
+    workspace: Path | None,
+    folder: Path,
+    reasons: Mapping[str, str] = _NONE,
 ) -> list[str]:
     """Lines that annotate at most `worst_cases.MOST` cases that did not pass, one for each engine."""
     return [
@@ -82,7 +91,7 @@ def checks_annotations(
             message=f"{one.place}: {one.words()}",
             where=in_workspace(one.place, workspace=workspace, folder=folder),
         )
-        for one in _bad_cases(summaries)[:MOST]
+        for one in _bad_cases(summaries, reasons)[:MOST]
     ]
 
 
@@ -93,7 +102,7 @@ def _sentence(summaries: Sequence[CheckSummary], bad: int) -> str:
     return f"{bad} of {total} answers did not pass"
 
 
-def _bad_cases(summaries: Sequence[CheckSummary]) -> list[_Bad]:
+def _bad_cases(summaries: Sequence[CheckSummary], reasons: Mapping[str, str]) -> list[_Bad]:
     """The farthest from the reference first, and before them those whose change is not known."""
     groups: dict[tuple[str, str], list[CheckSummary]] = {}
     for summary in summaries:
@@ -109,6 +118,7 @@ def _bad_cases(summaries: Sequence[CheckSummary]) -> list[_Bad]:
             error=any(s.status is Status.ERROR for s in own),
             worst=_farthest(own),
             cases=len({s.case for s in own}),
+            refused="" if case else reasons.get(own[0].refused, "the engine could not be loaded"),
         )
         for (case, side), own in groups.items()
     ]

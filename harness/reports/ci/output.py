@@ -86,13 +86,17 @@ def tell_refusal(text: str, *, environ: Mapping[str, str], write_line: Callable[
 
 
 def tell_checks(
-    summaries: Sequence[CheckSummary], *, environ: Mapping[str, str], write_line: Callable[[str], None]
+    summaries: Sequence[CheckSummary],
+    *,
+    environ: Mapping[str, str],
+    write_line: Callable[[str], None],
+    reasons: Mapping[str, str],
 ) -> None:
-    """Tell the checks of a run of the suite, as `tell_verdicts` tells comparisons."""
+    """Tell the checks of a run of the suite, as `tell_verdicts` tells comparisons; see `checks_summary`."""
     if (github := github_here(environ)) is None or not summaries:
         return
-    _append(github, checks_summary(summaries), write_line)
-    for line in checks_annotations(summaries, workspace=github.workspace, folder=Path.cwd()):
+    _append(github, checks_summary(summaries, reasons=reasons), write_line)
+    for line in checks_annotations(summaries, workspace=github.workspace, folder=Path.cwd(), reasons=reasons):
         write_line(line)
 
 

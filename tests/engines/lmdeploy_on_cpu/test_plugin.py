@@ -131,3 +131,10 @@ def test_a_transfer_makes_a_copy(facts: dict[str, Any]) -> None:
 
 def test_the_processor_has_a_name() -> None:
     assert processor_name().strip()
+
+
+def test_without_lmdeploy_it_says_that_it_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="No module named 'lmdeploy'") as raised:
+        lmdeploy_on_cpu.install()
+    assert raised.value.name == "lmdeploy"

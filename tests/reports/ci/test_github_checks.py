@@ -66,6 +66,8 @@ def test_an_engine_that_could_not_be_loaded_is_one_line() -> None:
     assert text.startswith("## 21 of 21 answers did not pass\n")
     assert text.count("| p/lmdeploy |") == 1
     assert "the engine could not be loaded; no answer to 20 cases" in text
+    told = checks_summary(summaries, reasons={"p-lmdeploy": "no GPU here"})
+    assert "no GPU here; no answer to 20 cases" in told
     assert "s.c30" in text  # which twenty lines of the same would have pushed out
     assert len(checks_annotations(summaries, workspace=None, folder=HERE)) == 2
 

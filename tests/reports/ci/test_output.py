@@ -52,7 +52,7 @@ def test_elsewhere_nothing_is_told(environ: dict[str, str], tmp_path: Path, valu
         environ["GITHUB_ACTIONS"] = value
     lines: list[str] = []
     tell_verdicts([made_comparison([made_case()])], environ=environ, write_line=lines.append)
-    tell_checks([check()], environ=environ, write_line=lines.append)
+    tell_checks([check()], environ=environ, write_line=lines.append, reasons={})
     tell_sentences(["NOISE"], environ=environ, write_line=lines.append)
     tell_refusal("why", environ=environ, write_line=lines.append)
     assert lines == []
@@ -63,12 +63,12 @@ def test_elsewhere_nothing_is_told(environ: dict[str, str], tmp_path: Path, valu
 def test_what_is_there_stays_and_the_limit_holds(environ: dict[str, str], tmp_path: Path) -> None:
     file = tmp_path / "summary.md"
     file.write_text("x" * (MOST_BYTES - 200))
-    tell_checks([check()], environ=environ, write_line=lambda _: None)
+    tell_checks([check()], environ=environ, write_line=lambda _: None, reasons={})
     text = file.read_text()
     assert len(text.encode()) <= MOST_BYTES
     assert "There is more to tell" in text
     file.write_text("x" * MOST_BYTES)
-    tell_checks([check()], environ=environ, write_line=lambda _: None)
+    tell_checks([check()], environ=environ, write_line=lambda _: None, reasons={})
     assert file.read_text() == "x" * MOST_BYTES
 
 
