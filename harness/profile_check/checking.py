@@ -24,7 +24,7 @@ from harness.profile_check.model_shapes import ModelShapes, ShapesError, read_sh
 from harness.profile_check.places import Places
 from harness.profile_check.published import PUBLISHED
 from harness.profile_check.server import look_at_server
-from harness.profile_check.settings import look_at_settings
+from harness.profile_check.settings import look_at_overrides, look_at_settings
 from harness.schemas.options import OPTIONS
 from harness.workers.hub_report import cache_folder, command, find_snapshot, lacking, offline
 
@@ -72,6 +72,8 @@ class ProfileCheck:
         yield from model.findings
         yield from self._remote_code(engine, model)
         yield from look_at_settings(engine, self._places, saved_as=_saved_as(model))
+        if model.files is not None and model.files.config:
+            yield from look_at_overrides(engine, self._places, model.files.config)
         if needs_gpu(engine) and self._gpu is None:
             text = "no NVIDIA GPU is visible here; the profile asks for device: cuda"
             yield unknown("GPU", text, command="harness doctor, on the machine that is to run it")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from harness.cases.problems import nearest
 from harness.cases.profiles import EngineSpec
-from harness.machine.findings import Finding, right, wrong
+from harness.machine.findings import Finding, right, unknown, wrong
 from harness.profile_check.places import Places
 
-__all__ = ["look_at_settings"]
+__all__ = ["look_at_overrides", "look_at_settings"]
 
 _HALF = ("float16", "bfloat16")
 
@@ -22,6 +24,27 @@ def look_at_settings(engine: EngineSpec, places: Places, *, saved_as: str | None
         dtype = f"auto ({saved_as})" if settings.dtype == "auto" and saved_as else settings.dtype
         paths = ", ".join(settings.paths) or "of its own choice"
         yield right("settings", f"{dtype} on {settings.device}, paths {paths}")
+
+
+def look_at_overrides(engine: EngineSpec, places: Places, config: Mapping[str, Any]) -> Iterator[Finding]:
+    """Entries of ``hf_overrides`` that the model's ``config`` has nowhere; LMDeploy takes any without a word.
+
+    They are not wrong for sure: a config.json may leave out what has a default.
+    """
+
+    def strange(overrides: Mapping[str, Any], known: Any, steps: str) -> Iterator[Finding]:  # noqa: ANN401
+        names = known if isinstance(known, dict) else {}
+        for name, value in overrides.items():
+            if name not in names:
+                text = f"{places.of(engine, steps)}: {name}, which config.json does not have there"
+                closest = nearest(name, sorted(names)) if names else "nothing stands there"
+                yield unknown("hf_overrides", f"{text}; it has {closest}")
+            elif isinstance(value, dict):
+                yield from strange(value, names[name], f"{steps}.{name}")
+
+    overrides = engine.settings.options.get("hf_overrides")
+    if isinstance(overrides, dict):
+        yield from strange(overrides, config, "options.hf_overrides")
 
 
 def _problems(engine: EngineSpec, places: Places, saved_as: str | None) -> Iterator[Finding]:

@@ -46,3 +46,15 @@ def test_no_engine_is_imported_for_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_an_override_that_the_configuration_has_nowhere_is_told(checked: Checked) -> None:
+    overrides = {"text_confg": {"rope_theta": 5}, "text_config": {"rope_thta": 5, "hidden_size": 64}}
+    checked.write(engine={"kind": "lmdeploy", "options": {"hf_overrides": overrides}})
+    found = [one for one in checked.findings() if one.topic == "hf_overrides"]
+    assert [one.mark for one in found] == [Mark.UNKNOWN] * 2
+    assert (
+        "text_confg, which config.json does not have there; it has text_config (the nearest)" in found[0].text
+    )
+    assert "rope_thta, which config.json does not have there" in found[1].text
+    assert all("profiles.yaml:" in one.text for one in found)
