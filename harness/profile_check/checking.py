@@ -12,7 +12,7 @@ from harness.cases.folder import Loaded
 from harness.cases.problems import shown
 from harness.cases.profiles import EngineSpec, Profile
 from harness.cases.suites import Case
-from harness.environments.checking import look_at_needs, needs_gpu
+from harness.environments.checking import Loadable, look_at_needs, needs_gpu
 from harness.environments.store import Environments
 from harness.machine.findings import Finding, right, unknown, wrong
 from harness.machine.nvidia import read_nvidia
@@ -55,6 +55,7 @@ class ProfileCheck:
         visible = self._nvidia.visible(os.environ)
         gpus = self._nvidia.gpus if visible is None else visible
         self._gpu = min(gpus, key=lambda gpu: gpu.free or 0, default=None)  # that holds the least now
+        self._loadable: dict[tuple[object, ...], Loadable] = {}
         self._files = lru_cache(maxsize=None)(look_into)  # engines often share a folder
         self.suites = profile.suites or tuple(suite.name for suite in loaded.suites)
         self.cases: tuple[Case, ...] = tuple(
@@ -100,7 +101,7 @@ class ProfileCheck:
         device = engine.settings.device if self._gpu is not None else "cpu"
         asked = replace(engine, settings=replace(engine.settings, device=device))
         label = f"{self._profile.name}-{engine.name}"
-        return look_at_environment(label, asked, self._places, self._environments)
+        return look_at_environment(label, asked, self._places, self._environments, self._loadable)
 
     def _letters(self, engine: EngineSpec, model: _Model, python: str | None) -> Letters:
         files = model.files

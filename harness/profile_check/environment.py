@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.cases.engine_options import passed_fields
 from harness.cases.problems import nearest
 from harness.cases.profiles import EngineSpec
-from harness.environments.checking import check_loadable
+from harness.environments.checking import Loadable, check_loadable
 from harness.environments.store import Environments
 from harness.machine.findings import Finding, right, unknown, wrong
 from harness.profile_check.places import Places
@@ -14,15 +14,23 @@ __all__ = ["look_at_environment"]
 
 
 def look_at_environment(
-    label: str, engine: EngineSpec, places: Places, environments: Environments
+    label: str,
+    engine: EngineSpec,
+    places: Places,
+    environments: Environments,
+    known: dict[tuple[object, ...], Loadable],
 ) -> tuple[list[Finding], str | None]:
     """The findings, and the interpreter to ask further; None where there is none that would do.
 
     ``label`` names the engine in commands. Each field that LMDeploy's engine config lacks is a finding of its
-    own. Nothing is made or installed.
+    own. Nothing is made or installed. ``known`` remembers what loaded where, for seconds are spent on it.
     """
-    loadable = check_loadable(label, engine, environments)
+    settings = engine.settings
+    of = (settings.options.get("backend"), settings.options.get("serve"))
+    asked = (engine.environment, engine.python, settings.kind, settings.device, of)
+    loadable = known.get(asked) or check_loadable(label, engine, environments)
     if loadable:
+        known[asked] = loadable
         found = ", ".join(f"{name} {version}" for name, version in loadable.found.items())
         notes = [f"note: {note}" for note in loadable.notes]
         unlike = [

@@ -6,11 +6,14 @@ import sys
 
 import pytest
 
+from harness.cases.folder import load
 from harness.cases.profiles import EngineSpec
 from harness.environments.checking import Loadable, check_loadable
+from harness.environments.store import Environments
 from harness.machine.findings import Mark
 from harness.machine.nvidia import Gpu
 from harness.profile_check import environment
+from harness.profile_check.checking import ProfileCheck
 from tests.profile_check.conftest import Checked
 
 
@@ -119,3 +122,24 @@ def test_what_an_engine_on_a_gpu_needs_beside_packages(
     assert {look.topic for look in checked.findings()} >= topics
     checked.write(dtype="float32", engine={"kind": kind})
     assert {look.topic for look in checked.findings()}.isdisjoint({"torch", "Python.h", "compiler"})
+
+
+def test_what_loads_in_one_interpreter_is_tried_once(
+    checked: Checked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def stand_in(label: str, *_: object) -> Loadable:
+        tried.append(label)
+        return Loadable(python=sys.executable, found={"torch": "0"})
+
+    monkeypatch.setattr(environment, "check_loadable", stand_in)
+    (checked.folder / "profiles.yaml").write_text(
+        "profiles:\n  p:\n    model: model\n    reference: one\n    engines:\n"
+        "      one: {kind: torch}\n      two: {kind: torch}\n      other: {kind: lmdeploy}\n"
+    )
+    loaded = load(checked.folder)
+    check = ProfileCheck(loaded, loaded.profiles[0], Environments(checked.folder / "environments"))
+    for engine in loaded.profiles[0].engines:
+        assert any(one.topic == "environment" for one in check.engine(engine))
+    assert tried == ["p-one", "p-other"]
