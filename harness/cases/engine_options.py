@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from harness.cases.problems import describe, shown
+from harness.cases.problems import describe, nearest, shown
 from harness.cases.validation import Broken
 from harness.cases.yaml_document import Document, Steps
 from harness.engines.contract import EngineSettings
@@ -28,6 +29,9 @@ KINDS: Final = ("torch", "lmdeploy", "api")
 _BY_NAME: Final = {option.name: option for option in OPTIONS}
 _CONFIG: Final = "engine_config"
 _TEMPLATE: Final = "chat_template_config"
+_TUNING: Final = "gemm_tuning"
+_VISION: Final = ("max_batch_size", "thread_safe")
+"""The fields of LMDeploy's VisionConfig (0.12 to 0.18)."""
 _NO_ROWS: Final = (
     ("tp", ("pytorch",), ("captured", "two-stage")),
     ("prefix_cache", ("pytorch", "turbomind"), ("two-stage",)),
@@ -75,6 +79,8 @@ def with_places(options: Mapping[str, Any], here: Path) -> dict[str, Any]:
         return value
 
     made = dict(options)
+    if _TUNING in made:
+        made[_TUNING] = str(file_of(made[_TUNING], here))
     if isinstance(template := made.get(_TEMPLATE), str) and _is_file(template):
         made[_TEMPLATE] = str(file_of(template, here))
     if _CONFIG in made:
@@ -90,6 +96,23 @@ def file_of(path: str, here: Path) -> Path:
 
 def _is_file(template: str) -> bool:
     return "/" in template or template.endswith(".json")
+
+
+def _missing_file(name: str, value: Any, here: Path) -> str:  # noqa: ANN401 - whatever an option holds
+    """What may stand in place of a file that is not there, or is no JSON object; '' where all is well."""
+    if name == _TUNING:
+        file = file_of(value, here)
+        made = "TurboMind writes it in a run with TM_GEMM_EXPORT=FILE"
+        return "" if file.is_file() else f"a file that exists (looked for {shown(file)}); {made}"
+    if name != _TEMPLATE or not _is_file(value):
+        return ""
+    file = file_of(value, here)
+    try:
+        if isinstance(json.loads(file.read_bytes()), dict):
+            return ""
+    except (OSError, ValueError):
+        pass
+    return f"a file that holds a JSON object (looked for {shown(file)}), or a template's name"
 
 
 def check_engine_options(
@@ -109,11 +132,12 @@ def check_engine_options(
             document.add(at, f"the option {describe(name)}", allowed, at_key=True)
         elif name not in wrong and (only := option.narrowed(side)) and value not in only.values:
             document.add(at, f"{describe(value)} for {side}", str(only))
-        elif name == _TEMPLATE and name not in wrong and _is_file(value):
-            file = file_of(value, document.file.parent)
-            if not file.is_file():
-                allowed = f"a JSON file that exists (looked for {shown(file)}), or a template's name"
-                document.add(at, describe(value), allowed)
+        elif name not in wrong and (allowed := _missing_file(name, value, document.file.parent)):
+            document.add(at, describe(value), allowed)
+        elif name == "vision_config" and name not in wrong:
+            for field in value:
+                if field not in _VISION:
+                    document.add((*at, field), describe(field), nearest(field, _VISION), at_key=True)
     if "paths" in sound:
         _check_paths(document, steps, side, sound)
     if _CONFIG in sound:

@@ -323,8 +323,6 @@ def _engine(
     own = entry.get("options", {})
     side = side_of(kind, own, merged.get("device", "cpu"))
     options = {**default_options(side, own), **own}
-    if "gemm_tuning" in own:
-        options["gemm_tuning"] = str(file_of(own["gemm_tuning"], here))
     if "engine_config" in entry:
         options["engine_config"] = entry["engine_config"]
     options |= {name: merged[name] for name in _PIXELS if name in merged}

@@ -102,7 +102,7 @@ REFUSED = {
     "no such template": (
         "kind: lmdeploy, options: {chat_template_config: §none.json}",
         "'none.json'",
-        "a JSON file that exists (looked for none.json), or a template's name",
+        "a file that holds a JSON object (looked for none.json), or a template's name",
     ),
     "template of torch": (
         "kind: torch, options: {§chat_template_config: a}",
