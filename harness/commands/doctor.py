@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness.commands.measuring import Outcome, add_folders, add_json, conclude
 
 if TYPE_CHECKING:
-    from harness.cases.profiles import Profile
+    from harness.cases.profiles import EngineSpec, Profile
     from harness.commands import Subparsers
     from harness.environments.inventory import NamedEngine
     from harness.machine.findings import Finding
@@ -74,7 +74,7 @@ def _findings(
     from harness.machine import looks
     from harness.machine.findings import lacking, right
     from harness.machine.nvidia import read_nvidia
-    from harness.workers.hub_report import cache_folder, find_snapshot
+    from harness.workers.hub_report import cache_folder
     from harness.workers.interpreter import toolkit
     from harness.workers.interpreter_report import told
 
@@ -101,18 +101,34 @@ def _findings(
         yield looks.look_at_compiler(os.environ, wanted=wanted)
     if made := every or any(spec.environment for spec in specs):
         yield look_at_uv()
-    models = {(spec.settings.model, spec.revision) for spec in specs if spec.settings.model and not every}
-    on_hub = {name: at for name, at in models if not Path(name).is_absolute()}
-    hub = sorted(name for name, at in on_hub.items() if find_snapshot(name, at) is None)
+    needed = [] if every else list(_to_fetch(specs))
     places = {
         "recordings": (options.recordings.absolute(), _RECORDINGS),
         "environments": (environments.folder.root, _ENVIRONMENT * made),
-        "models": (cache_folder(), _MODEL * (every or bool(hub))),
+        "models": (cache_folder(), _MODEL * (every or bool(needed))),
     }
     yield from looks.look_at_disk(places)
     yield looks.look_at_host()
-    if every or hub:
-        yield looks.look_at_hub(os.environ, needed=hub)
+    if every or needed:
+        yield from looks.look_at_hub(os.environ, needed=needed)
     machine["variables"] = {name: os.environ[name] for name in sorted(os.environ) if told(name)}
     lines = [f"{name}={value}" for name, value in machine["variables"].items()] or ["none"]
     yield right("variables", "\n".join(["that may change answers, by which recordings are keyed:", *lines]))
+
+
+def _to_fetch(specs: Sequence[EngineSpec]) -> Iterator[tuple[str, str]]:
+    """Of each hub model that is not whole in the cache, what it lacks and the command that fetches it."""
+    from harness.cases.problems import shown
+    from harness.engines.api_server.running import is_running_server
+    from harness.workers.hub_report import cache_folder, command, find_snapshot, lacking
+
+    loaded = [spec for spec in specs if not is_running_server(spec.settings)]
+    for model, revision in dict.fromkeys((spec.settings.model, spec.revision) for spec in loaded):
+        if Path(model).is_absolute():
+            continue
+        snapshot, at = find_snapshot(model, revision), f" at revision {revision}" if revision else ""
+        there = f"is not in {shown(cache_folder())}"
+        if snapshot is not None:
+            there = f"{shown(snapshot)} has {', '.join(lack.found for lack in lacking(snapshot))}"
+        if snapshot is None or lacking(snapshot):
+            yield f"{model}{at}: {there}", command(model, revision)

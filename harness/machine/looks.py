@@ -143,20 +143,23 @@ def look_at_host(meminfo: Path = Path("/proc/meminfo")) -> Finding:
     return right("memory", text) if free >= _LEAST_HOST else unknown("memory", text, command="top -o %MEM")
 
 
-def look_at_hub(variables: Mapping[str, str], *, needed: Sequence[str]) -> Finding:
-    """Whether models can be fetched; ``needed`` are those that are not in the cache and must be."""
+def look_at_hub(variables: Mapping[str, str], *, needed: Sequence[tuple[str, str]]) -> Iterator[Finding]:
+    """Whether models can be fetched; ``needed`` has, of each that must be, what lacks and what fetches it."""
     address = variables.get("HF_ENDPOINT") or _HUB
-    if variables.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        text, command = "HF_HUB_OFFLINE is set: models come from the cache only", "unset HF_HUB_OFFLINE"
-        if not needed:
-            return right("hub", text)
+    # As huggingface_hub reads them: the first that is set.
+    offline = next(filter(variables.get, ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")), "")
+    had, online = False, ""
+    if variables.get(offline, "").upper() in ("1", "ON", "YES", "TRUE"):
+        online = "HF_HUB_OFFLINE=0 "
+        yield right("hub", f"{offline} is set: models come from the cache only")
     elif why := _unreached(address):
         text, command = f"{address} cannot be reached: {why}", f"curl {address}, or set HF_ENDPOINT"
+        yield lacking(bool(needed), "hub", text, command)
     else:
-        return right("hub", f"{address} answers")
-    if needed:
-        text, command = f"{text}; it lacks {', '.join(needed)}", f"{command}; then hf download {needed[0]}"
-    return lacking(bool(needed), "hub", text, command)
+        had = True
+        yield right("hub", f"{address} answers")
+    for lacks, fetch in needed:
+        yield lacking(not had, "model", lacks, f"{online}{fetch}")
 
 
 def _unreached(address: str) -> str:

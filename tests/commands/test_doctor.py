@@ -77,7 +77,7 @@ class Machine:
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Machine:
     for name in filter(told, list(os.environ)):
         monkeypatch.delenv(name)
-    for name in ("CC", "CUDA_VISIBLE_DEVICES", "HF_ENDPOINT", "HF_HUB_CACHE"):
+    for name in ("CC", "CUDA_VISIBLE_DEVICES", "HF_ENDPOINT", "HF_HUB_CACHE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -247,10 +247,41 @@ def test_a_profile_is_asked_for_what_its_engines_need(machine: Machine) -> None:
     machine.monkeypatch.setitem(sys.modules, "uv", None)
     assert machine.doctor("--profile", "cpu") == (0, {})
     status, found = machine.doctor("--profile", "gpu")
-    assert (status, set(found)) == (1, {"GPU", "Python.h", "compiler", "uv", "hub"})
+    assert (status, set(found)) == (1, {"GPU", "Python.h", "compiler", "uv", "hub", "model"})
     assert {mark for mark, *_ in found.values()} == {"wrong"}
-    assert "it lacks org/not-here" in found["hub"][1]
+    assert found["model"][1:] == ("org/not-here: is not in hub/hub", "hf download org/not-here")
     assert "compiler" not in machine.doctor("--profile", "turbomind")[1]
+
+
+@pytest.mark.parametrize(
+    ("reached", "offline", "mark"),
+    [("", "", "unknown"), ("no route", "", "wrong"), ("", "1", "wrong")],
+    ids=["reached", "not reached", "offline"],
+)
+def test_each_model_that_is_not_whole_in_the_cache(
+    machine: Machine, cases: Path, reached: str, offline: str, mark: str
+) -> None:
+    """Absent, or there in part: a line each, with its own revision."""
+    machine.monkeypatch.setattr("harness.machine.looks._unreached", lambda address: reached)
+    machine.monkeypatch.setenv("HF_HUB_OFFLINE", offline)
+    engines = "torch: {model: org/part, revision: v2}, lmdeploy: {model: org/absent, revision: v1}"
+    text = PROFILES.replace("org/not-here", "org/part\n    revision: v1")
+    (cases / "profiles.yaml").write_text(text.replace("torch: {}, lmdeploy: {}", engines))
+    part = machine.folder / "hub" / "hub" / "models--org--part" / "snapshots" / "v1"
+    part.mkdir(parents=True)
+    (part / "config.json").write_text("{}")
+    assert main(["doctor", "--json", "--profile", "gpu"]) == int(mark == "wrong")
+    findings = json.loads(machine.capsys.readouterr().out)["findings"]
+    models = {each["text"]: (each["mark"], each["command"]) for each in findings if each["topic"] == "model"}
+    fetch = "HF_HUB_OFFLINE=0 hf download" if offline else "hf download"
+    assert models == {
+        "org/part at revision v2: is not in hub/hub": (mark, f"{fetch} org/part --revision v2"),
+        "org/absent at revision v1: is not in hub/hub": (mark, f"{fetch} org/absent --revision v1"),
+        f"org/part at revision v1: {part.relative_to(machine.folder)} has no weights, no tokenizer": (
+            mark,
+            f"{fetch} org/part --revision v1",
+        ),
+    }
 
 
 @pytest.mark.usefixtures("cases")

@@ -245,18 +245,22 @@ def hub() -> Iterator[str]:
         thread.join()
 
 
+LACKS = (("org/m: is not in hub", "hf download org/m"), ("org/n: has no weights", "hf download org/n"))
+
+
 def test_a_hub_that_answers_whatever_it_says_is_reached(hub: str) -> None:
-    look = looks.look_at_hub({"HF_ENDPOINT": hub}, needed=["org/m"])
+    look, *models = looks.look_at_hub({"HF_ENDPOINT": hub}, needed=LACKS)
     assert (look.mark, look.text) == (Mark.RIGHT, f"{hub} answers")
+    assert [(one.mark, one.text, one.command) for one in models] == [(Mark.UNKNOWN, *lack) for lack in LACKS]
 
 
-@pytest.mark.parametrize(("needed", "mark"), [((), Mark.UNKNOWN), (("org/m",), Mark.WRONG)])
-def test_a_hub_that_is_not_reached(needed: tuple[str, ...], mark: Mark) -> None:
-    look = looks.look_at_hub({"HF_ENDPOINT": "http://127.0.0.1:9"}, needed=needed)
+@pytest.mark.parametrize(("needed", "mark"), [((), Mark.UNKNOWN), (LACKS, Mark.WRONG)])
+def test_a_hub_that_is_not_reached(needed: tuple[tuple[str, str], ...], mark: Mark) -> None:
+    look, *models = looks.look_at_hub({"HF_ENDPOINT": "http://127.0.0.1:9"}, needed=needed)
     assert look.mark is mark
     assert "http://127.0.0.1:9 cannot be reached: " in look.text
     assert look.command.startswith("curl http://127.0.0.1:9")
-    assert ("hf download org/m" in look.command) == bool(needed)
+    assert [told(one) for one in models] == [(Mark.WRONG, fetch) for _, fetch in needed]
 
 
 def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,18 +272,18 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -
         raise OSError
 
     monkeypatch.setattr("urllib.request.urlopen", silent)
-    look = looks.look_at_hub({}, needed=())
+    (look,) = looks.look_at_hub({}, needed=())
     end.set()
     assert "https://huggingface.co cannot be reached: no answer within 0.05 s" in look.text
 
 
+@pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
 @pytest.mark.parametrize("word", ["1", "true", "YES"])
-def test_a_hub_that_is_not_asked(word: str) -> None:
-    variables = {"HF_HUB_OFFLINE": word, "HF_ENDPOINT": "http://127.0.0.1:9"}
-    assert looks.look_at_hub(variables, needed=()).mark is Mark.RIGHT
-    look = looks.look_at_hub(variables, needed=["org/m", "org/n"])
-    assert told(look) == (Mark.WRONG, "unset HF_HUB_OFFLINE; then hf download org/m")
-    assert "it lacks org/m, org/n" in look.text
+def test_a_hub_that_is_not_asked(name: str, word: str) -> None:
+    variables = {name: word, "HF_ENDPOINT": "http://127.0.0.1:9"}
+    look, *models = looks.look_at_hub(variables, needed=LACKS)
+    assert (look.mark, look.text) == (Mark.RIGHT, f"{name} is set: models come from the cache only")
+    assert [told(one) for one in models] == [(Mark.WRONG, f"HF_HUB_OFFLINE=0 {fetch}") for _, fetch in LACKS]
 
 
 def test_every_look_that_is_not_right_has_a_command() -> None:
