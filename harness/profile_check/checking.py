@@ -126,8 +126,13 @@ class ProfileCheck:
         size = "how much is not known here"
         if shapes is not None and shapes.parameters is not None:
             size = f"about {2 * shapes.parameters / 1e9:.1f} GB of weights, from its published shapes"
-        text = f"{name}{at} is not in {shown(cache_folder())}; the first run downloads it: {size}"
-        finding = unknown("model", text, command=command(name, engine.revision))
+        text, fetch = f"{name}{at} is not in {shown(cache_folder())}", command(name, engine.revision)
+        if offline():
+            text, fetch = f"{text}; HF_HUB_OFFLINE forbids to fetch it", f"HF_HUB_OFFLINE=0 {fetch}"
+            place = self._places.of(engine, "model")
+            finding = wrong("model", text, place, allowed="a model that is there", command=fetch)
+        else:
+            finding = unknown("model", f"{text}; the first run downloads it: {size}", command=fetch)
         return _Model((finding,), shapes=shapes)
 
     def _look_at_folder(self, engine: EngineSpec, folder: Path, *, cached: bool = False) -> _Model:

@@ -73,6 +73,17 @@ def test_what_is_not_cached_cannot_be_known(checked: Checked) -> None:
     assert checked.wrongs() == []
 
 
+def test_what_is_not_cached_is_wrong_offline(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked.write(model="org/name", revision="v1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (finding,) = checked.wrongs()
+    assert (
+        finding.text == "org/name at revision v1 is not in hub-home/hub; HF_HUB_OFFLINE forbids to fetch it"
+    )
+    assert finding.command == "HF_HUB_OFFLINE=0 hf download org/name --revision v1"
+    assert "profiles.yaml:" in str(finding.place)
+
+
 def test_models_of_ready_profiles_have_published_shapes(checked: Checked) -> None:
     checked.write(model="OpenGVLab/InternVL2-8B", dtype="bfloat16")
     assert "about 16.2 GB of weights, from its published shapes" in checked.of("model").text
