@@ -102,11 +102,16 @@ def _findings(
     if made := every or any(spec.environment for spec in specs):
         yield look_at_uv()
     needed = [] if every else list(_to_fetch(specs))
-    places = {
-        "recordings": (options.recordings.absolute(), _RECORDINGS),
-        "environments": (environments.folder.root, _ENVIRONMENT * made),
-        "models": (cache_folder(), _MODEL * (every or bool(needed))),
+    unmade = {
+        engine.spec.environment: engine
+        for engine in reversed(engines)
+        if engine.spec.environment and python_of(engine.spec, environments) is None
     }
+    places = {"recordings": (options.recordings.absolute(), _RECORDINGS)}
+    if made:
+        places["environments"] = environments.folder.root, _ENVIRONMENT * len(unmade)
+    if every or needed:
+        places["models"] = cache_folder(), _MODEL * max(len(needed), 1)
     yield from looks.look_at_disk(places)
     yield looks.look_at_host()
     if every or needed:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import threading
 import urllib.error
@@ -32,6 +33,7 @@ _HUB_SECONDS = 4.0
 _GIB, _GB = 2**30, 10**9
 _LEAST_GPU = 2 * _GIB  # CUDA's context and a small model
 _LEAST_HOST = 4 * _GIB  # two workers with their libraries
+_NAMED_BY = {"recordings": "--recordings", "environments": "--environments", "models": "HF_HUB_CACHE"}
 _NVML = "make libnvidia-ml.so.1 loadable (in a container: NVIDIA_DRIVER_CAPABILITIES=compute,utility)"
 
 
@@ -123,16 +125,28 @@ def look_at_compiler(variables: Mapping[str, str], *, wanted: bool) -> Finding:
 
 
 def look_at_disk(places: Mapping[str, tuple[Path, int]]) -> Iterator[Finding]:
-    """What is free for ``places``: by name, a folder (made or not) and the bytes that it may come to need."""
+    """What is free for ``places``: by name, a folder (made or not) and the bytes that it may come to need.
+
+    One finding for each filesystem, and for each place that cannot be written to. Any place needs 1 GB.
+    """
+    disks: dict[int, dict[str, tuple[Path, int]]] = {}
     for what, (folder, needs) in places.items():
-        free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
-        text = f"{free / _GB:.1f} GB free for {what}, {folder}"
+        path = next(path for path in (folder, *folder.parents) if os.access(path, os.F_OK))
+        if path.is_dir() and os.access(path, os.W_OK | os.X_OK):
+            disks.setdefault(path.stat().st_dev, {})[what] = path, max(needs, _GB)
+        else:
+            text = f"{path} is no folder that can be written to, for {what}; {_NAMED_BY[what]} names another"
+            yield lacking(True, "disk", text, shlex.join(["chmod", "u+rwx", str(path)]))
+    for disk in disks.values():
+        free = shutil.disk_usage(next(iter(disk.values()))[0]).free
+        needs = sum(each for _, each in disk.values())
+        of = [f"{what} ({each / _GB:.0f} GB) in {places[what][0]}" for what, (_, each) in disk.items()]
+        text = f"{free / _GB:.1f} GB free for {', '.join(of)}"
         if free >= needs:
             yield right("disk", text)
         else:
-            text += f", which may come to need {needs / _GB:.0f} GB"
-            command = "harness env remove --unused, uv cache prune, or a folder on another disk"
-            yield lacking(free < _GB, "disk", text, command)
+            text += f", together {needs / _GB:.0f} GB; `uv cache prune` frees some, too"
+            yield lacking(free < _GB, "disk", text, "harness env remove --unused")
 
 
 def look_at_host(meminfo: Path = Path("/proc/meminfo")) -> Finding:

@@ -6,6 +6,7 @@ import ctypes
 import functools
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -110,8 +111,8 @@ def test_the_page(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     (machine.folder / "gcc").unlink()
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
     assert main(["doctor", "--environments", "e"]) == 1
-    *page, disk, _, memory, hub, variables, value, last = machine.capsys.readouterr().out.splitlines()
-    assert page[:-2] == [
+    *page, disk, memory, hub, variables, value, last = machine.capsys.readouterr().out.splitlines()
+    assert page[:-1] == [
         "  ✓ driver       580.95.05, up to CUDA 13.0",
         "  ✓ GPU 0        NVIDIA A100-SXM4-80GB, compute capability 8.0, 79.0 of 80.0 GiB free",
         f"  ✓ torch        2.12.1+cu130 for CUDA 13.0; {sys.executable}",
@@ -120,8 +121,11 @@ def test_the_page(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         "at its first token without",
         "      next: apt-get install gcc (Debian, Ubuntu), or export CC=COMPILER",
     ]
-    assert page[-2].startswith("  ✓ uv           uv ")
-    assert disk == f"  ✓ disk         50.0 GB free for environments, {machine.folder / 'e'}"
+    assert page[-1].startswith("  ✓ uv           uv ")
+    assert disk == (
+        f"  ✓ disk         50.0 GB free for recordings (1 GB) in {machine.folder / '.harness'}, "
+        f"environments (1 GB) in {machine.folder / 'e'}, models (17 GB) in {machine.folder / 'hub' / 'hub'}"
+    )
     assert memory.startswith(("  ✓ memory       ", "  ? memory       "))
     assert hub == "  ✓ hub          https://huggingface.co answers"
     assert (variables, value) == (
@@ -230,6 +234,20 @@ def test_a_full_disk(machine: Machine) -> None:
     machine.disk(5 * 10**9)
     status, found = machine.doctor()
     assert (status, found["disk"][0]) == (0, "unknown")
+
+
+def test_the_room_that_a_profile_needs(machine: Machine, cases: Path) -> None:
+    """An environment for each `requirements` of its own, and none where nothing is to be made or fetched."""
+    made = "made: {kind: lmdeploy, requirements: [six]}"
+    others = f"{made}, same: {made[6:]}, other: {made[6:].replace('six', 'pip')}"
+    (cases / "profiles.yaml").write_text(PROFILES.replace(made, others))
+    of_gpu = ["recordings (1 GB)", "environments (16 GB)", "models (17 GB)"]
+    for profile, needs in (("gpu", of_gpu), ("cpu", of_gpu[:1])):
+        main(["doctor", "--profile", profile])
+        (line,) = [line for line in machine.capsys.readouterr().out.splitlines() if " disk " in line]
+        assert re.findall(r"\w+ \(\d+ GB\)", line) == needs
+    main(["doctor"])
+    assert "environments (16 GB)" in machine.capsys.readouterr().out
 
 
 def test_no_network(machine: Machine) -> None:

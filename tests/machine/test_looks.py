@@ -200,7 +200,8 @@ def test_triton_still_looks_for_compiler_and_header_so(
 
 
 @pytest.mark.parametrize(
-    ("free", "mark"), [(50 * 10**9, Mark.RIGHT), (5 * 10**9, Mark.UNKNOWN), (10**8, Mark.WRONG)]
+    ("free", "mark"),
+    [(50 * 10**9, Mark.RIGHT), (16 * 10**9, Mark.UNKNOWN), (5 * 10**9, Mark.UNKNOWN), (10**8, Mark.WRONG)],
 )
 def test_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, mark: Mark) -> None:
     asked: list[Path] = []
@@ -210,11 +211,54 @@ def test_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, mark
         return SimpleNamespace(free=free)
 
     monkeypatch.setattr(shutil, "disk_usage", usage)
-    (look,) = looks.look_at_disk({"environments": (tmp_path / "not" / "made", 8 * 10**9)})
+    places = {
+        "recordings": (tmp_path / ".harness", 0),
+        "environments": (tmp_path / "not" / "made", 16 * 10**9),
+    }
+    (look,) = looks.look_at_disk(places)
     assert asked == [tmp_path]
-    assert look.mark is mark
-    assert look.text.startswith(f"{free / 10**9:.1f} GB free for environments, {tmp_path / 'not' / 'made'}")
-    assert ("uv cache prune" in look.command) == (mark is not Mark.RIGHT)
+    assert look.mark is mark, "1 GB beside the 16"
+    assert look.text.startswith(
+        f"{free / 10**9:.1f} GB free for recordings (1 GB) in {tmp_path / '.harness'}, "
+        f"environments (16 GB) in {tmp_path / 'not' / 'made'}"
+    )
+    assert ("together 17 GB" in look.text) == (mark is not Mark.RIGHT)
+    assert look.command == ("" if mark is Mark.RIGHT else "harness env remove --unused")
+
+
+def test_each_filesystem_is_told_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).exists())
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: SimpleNamespace(free=0 if path == tmp_path else GIB)
+    )
+    places = {"models": (Path("/proc/not-here"), 0), "recordings": (tmp_path, 0)}
+    assert [look.mark for look in looks.look_at_disk(places)] == [Mark.RIGHT, Mark.WRONG]
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_place_that_cannot_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: bool
+) -> None:
+    folder, access = tmp_path / "read only", os.access
+    folder.mkdir()
+    # By name, as root may write to any.
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: access(path, mode) and not (path == folder and mode & os.W_OK)
+    )
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=50 * 10**9))
+    places = {"recordings": (folder if made else folder / "new", 0), "models": (tmp_path, 0)}
+    look, other = looks.look_at_disk(places)
+    assert told(look) == (Mark.WRONG, f"chmod u+rwx '{folder}'")
+    assert look.text == (
+        f"{folder} is no folder that can be written to, for recordings; --recordings names another"
+    )
+    assert (other.mark, "recordings" in other.text) == (Mark.RIGHT, False)
+
+
+def test_a_place_below_a_file_cannot_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (look,) = looks.look_at_disk({"environments": (tmp_path / "file", 0)})
+    assert look.mark is Mark.WRONG
 
 
 @pytest.mark.parametrize(("free", "mark"), [(20, Mark.RIGHT), (3, Mark.UNKNOWN)])
