@@ -72,7 +72,7 @@ def _findings(
     from harness.environments.uv_program import look_at_uv
     from harness.errors import EngineError
     from harness.machine import looks
-    from harness.machine.findings import lacking, right
+    from harness.machine.findings import lacking, right, unknown
     from harness.machine.nvidia import read_nvidia
     from harness.workers.hub_report import cache_folder
     from harness.workers.interpreter import toolkit
@@ -97,16 +97,25 @@ def _findings(
             yield from looks.look_at_python(machine["pythons"][python], found, of=of, wanted=wanted)
         except EngineError as error:
             yield lacking(True, "python", f"{error.first_line}; {of}", "change `python:` in the profile")
-    if every or any(needs_gpu(spec, compiler=True) for spec in specs):
-        yield looks.look_at_compiler(os.environ, wanted=wanted)
-    if made := every or any(spec.environment for spec in specs):
-        yield look_at_uv()
-    needed = [] if every else list(_to_fetch(specs))
     unmade = {
         engine.spec.environment: engine
         for engine in reversed(engines)
         if engine.spec.environment and python_of(engine.spec, environments) is None
     }
+    unsaid = "not made, so what its torch needs of the driver is not known"
+    for engine in reversed(unmade.values()):
+        make = environments.command_to_make(engine.label, engine.spec.location)
+        if every:
+            text = f"{len(unmade)} environments of {shown(options.cases)}: each is {unsaid}"
+            yield unknown("torch", text, command=make.replace(f"make {engine.label}", "list"))
+            break
+        if needs_gpu(engine.spec):
+            yield unknown("torch", f"environment of {engine.label} is {unsaid}", command=make)
+    if every or any(needs_gpu(spec, compiler=True) for spec in specs):
+        yield looks.look_at_compiler(os.environ, wanted=wanted)
+    if made := every or any(spec.environment for spec in specs):
+        yield look_at_uv()
+    needed = [] if every else list(_to_fetch(specs))
     places = {"recordings": (options.recordings.absolute(), _RECORDINGS)}
     if made:
         places["environments"] = environments.folder.root, _ENVIRONMENT * len(unmade)

@@ -250,6 +250,20 @@ def test_the_room_that_a_profile_needs(machine: Machine, cases: Path) -> None:
     assert "environments (16 GB)" in machine.capsys.readouterr().out
 
 
+def test_environments_that_are_not_made(machine: Machine, cases: Path) -> None:
+    """Of all profiles they are counted; a profile on the CPU asks nothing of a driver."""
+    text = PROFILES.replace(
+        "engines: {torch: {}}", "engines: {torch: {}, other: {kind: torch, requirements: [pip]}}"
+    )
+    (cases / "profiles.yaml").write_text(text)
+    assert machine.doctor("--environments", "e")[1]["torch"] == (
+        "unknown",
+        "2 environments of cases: each is not made, so what its torch needs of the driver is not known",
+        "harness env list --environments e",
+    )
+    assert machine.doctor("--profile", "cpu") == (0, {})
+
+
 def test_no_network(machine: Machine) -> None:
     machine.monkeypatch.setattr("harness.machine.looks._unreached", lambda address: "no route")
     status, found = machine.doctor()
@@ -265,7 +279,12 @@ def test_a_profile_is_asked_for_what_its_engines_need(machine: Machine) -> None:
     machine.monkeypatch.setitem(sys.modules, "uv", None)
     assert machine.doctor("--profile", "cpu") == (0, {})
     status, found = machine.doctor("--profile", "gpu")
-    assert (status, set(found)) == (1, {"GPU", "Python.h", "compiler", "uv", "hub", "model"})
+    assert (status, set(found)) == (1, {"GPU", "Python.h", "compiler", "uv", "hub", "model", "torch"})
+    assert found.pop("torch") == (
+        "unknown",
+        "environment of gpu-made is not made, so what its torch needs of the driver is not known",
+        "harness env make gpu-made",
+    )
     assert {mark for mark, *_ in found.values()} == {"wrong"}
     assert found["model"][1:] == ("org/not-here: is not in hub/hub", "hf download org/not-here")
     assert "compiler" not in machine.doctor("--profile", "turbomind")[1]
