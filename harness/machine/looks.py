@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import shlex
@@ -159,7 +160,8 @@ def look_at_host(meminfo: Path = Path("/proc/meminfo")) -> Finding:
 
 def look_at_hub(variables: Mapping[str, str], *, needed: Sequence[tuple[str, str]]) -> Iterator[Finding]:
     """Whether models can be fetched; ``needed`` has, of each that must be, what lacks and what fetches it."""
-    address = variables.get("HF_ENDPOINT") or _HUB
+    # Without who asks: it may be a secret, and any answer will do.
+    address = re.sub(r"^(\w+://)?.*@", r"\1", variables.get("HF_ENDPOINT") or _HUB)
     # As huggingface_hub reads them: the first that is set.
     offline = next(filter(variables.get, ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")), "")
     had, online = False, ""
@@ -184,7 +186,7 @@ def _unreached(address: str) -> str:
         why = ""
         try:
             urllib.request.urlopen(address, timeout=_HUB_SECONDS).close()  # noqa: S310 - it is the user's own
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             why = "" if isinstance(error, urllib.error.HTTPError) else str(getattr(error, "reason", error))
         said.append(why)
 

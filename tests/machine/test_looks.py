@@ -307,6 +307,25 @@ def test_a_hub_that_is_not_reached(needed: tuple[tuple[str, str], ...], mark: Ma
     assert [told(one) for one in models] == [(Mark.WRONG, fetch) for _, fetch in needed]
 
 
+@pytest.mark.parametrize("who", ["user:secret@", "secret@", "us@er:p@secret/x@", ""])
+@pytest.mark.parametrize("scheme", ["http://", "https://", ""])
+def test_who_asks_the_hub_is_never_said(scheme: str, who: str) -> None:
+    (look,) = looks.look_at_hub({"HF_ENDPOINT": f"{scheme}{who}127.0.0.1:9/hub"}, needed=())
+    assert f"{scheme}127.0.0.1:9/hub cannot be reached: " in look.text
+    assert "no answer within" not in look.text
+    assert "secret" not in f"{look.text}{look.command}"
+
+
+def test_a_hub_that_has_an_account_is_reached(hub: str) -> None:
+    (look,) = looks.look_at_hub({"HF_ENDPOINT": hub.replace("//", "//user:secret@")}, needed=())
+    assert (look.mark, look.text) == (Mark.RIGHT, f"{hub} answers")
+
+
+def test_an_address_that_is_none() -> None:
+    (look,) = looks.look_at_hub({"HF_ENDPOINT": "http://127.0.0.1:port"}, needed=())
+    assert "cannot be reached: nonnumeric port: 'port'" in look.text
+
+
 def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     end = threading.Event()
     monkeypatch.setattr(looks, "_HUB_SECONDS", 0.05)
