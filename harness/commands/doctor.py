@@ -37,18 +37,24 @@ def register(commands: Subparsers) -> None:
     parser.add_argument("--profile", metavar="NAME", help="only what the engines of this profile need")
     add_folders(parser)
     add_json(parser)
-    parser.set_defaults(run=lambda options: conclude(options, lambda: _look(options)))
+    parser.set_defaults(run=lambda options: conclude(options, lambda: _look(options)), cases=None)
 
 
 def _look(options: argparse.Namespace) -> Outcome:
     from harness.cases.folder import load
     from harness.environments.inventory import named_engines
+    from harness.errors import UnknownName
     from harness.machine.findings import Mark
 
     profiles: Sequence[Profile] = ()
-    if options.profile is not None or options.cases.is_dir():
+    asked, options.cases = options.cases or options.profile, options.cases or Path("cases")
+    if options.cases.is_dir():
         loaded = load(options.cases)
         profiles = loaded.profiles if options.profile is None else [loaded.profile(options.profile)]
+    elif asked is not None:
+        raise UnknownName(
+            f"--cases: found {options.cases}, no folder; allowed: one with suites and profiles.yaml"
+        )
     machine: dict[str, Any] = {}
     findings = list(dict.fromkeys(_findings(options, named_engines(profiles), machine)))
     marks = [finding.mark for finding in findings]

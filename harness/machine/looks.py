@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.machine.findings import Finding, lacking, right, unknown
-from harness.machine.nvidia import NEWER_OR_OTHER, Gpu, Nvidia, why_no_cuda
+from harness.machine.nvidia import Gpu, Nvidia, why_no_cuda
 
 __all__ = [
     "look_at_compiler",
@@ -68,7 +68,7 @@ def _look_at_wish(found: Nvidia, wish: str, visible: tuple[Gpu, ...] | None, *, 
     if absent:
         text = f"{wish!r}: there is no {', '.join(absent)}; CUDA ignores it and all that comes after it"
         there = ",".join(map(str, range(len(found.gpus))))
-        return lacking(True, topic, text, f"export CUDA_VISIBLE_DEVICES={there}, or unset it")
+        return lacking(True, topic, text, f"export CUDA_VISIBLE_DEVICES={there}")
     if visible == ():
         return lacking(wanted, topic, f"{wish!r} hides every GPU", "unset CUDA_VISIBLE_DEVICES")
     return right(topic, repr(wish))
@@ -79,8 +79,9 @@ def _look_at_gpu(topic: str, index: int, gpu: Gpu, *, hidden: bool) -> Finding:
     if hidden:
         return right(topic, f"{text}, hidden by CUDA_VISIBLE_DEVICES")
     if gpu.mig == ():
-        text, smi = f"{text}: MIG is on without an instance, so CUDA sees nothing of it", "nvidia-smi"
-        return lacking(True, topic, text, f"{smi} -i {index} -mig 0, or {smi} mig -i {index} -cgi 0 -C")
+        text += ": MIG is on without an instance, so CUDA sees nothing of it"
+        text += f" (`nvidia-smi -i {index} -mig 0` turns it off)"
+        return lacking(True, topic, text, f"nvidia-smi mig -i {index} -cgi 0 -C")
     if gpu.mig:
         text += f", MIG instances {', '.join(gpu.mig)}"
     if gpu.total is None or gpu.free is None:
@@ -92,8 +93,8 @@ def _look_at_gpu(topic: str, index: int, gpu: Gpu, *, hidden: bool) -> Finding:
     holders = [f"{one.name or '?'} ({one.pid}{size})" for one, size in zip(gpu.holders, sizes, strict=True)]
     text += f"; held by {', '.join(holders) or 'what is not told in this container, or to this user'}"
     pids = " ".join(str(one.pid) for one in gpu.holders)
-    end = f"kill {pids}" if pids else "nvidia-smi, on the host itself"
-    return lacking(gpu.free < _LEAST_GPU, topic, text, f"{end}; or name another GPU in CUDA_VISIBLE_DEVICES")
+    text += f"{'' if pids else ', but on the host itself'}; CUDA_VISIBLE_DEVICES may name another GPU"
+    return lacking(gpu.free < _LEAST_GPU, topic, text, f"kill {pids}" if pids else "nvidia-smi")
 
 
 def look_at_python(told: Mapping[str, Any], found: Nvidia, *, of: str, wanted: bool) -> Iterator[Finding]:
@@ -101,15 +102,15 @@ def look_at_python(told: Mapping[str, Any], found: Nvidia, *, of: str, wanted: b
     if told["torch"]:
         why = why_no_cuda(told["torch"], told["cuda"], found)
         fits = right("torch", f"{told['torch']} for CUDA {told['cuda']}; {of}")
-        yield lacking(wanted, "torch", f"{why}; {of}", NEWER_OR_OTHER) if why else fits
+        text = f"{why}; {of}; update the driver, or have uv make the environment for it"
+        yield lacking(wanted, "torch", text, "export UV_TORCH_BACKEND=auto") if why else fits
     header = Path(told["include"], "Python.h")
     if told["headers"]:
         yield right("Python.h", str(header))
     else:
         package = f"python{'.'.join(told['python'].split('.')[:2])}-dev"
-        text = f"no {header}, and Triton compiles with it; {of}"
-        command = f"apt-get install {package} (Debian, Ubuntu), or a Python that uv installs"
-        yield lacking(wanted, "Python.h", text, command)
+        text = f"no {header}, and Triton compiles with it (a Python that uv installs has its own); {of}"
+        yield lacking(wanted, "Python.h", text, f"apt-get install {package}")
 
 
 def look_at_compiler(variables: Mapping[str, str], *, wanted: bool) -> Finding:
@@ -119,9 +120,11 @@ def look_at_compiler(variables: Mapping[str, str], *, wanted: bool) -> Finding:
         if program := shutil.which(name, path=path):
             return right("compiler", program)
     text = "neither gcc nor clang on PATH" if named is None else f"no program {named!r}, which CC names"
-    text += ", and Triton compiles: LMDeploy's PyTorch engine ends at its first token without"
+    text += (
+        ", and Triton compiles: LMDeploy's PyTorch engine ends at its first token without; CC may name one"
+    )
     other = shutil.which("cc", path=path)
-    command = f"export CC={other}" if other else "apt-get install gcc (Debian, Ubuntu), or export CC=COMPILER"
+    command = f"export CC={other}" if other else "apt-get install gcc"
     return lacking(wanted, "compiler", text, command)
 
 
@@ -169,8 +172,8 @@ def look_at_hub(variables: Mapping[str, str], *, needed: Sequence[tuple[str, str
         online = "HF_HUB_OFFLINE=0 "
         yield right("hub", f"{offline} is set: models come from the cache only")
     elif why := _unreached(address):
-        text, command = f"{address} cannot be reached: {why}", f"curl {address}, or set HF_ENDPOINT"
-        yield lacking(bool(needed), "hub", text, command)
+        text = f"{address} cannot be reached: {why}; HF_ENDPOINT may name another"
+        yield lacking(bool(needed), "hub", text, shlex.join(["curl", address]))
     else:
         had = True
         yield right("hub", f"{address} answers")
