@@ -147,8 +147,8 @@ def _to_fetch(specs: Sequence[EngineSpec]) -> Iterator[tuple[str, str]]:
         if Path(model).is_absolute():
             continue
         snapshot, at = find_snapshot(model, revision), f" at revision {revision}" if revision else ""
-        there = f"is not in {shown(cache_folder())}"
+        there = f" is not in {shown(cache_folder())}"
         if snapshot is not None:
-            there = f"{shown(snapshot)} has {', '.join(lack.found for lack in lacking(snapshot))}"
+            there = f": {shown(snapshot)} has {', '.join(lack.found for lack in lacking(snapshot))}"
         if snapshot is None or lacking(snapshot):
-            yield f"{model}{at}: {there}", command(model, revision)
+            yield f"{model}{at}{there}", command(model, revision)

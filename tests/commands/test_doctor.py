@@ -286,7 +286,7 @@ def test_a_profile_is_asked_for_what_its_engines_need(machine: Machine) -> None:
         "harness env make gpu-made",
     )
     assert {mark for mark, *_ in found.values()} == {"wrong"}
-    assert found["model"][1:] == ("org/not-here: is not in hub/hub", "hf download org/not-here")
+    assert found["model"][1:] == ("org/not-here is not in hub/hub", "hf download org/not-here")
     assert "compiler" not in machine.doctor("--profile", "turbomind")[1]
 
 
@@ -312,8 +312,8 @@ def test_each_model_that_is_not_whole_in_the_cache(
     models = {each["text"]: (each["mark"], each["command"]) for each in findings if each["topic"] == "model"}
     fetch = "HF_HUB_OFFLINE=0 hf download" if offline else "hf download"
     assert models == {
-        "org/part at revision v2: is not in hub/hub": (mark, f"{fetch} org/part --revision v2"),
-        "org/absent at revision v1: is not in hub/hub": (mark, f"{fetch} org/absent --revision v1"),
+        "org/part at revision v2 is not in hub/hub": (mark, f"{fetch} org/part --revision v2"),
+        "org/absent at revision v1 is not in hub/hub": (mark, f"{fetch} org/absent --revision v1"),
         f"org/part at revision v1: {part.relative_to(machine.folder)} has no weights, no tokenizer": (
             mark,
             f"{fetch} org/part --revision v1",
