@@ -144,11 +144,9 @@ def _to_fetch(specs: Sequence[EngineSpec]) -> Iterator[tuple[str, str]]:
 
     loaded = [spec for spec in specs if not is_running_server(spec.settings)]
     for model, revision in dict.fromkeys((spec.settings.model, spec.revision) for spec in loaded):
-        if Path(model).is_absolute():
-            continue
         snapshot, at = find_snapshot(model, revision), f" at revision {revision}" if revision else ""
         there = f" is not in {shown(cache_folder())}"
         if snapshot is not None:
             there = f": {shown(snapshot)} has {', '.join(lack.found for lack in lacking(snapshot))}"
-        if snapshot is None or lacking(snapshot):
+        if not Path(model).is_absolute() and (snapshot is None or lacking(snapshot)):
             yield f"{model}{at}{there}", command(model, revision)

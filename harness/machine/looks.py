@@ -79,8 +79,9 @@ def _look_at_gpu(topic: str, index: int, gpu: Gpu, *, hidden: bool) -> Finding:
     if hidden:
         return right(topic, f"{text}, hidden by CUDA_VISIBLE_DEVICES")
     if gpu.mig == ():
-        text += ": MIG is on without an instance, so CUDA sees nothing of it"
-        text += f" (`nvidia-smi -i {index} -mig 0` turns it off)"
+        text += (
+            f": MIG is on without an instance, so CUDA sees nothing (`nvidia-smi -i {index} -mig 0` ends it)"
+        )
         return lacking(True, topic, text, f"nvidia-smi mig -i {index} -cgi 0 -C")
     if gpu.mig:
         text += f", MIG instances {', '.join(gpu.mig)}"
