@@ -52,9 +52,7 @@ def _look(options: argparse.Namespace) -> Outcome:
         loaded = load(options.cases)
         profiles = loaded.profiles if options.profile is None else [loaded.profile(options.profile)]
     elif asked is not None:
-        raise UnknownName(
-            f"--cases: found {options.cases}, no folder; allowed: one with suites and profiles.yaml"
-        )
+        raise UnknownName(f"--cases: found {options.cases}, no folder; allowed: one with profiles.yaml")
     machine: dict[str, Any] = {}
     findings = list(dict.fromkeys(_findings(options, named_engines(profiles), machine)))
     marks = [finding.mark for finding in findings]

@@ -145,8 +145,10 @@ def look_at_disk(places: Mapping[str, tuple[Path, int]]) -> Iterator[Finding]:
     for disk in disks.values():
         free = shutil.disk_usage(next(iter(disk.values()))[0]).free
         needs = sum(each for _, each in disk.values())
-        of = [f"{what} ({each / _GB:.0f} GB) in {places[what][0]}" for what, (_, each) in disk.items()]
-        text = f"{free / _GB:.1f} GB free for {', '.join(of)}"
+        of = ", ".join(
+            f"{what} ({each / _GB:.0f} GB) in {places[what][0]}" for what, (_, each) in disk.items()
+        )
+        text = f"{free / _GB:.1f} GB free for {of}"
         if free >= needs:
             yield right("disk", text)
         else:
@@ -168,7 +170,7 @@ def look_at_hub(variables: Mapping[str, str], *, needed: Sequence[tuple[str, str
     address = re.sub(r"^(\w+://)?.*@", r"\1", variables.get("HF_ENDPOINT") or _HUB)
     # As huggingface_hub reads them: the first that is set.
     offline = next(filter(variables.get, ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")), "")
-    had, online = False, ""
+    reached, online = False, ""
     if variables.get(offline, "").upper() in ("1", "ON", "YES", "TRUE"):
         online = "HF_HUB_OFFLINE=0 "
         yield right("hub", f"{offline} is set: models come from the cache only")
@@ -176,10 +178,10 @@ def look_at_hub(variables: Mapping[str, str], *, needed: Sequence[tuple[str, str
         text = f"{address} cannot be reached: {why}; HF_ENDPOINT may name another"
         yield lacking(bool(needed), "hub", text, shlex.join(["curl", address]))
     else:
-        had = True
+        reached = True
         yield right("hub", f"{address} answers")
     for lacks, fetch in needed:
-        yield lacking(not had, "model", lacks, f"{online}{fetch}")
+        yield lacking(not reached, "model", lacks, f"{online}{fetch}")
 
 
 def _unreached(address: str) -> str:

@@ -347,7 +347,7 @@ def test_cases_that_are_asked_for_and_not_there(machine: Machine, arguments: tup
     assert main(["doctor", *arguments]) == 2
     named = "file" if "file" in arguments else "cases"
     said = machine.capsys.readouterr()
-    assert said.err == f"--cases: found {named}, no folder; allowed: one with suites and profiles.yaml\n"
+    assert said.err == f"--cases: found {named}, no folder; allowed: one with profiles.yaml\n"
     assert said.out == ""
 
 
