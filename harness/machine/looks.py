@@ -145,10 +145,8 @@ def look_at_disk(places: Mapping[str, tuple[Path, int]]) -> Iterator[Finding]:
     for disk in disks.values():
         free = shutil.disk_usage(next(iter(disk.values()))[0]).free
         needs = sum(each for _, each in disk.values())
-        of = ", ".join(
-            f"{what} ({each / _GB:.0f} GB) in {places[what][0]}" for what, (_, each) in disk.items()
-        )
-        text = f"{free / _GB:.1f} GB free for {of}"
+        of = [f"{what} ({each / _GB:.0f} GB) in {places[what][0]}" for what, (_, each) in disk.items()]
+        text = f"{free / _GB:.1f} GB free for {', '.join(of)}"
         if free >= needs:
             yield right("disk", text)
         else:
