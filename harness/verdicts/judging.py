@@ -16,7 +16,14 @@ from harness.verdicts.verdict import CaseVerdict, Change, ComparisonVerdict, Exi
 __all__ = ["judge", "shares"]
 
 # The worst first; an error comes after what was found in spite of it.
-_ORDER = (Verdict.REGRESSION, Verdict.DRIFT, Verdict.INCONCLUSIVE, Verdict.NOISE, Verdict.SAME)
+_ORDER = (
+    Verdict.REGRESSION,
+    Verdict.DRIFT,
+    Verdict.ERROR,
+    Verdict.INCONCLUSIVE,
+    Verdict.NOISE,
+    Verdict.SAME,
+)
 
 
 def judge(
@@ -112,6 +119,7 @@ def _sentence(
         Verdict.NOISE: "they differ no more than noise makes them",
         Verdict.DRIFT: f"the probabilities moved beyond noise in {names} ({_single(moved)})",
         Verdict.REGRESSION: f"right answers were lost beyond noise in {names} ({_single(lost)})",
+        Verdict.ERROR: f"no case of {names} has an answer on both sides",
         Verdict.INCONCLUSIVE: f"too little is known in {names}",
     }[verdict]
     if verdict in (Verdict.DRIFT, Verdict.REGRESSION):

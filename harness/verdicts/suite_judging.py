@@ -155,7 +155,8 @@ def _decide(suite: _Suite) -> _Decision:
             ),
         )
     if unanswered:
-        return _Decision(verdict=Verdict.INCONCLUSIVE, reasons=tuple(unanswered))
+        none = suite.counts.get(Verdict.ERROR, 0) == len(suite.looks)
+        return _Decision(verdict=Verdict.ERROR if none else Verdict.INCONCLUSIVE, reasons=tuple(unanswered))
     return _undisturbed(suite)
 
 

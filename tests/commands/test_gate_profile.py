@@ -55,6 +55,13 @@ def test_one_table_one_file_of_each_kind_and_the_worst_status(
         ("q/other", "FAILED"),
     ]
     assert comparisons[0]["suites"][0]["evidence"][0]["alpha"] == pytest.approx(0.01 / 2)  # one was found
+    assert [one["verdict"] for one in comparisons] == ["SAME", "ERROR", "DRIFT"]
+    assert [one["suites"][0]["verdict"] for one in comparisons] == ["SAME", "ERROR", "DRIFT"]
+    assert (
+        "\nERROR: q/gone against q/torch, 24 cases: no case of s has an answer on both sides" in printed.out
+    )
+    gone = ET.parse("g.xml").getroot()[1]
+    assert (gone.get("errors"), gone.get("failures")) == ("25", "0")
     names = [suite.get("name") for suite in ET.parse("g.xml").getroot()]
     assert names == ["q/same: s", "q/gone: s", "q/other: s"]
     assert "DRIFT: q/other against q/torch" in Path("g.html").read_text()
@@ -113,7 +120,7 @@ def test_github_is_told_all_of_them(
     for name in ("same", "gone", "other"):
         assert f"| q/{name} | " in text
     parts = text.split("\n## ")[1:]
-    assert [part.partition(":")[0] for part in parts] == ["SAME", "INCONCLUSIVE", "DRIFT"]
+    assert [part.partition(":")[0] for part in parts] == ["SAME", "ERROR", "DRIFT"]
     assert "setting kind: torch → lmdeploy" in parts[2]
     assert "setting kind" not in parts[0]
     assert "::error file=cases/s.yaml" in capsys.readouterr().err

@@ -228,6 +228,26 @@ def test_errors_make_a_suite_inconclusive_at_best_and_are_no_pass(world: _World)
     assert "1 without an answer (ERROR)" in verdict.sentence
 
 
+def test_a_suite_of_errors_alone_is_an_error_and_so_is_the_comparison(world: _World) -> None:
+    noise = noise_of(world.floor())
+    gone = ("p-b: load: it could not be loaded",)
+    lost = [change(None, None, noise, case=f"t.c{n}", errors=gone) for n in range(3)]
+    alone = _judged(lost, noise)
+    assert (alone.verdict, alone.status, alone.suites[0].verdict) == (
+        Verdict.ERROR,
+        ExitStatus.ERROR,
+        Verdict.ERROR,
+    )
+    assert alone.sentence == (
+        "ERROR: p/b against p/a, 3 cases: no case of t has an answer on both sides; "
+        "3 without an answer (ERROR)"
+    )
+    assert alone.suites[0].sentence == "t: ERROR: 3 cases without an answer on a side (ERROR)"
+    for others, word in ((world.run(), Verdict.ERROR), (world.truth + 3 * np.eye(4)[2], Verdict.DRIFT)):
+        beside = _judged([*suite_changes(world.truth, others, noise), *lost], noise, margin=0.5)
+        assert beside.verdict is word
+
+
 def test_a_regression_is_told_in_spite_of_errors(world: _World) -> None:
     noise = noise_of(world.floor())
     before, after = world.run(), world.run()
