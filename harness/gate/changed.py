@@ -9,7 +9,9 @@ from harness.engines.contract import Json
 from harness.recordings.fingerprint import Difference, describe_differences
 from harness.workers.interpreter import PACKAGES
 
-__all__ = ["WhatChanged", "what_changed"]
+__all__ = ["NOT_KNOWN", "WhatChanged", "what_changed"]
+
+NOT_KNOWN = "not known: an engine that gave no answer has no fingerprint"
 
 _VERSIONS = "installed.packages."
 _ENVIRONMENT = "environment.packages."
@@ -43,7 +45,9 @@ class WhatChanged(NamedTuple):
 
 
 def what_changed(before: Mapping[str, Json], after: Mapping[str, Json]) -> WhatChanged:
-    """What differs between the fingerprints of two sides."""
+    """What differs between the fingerprints of two sides; of an empty one only that it is not known."""
+    if not (before and after):
+        return WhatChanged((NOT_KNOWN,), ())
     differences = describe_differences(before, after)
     told = [d for d in differences if d.path not in _TOLD_BY_FILES]
     if any(d.path == _FORM for d in told):

@@ -79,6 +79,8 @@ def _context(comparison: Comparison) -> str:
 
 
 def _described(side: GateSide) -> str:
+    if not side.recordings:
+        return f"{side.label}, {side.device}"
     when = "made now, or unchanged since" if side.live else f"of {side.made or 'an update'}"
     return f"{side.label}, {side.device}, {when}"
 

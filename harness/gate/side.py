@@ -51,8 +51,8 @@ class GateSide:
 
     @property
     def device(self) -> str:
-        """Such as 'CPU device plug-in (EPYC 9R14), float32, lmdeploy 0.18.0'."""
-        return device_line(self.fingerprint)
+        """Such as 'CPU device plug-in (EPYC 9R14), float32, lmdeploy 0.18.0', 'no answer' without any."""
+        return device_line(self.fingerprint) if self.recordings else "no answer"
 
     @property
     def dtype(self) -> str:

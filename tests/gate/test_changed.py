@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.engines.contract import Json
-from harness.gate.changed import what_changed
+from harness.gate.changed import NOT_KNOWN, WhatChanged, what_changed
 
 BEFORE: dict[str, Any] = {
     "settings": {"kind": "lmdeploy", "dtype": "bfloat16"},
@@ -27,6 +27,11 @@ def changed(**sections: Json) -> tuple[str, ...]:
 
 def test_nothing() -> None:
     assert changed() == ()
+
+
+def test_of_a_side_without_a_fingerprint_it_is_not_known() -> None:
+    for before, after in (({}, BEFORE), (BEFORE, {}), ({}, {})):
+        assert what_changed(before, after) == WhatChanged((NOT_KNOWN,), ())
 
 
 def test_versions_come_first_and_are_told_once() -> None:

@@ -42,9 +42,11 @@ function drawVerdict(section, comparison, page) {
         el("ul", {}, suite.reasons.map((reason) => el("li", {}, reason))))))),
     el("div", { class: "sides" }, [["Baseline", comparison.baseline], ["Candidate", comparison.candidate]].map(([title, side]) =>
       el("div", { class: "side" }, el("h3", {}, title), el("p", { class: "label" }, side.label), el("p", { class: "small" }, side.device),
-        el("p", { class: "small" }, [side.model, side.dtype, side.made ? `of ${side.made.slice(0, 10)}` : "made in this run"].filter(Boolean).join(" · "))))),
+        el("p", { class: "small" }, [side.model, side.dtype, side.made ? `of ${side.made.slice(0, 10)}` : answered(side) && "made in this run"].filter(Boolean).join(" · "))))),
     comparison.notes.length > 0 ? el("ul", { class: "notes" }, comparison.notes.map((note) => el("li", {}, note))) : "");
 }
+
+const answered = (side) => Object.keys(side.fingerprint).length > 0;
 
 function drawChanged(section, comparison) {
   const shown = (value) => {
@@ -58,7 +60,8 @@ function drawChanged(section, comparison) {
   put(section, heading("changed", "What changed"),
     comparison.changed.length
       ? some(comparison.changed, 10, (items) => table("What differs between the two sides' fingerprints", ["about", "what", "baseline", "candidate"], rows(items), { hidden: true, kind: "changes" }), "difference")
-      : el("p", {}, "Nothing differs between the two sides' fingerprints."));
+      : el("p", {}, [comparison.baseline, comparison.candidate].every(answered) ? "Nothing differs between the two sides' fingerprints."
+        : "Not known: an engine that gave no answer has no fingerprint."));
 }
 
 const interval = (estimate, show = figure) => (estimate === null ? UNKNOWN
