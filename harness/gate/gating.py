@@ -11,10 +11,11 @@ from harness.cases.profiles import Profile
 from harness.cases.suites import Suite
 from harness.errors import GateError
 from harness.gate.comparison import Comparison, Terms, compare_sides, refused
-from harness.gate.side import Kept, load_side
+from harness.gate.side import GateSide, Kept, load_side, unasked_side
 from harness.gate.sides import SideName
 from harness.scoring.scoring import Scoring, paths_with_rows
 from harness.scoring.stored_runs import store_run
+from harness.scoring.subjects import Subject
 from harness.verdicts.judging import shares
 from harness.verdicts.rules import ALPHA
 from harness.verdicts.verdict import Verdict
@@ -55,9 +56,10 @@ def gate(
 ) -> tuple[Comparison, ...]:
     """Make what is missing on ``suites`` and compare each pair; rows that only this needed are removed again.
 
-    Several pairs share `ALPHA`, as `harness.verdicts.judging.shares` says; of them one that cannot be
-    compared is an ERROR beside the others. ``terms.again`` has the words that follow ``Sides.command``.
-    Raises `GateError`, for one pair also where it cannot be compared, and `RecordingError`.
+    Several pairs have one baseline, and share `ALPHA` as `harness.verdicts.judging.shares` says; of them one
+    that cannot be compared is an ERROR beside the others. ``terms.again`` has the words that follow
+    ``Sides.command``. Raises `GateError`, for one pair also where it cannot be compared, and
+    `RecordingError`.
     """
     kept = Kept(folder=loaded.folder, suites=suites, scoring=scoring)
     before = {file.name for file in scoring.store.rows_folder.glob("*.npy")}
@@ -65,10 +67,20 @@ def gate(
     subjects = {s.id: s for side in names.values() for s in side.subjects(kept.cases)}
     # What is stored comes first: a mistake there should not cost an engine's time.
     known = {text: load_side(side, kept) for text, side in names.items() if not side.live}
+    asked: list[Subject] = []
+    if len(pairs) > 1:  # without an answer of the reference that they share, no other need be asked
+        first = pairs[0].baseline
+        asked = [subjects.pop(s.id) for s in first.subjects(kept.cases)]
+        scoring.make(asked)
+        reference = load_side(first, kept)
+        if reference.errors and not reference.recordings:
+            store_run(scoring, asked, folder=loaded.folder)
+            return _not_asked(reference, [unasked_side(sides.candidate, kept) for sides in pairs])
+        known[first.text] = reference
     if subjects:
         scoring.make(subjects.values())
-    known |= {text: load_side(side, kept) for text, side in names.items() if side.live}
-    store_run(scoring, subjects.values(), folder=loaded.folder)
+    known |= {text: load_side(side, kept) for text, side in names.items() if text not in known}
+    store_run(scoring, [*asked, *subjects.values()], folder=loaded.folder)
     found = []
     for sides in pairs:
         baseline, candidate = (known[side.text] for side in sides)
@@ -86,6 +98,16 @@ def gate(
     )
     _drop_rows(comparisons, scoring, before)
     return comparisons
+
+
+def _not_asked(reference: GateSide, candidates: Sequence[GateSide]) -> tuple[Comparison, ...]:
+    """An ERROR for each; why the reference gave no answer is told with the first one only."""
+    reasons = list(dict.fromkeys(reference.errors.values()))
+    more = f" (and {len(reasons) - 1} more reasons)" if reasons[1:] else ""
+    told = f"not asked, as {reference.label} gave no answer"
+    whys = [f"{told}: {reasons[0]}{more}"]
+    whys += [f"{told}, as told of {candidates[0].label}"] * (len(candidates) - 1)
+    return tuple(refused(reference, one, why) for one, why in zip(candidates, whys, strict=True))
 
 
 def chosen_suites(loaded: Loaded, names: Collection[str]) -> tuple[Suite, ...]:

@@ -21,7 +21,7 @@ from harness.scoring.subjects import Subject
 from harness.snapshots.accepted import AcceptedSuite
 from harness.snapshots.files import read_engine
 
-__all__ = ["GateSide", "Kept", "accepted_side", "few", "load_side"]
+__all__ = ["GateSide", "Kept", "accepted_side", "few", "load_side", "unasked_side"]
 
 _MOST_RUNS = 12
 
@@ -98,6 +98,11 @@ def load_side(name: SideName, kept: Kept) -> GateSide:
         return _live(name, kept, subjects)
     runs = _runs_at(name, kept, subjects)
     return _stored(name, kept, runs)
+
+
+def unasked_side(name: SideName, kept: Kept) -> GateSide:
+    """A live side that was asked nothing, and so has no answer."""
+    return _side(name, kept, {}, {}, {}, made="")
 
 
 def _named(name: SideName, kept: Kept) -> list[Subject]:

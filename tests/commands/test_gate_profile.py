@@ -96,6 +96,27 @@ def test_a_profile_of_two_engines_is_the_gate_of_two_sides(
     assert capsys.readouterr().out == two
 
 
+def test_without_its_reference_no_other_is_asked_and_why_is_told_once(
+    upgrade: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engines = {"torch": {"device": "cuda"}, "same": {"kind": "torch"}, "other": {"kind": "lmdeploy"}}
+    upgrade.write_profiles(q={"engines": engines})
+    assert main(["gate", "q", "--json", "g.json", "--junit-xml", "g.xml", "--report", "g.html"]) == 2
+    printed = capsys.readouterr()
+    assert "q-same" not in printed.err
+    assert "q-other" not in printed.err
+    whole = printed.out.partition("\n\nexit status 2 (ERROR) by q/same, q/other; ")[2]
+    told = "not asked, as q/torch gave no answer"
+    assert f"\nERROR: q/same against q/torch: {told}: load: the engine (kind: torch) could not be" in whole
+    assert f"\nERROR: q/other against q/torch: {told}, as told of q/same\n" in whole
+    assert whole.count("this machine has no NVIDIA GPU") == 1
+    assert len(upgrade.runs.of("q", "torch")) == 1
+    assert not upgrade.runs.of("q", "other")
+    comparisons = json.loads(Path("g.json").read_text())["comparisons"]
+    assert [(one["verdict"], one["status"]) for one in comparisons] == [("ERROR", "ERROR")] * 2
+    assert sum(case.find("error") is not None for case in ET.parse("g.xml").iter("testcase")) == 2
+
+
 def test_what_cannot_be_compared_is_an_error_beside_the_others(
     upgrade: Folder, capsys: pytest.CaptureFixture[str]
 ) -> None:
