@@ -13,6 +13,7 @@ uv's own configuration.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 import re
@@ -26,7 +27,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from harness.cases.problems import describe, shown
+from harness.cases.problems import describe, nearest, shown
 from harness.cases.yaml_document import Document, Steps
 
 __all__ = [
@@ -42,6 +43,8 @@ _OLDEST_PYTHON = (3, 11)  # what the modules that run in workers are written for
 _URL = re.compile(r"(?:(?:git|hg|svn|bzr)\+)?(?:https?|ssh|file)://\S+", re.IGNORECASE)
 _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tar.xz")
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+# Above what packages of their own share, such as torch and torchao (0.83).
+_SLIP = 0.85
 _NOT_SOURCE = {"__pycache__", "build", "dist"}
 
 
@@ -51,12 +54,14 @@ class EnvironmentRequest:
 
     ``as_of`` is a day (``2026-06-01``): nothing newer than it is taken. ``python_version`` is such as
     ``3.11``; None is that of pytest. uv runs in ``folder``, that of profiles.yaml, and so finds its uv.toml.
+    ``changed`` is whether it is as changed for one run (`with_requirement`), and not as profiles.yaml has it.
     """
 
     requirements: tuple[str, ...]
     folder: Path = field(compare=False)
     as_of: str | None = None
     python_version: str | None = None
+    changed: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         """The requirements as they are shown, without credentials."""
@@ -139,15 +144,20 @@ def with_requirement(request: EnvironmentRequest, text: str) -> EnvironmentReque
     """The request with one more requirement, in place of those of the same package.
 
     Paths in ``text`` are relative to the folder of profiles.yaml, as in it. Raises `RequirementError` for
-    what names no package: which one it would be in place of could not be told.
+    what names no package, as which one it would be in place of could not be told, and for a package that has
+    almost the name of one that is there: such a slip would be a second requirement beside it.
     """
     requirement = _absolute_requirement(text, request.folder)
     name = _package(requirement)
     if name is None:
         allowed = "a requirement with its package's name, such as lmdeploy==0.18.0 or NAME @ LOCATION"
         raise RequirementError(describe(text), allowed)
+    known = [package for other in request.requirements if (package := _package(other)) is not None]
+    if name not in known and difflib.get_close_matches(name, known, cutoff=_SLIP):
+        allowed = f"{nearest(name, known)}; a package whose name is that near is added in profiles.yaml"
+        raise RequirementError(f"the package {name!r}", allowed)
     kept = tuple(other for other in request.requirements if _package(other) != name)
-    return replace(request, requirements=(*kept, requirement))
+    return replace(request, requirements=(*kept, requirement), changed=True)
 
 
 def without_credentials(text: str) -> str:

@@ -190,6 +190,8 @@ class Environments:
             noted.unlink(missing_ok=True)
         except UvError as error:
             again = self.command_to_make(order.label, order.location)
+            if order.request.changed:  # that command would make what profiles.yaml has
+                again = "the same command again (its `requirements` are as --set changed them)"
             message = (
                 f"engine {order.label} ({order.location}, requirements: {order.request}): {error.what}\n"
                 f"what to do: {error.advice}\nthen: {again}"

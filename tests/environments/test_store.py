@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.cases.environment_request import with_requirement
 from harness.environments.making import request_id
 from harness.environments.store import Environments
 from harness.errors import EngineError, ErrorKind
@@ -244,6 +246,21 @@ def test_an_error_says_what_where_and_what_next(
     assert error.message.endswith(f"then: {command}")
     assert words.splitlines()[0] in error.log_tail
     assert words.splitlines()[0] in Path(error.log).read_text()
+
+
+def test_what_was_set_for_one_run_is_not_made_by_another_command(
+    environments: Environments, uv: StandInUv, tmp_path: Path
+) -> None:
+    uv.order(compile={"exit": 1, "say": "error: No solution found when resolving dependencies"})
+    spec = engine(tmp_path, "six>1")
+    assert spec.environment is not None
+    changed = replace(spec, environment=with_requirement(spec.environment, "six>2"))
+    with pytest.raises(EngineError, match="requirements: six>2") as caught:
+        environments.interpreter("p-e", changed, unseen)
+    assert caught.value.message.endswith(
+        "\nthen: the same command again (its `requirements` are as --set changed them)"
+    )
+    assert "env make" not in caught.value.message
 
 
 def test_an_environment_without_an_interpreter_is_not_made_for_ever(

@@ -63,6 +63,11 @@ def test_a_package_that_was_not_named_is_added(loaded: Loaded) -> None:
     )
 
 
+def test_a_package_with_a_longer_name_of_its_own_is_no_slip(loaded: Loaded) -> None:
+    after = changed(loaded, "up/candidate=torch==2.10.0", "up/candidate=torchao==0.14.0")
+    assert requirements(after, "candidate")[-2:] == ("torch==2.10.0", "torchao==0.14.0")
+
+
 def test_paths_are_relative_to_the_profiles(loaded: Loaded) -> None:
     (loaded.folder / "lmdeploy").mkdir()
     after = changed(loaded, "up/candidate=lmdeploy @ lmdeploy")
@@ -100,6 +105,10 @@ def test_the_form_is_what_is_typed() -> None:
         ("up/candidate=--index-url x", "found '--index-url x', an option"),
         ("up/candidate=https://example.org/x.whl", "allowed: a requirement with its package's name"),
         ("up/candidate=lmdeploy @ gone", "which does not exist"),
+        (
+            "up/candidate=lmdepoly==0.18.0",
+            r"found the package 'lmdepoly'; allowed: lmdeploy \(the nearest\), transformers; a package",
+        ),
     ],
 )
 def test_what_does_not_fit_the_profiles_is_refused(loaded: Loaded, text: str, told: str) -> None:
