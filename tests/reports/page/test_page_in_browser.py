@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from harness.reports.page.document import Report
+from harness.reports.page.document import Report, make_report
+from harness.reports.page.page import render_page
 from tests.reports.conftest import Open
+from tests.reports.report_data import make_input
 
 WORST_FIRST = ["REGRESSION", "ERROR", "DRIFT", "INCONCLUSIVE", "NOISE", "SAME"]
 
@@ -57,6 +60,17 @@ def test_what_changed_has_versions_first_and_all_of_it(file60: Path, open_page: 
     assert rows.count() == 10
     page.get_by_role("button", name="Show all 14 differences").click()
     assert rows.count() == 14
+
+
+def test_of_a_side_without_an_answer_what_changed_is_not_known(
+    pictures: Path, open_page: Open, tmp_path: Path
+) -> None:
+    given, file = make_input(24, pictures), tmp_path / "report.html"
+    for fingerprint, told in (({}, "Not known: "), (given.candidate.fingerprint, "Nothing differs ")):
+        candidate = replace(given.candidate, fingerprint=fingerprint)
+        report = make_report([replace(given, candidate=candidate, changed=())])
+        file.write_text(render_page(report), encoding="utf-8")
+        assert open_page(file).locator("#changed p").inner_text().startswith(told)
 
 
 def test_every_column_sorts_both_ways(file60: Path, open_page: Open) -> None:
