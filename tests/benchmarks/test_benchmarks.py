@@ -277,7 +277,7 @@ class TestFailures:
             *("--pyargs", "harness.suite", "--cases=cases", "-k", "expected_letter"), folder=folder, status=1
         )
         assert failures.failed(output) == 3
-        assert "it cannot be loaded" in output.read_text()
+        assert failures.times_told(output) == 1
 
     def test_as_the_square_of_their_number_is_too_long(self) -> None:
         met = [failures.failure_rows({"few": [1.0], "many": [s]}, 10**6)[0].met for s in (10.0, 100.0)]
