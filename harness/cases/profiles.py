@@ -29,6 +29,7 @@ from harness.cases.validation import Broken, validate
 from harness.cases.yaml_document import Document, Steps
 from harness.cases.yaml_source import read_document
 from harness.engines.contract import EngineSettings
+from harness.engines.pixel_limits import PIXELS
 from harness.schemas.options import PATHS, side_of, taken_by
 from harness.schemas.profiles import ProfilesFile
 
@@ -40,7 +41,6 @@ _OF_DEADLINE = (
 _DEFAULT_DEADLINES = {"load": 600.0, "case": 120.0}
 _DEFAULT_TOP_K = 20
 _DEFAULT_BATCH_SIZE = 16
-_PIXELS = ("min_pixels", "max_pixels")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 
@@ -249,14 +249,14 @@ class _Checks:
         owners = ((steps, entry), (steps[:2], profile))
         found = {
             name: ((*owner, name), data[name])
-            for name in ("max_tiles", *_PIXELS)
+            for name in ("max_tiles", *PIXELS)
             for owner, data in reversed(owners)
             if self._sound(owner, data, name)
         }
         for name, (place, value) in found.items() if kind == "api" else ():
             allowed = f"no {name} for {steps[-1]}, a server, which keeps to its model's own limit"
             self._document.add(place, f"{name}: {value}", allowed)
-        (_, least), (place, most) = (found.get(name, (steps, None)) for name in _PIXELS)
+        (_, least), (place, most) = (found.get(name, (steps, None)) for name in PIXELS)
         if least is not None and most is not None and least > most:
             self._document.add(place, f"max_pixels: {most}", f"{least} or more, which is min_pixels")
 
@@ -325,7 +325,7 @@ def _engine(
     options = {**default_options(side, own), **own}
     if "engine_config" in entry:
         options["engine_config"] = entry["engine_config"]
-    options |= {name: merged[name] for name in _PIXELS if name in merged}
+    options |= {name: merged[name] for name in PIXELS if name in merged}
     if kind == "api":
         options.setdefault("timeout", _OF_DEADLINE * deadlines["case"])
     # A revision says something of the model that it stands beside.

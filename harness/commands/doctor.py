@@ -78,7 +78,7 @@ def _findings(
     from harness.machine import looks
     from harness.machine.findings import lacking, right, unknown
     from harness.machine.nvidia import read_nvidia
-    from harness.workers.hub_report import cache_folder
+    from harness.workers.hub_report import cache_folder, offline
     from harness.workers.interpreter import toolkit
     from harness.workers.interpreter_report import told
 
@@ -90,8 +90,12 @@ def _findings(
     if every or wanted:
         yield from looks.look_at_gpus(found, os.environ, wanted=wanted)
     pythons: dict[str, list[str]] = {sys.executable: []} if every else {}
+    unmade: dict[object, NamedEngine] = {}
     for engine in engines:
-        if (every or needs_gpu(engine.spec)) and (python := python_of(engine.spec, environments)):
+        python = python_of(engine.spec, environments)
+        if python is None and engine.spec.environment:
+            unmade.setdefault(engine.spec.environment, engine)
+        elif python is not None and (every or needs_gpu(engine.spec)):
             pythons.setdefault(python, []).append(engine.label)
     for python, labels in pythons.items():
         more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
@@ -101,13 +105,8 @@ def _findings(
             yield from looks.look_at_python(machine["pythons"][python], found, of=of, wanted=wanted)
         except EngineError as error:
             yield lacking(True, "python", f"{error.first_line}; {of}", "change `python:` in the profile")
-    unmade = {
-        engine.spec.environment: engine
-        for engine in reversed(engines)
-        if engine.spec.environment and python_of(engine.spec, environments) is None
-    }
     unsaid = "not made, so what its torch needs of the driver is not known"
-    for engine in reversed(unmade.values()):
+    for engine in unmade.values():
         make = environments.command_to_make(engine.label, engine.spec.location)
         if every:
             text = f"{len(unmade)} environments of {shown(options.cases)}: each is {unsaid}"
@@ -128,7 +127,7 @@ def _findings(
     yield from looks.look_at_disk(places)
     yield looks.look_at_host()
     if every or needed:
-        yield from looks.look_at_hub(os.environ, needed=needed)
+        yield from looks.look_at_hub(os.environ, needed=needed, offline=offline())
     machine["variables"] = {name: os.environ[name] for name in sorted(os.environ) if told(name)}
     lines = [f"{name}={value}" for name, value in machine["variables"].items()] or ["none"]
     yield right("variables", "\n".join(["that may change answers, by which recordings are keyed:", *lines]))
@@ -142,9 +141,12 @@ def _to_fetch(specs: Sequence[EngineSpec]) -> Iterator[tuple[str, str]]:
 
     loaded = [spec for spec in specs if not is_running_server(spec.settings)]
     for model, revision in dict.fromkeys((spec.settings.model, spec.revision) for spec in loaded):
+        if Path(model).is_absolute():
+            continue
         snapshot, at = find_snapshot(model, revision), f" at revision {revision}" if revision else ""
+        lacks = [] if snapshot is None else [lack.found for lack in lacking(snapshot)]
         there = f" is not in {shown(cache_folder())}"
         if snapshot is not None:
-            there = f": {shown(snapshot)} has {', '.join(lack.found for lack in lacking(snapshot))}"
-        if not Path(model).is_absolute() and (snapshot is None or lacking(snapshot)):
+            there = f": {shown(snapshot)} has {', '.join(lacks)}"
+        if snapshot is None or lacks:
             yield f"{model}{at}{there}", command(model, revision)

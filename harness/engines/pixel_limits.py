@@ -16,9 +16,11 @@ from typing import Any, Final
 from harness.engines.contract import EngineSettings
 from harness.errors import EngineError, ErrorKind
 
-__all__ = ["limit_pixels", "pixel_limits", "refuse_pixels"]
+__all__ = ["PIXELS", "limit_pixels", "pixel_limits", "refuse_pixels"]
 
 _SIZES: Final = {"min_pixels": "shortest_edge", "max_pixels": "longest_edge"}
+PIXELS: Final = tuple(_SIZES)
+"""Both, the fewest first, as a profile names them."""
 
 
 def pixel_limits(settings: EngineSettings) -> dict[str, int]:

@@ -162,14 +162,17 @@ def look_at_host(meminfo: Path = Path("/proc/meminfo")) -> Finding:
     return right("memory", text) if free >= _LEAST_HOST else unknown("memory", text, command="top -o %MEM")
 
 
-def look_at_hub(variables: Mapping[str, str], *, needed: Sequence[tuple[str, str]]) -> Iterator[Finding]:
-    """Whether models can be fetched; ``needed`` has, of each that must be, what lacks and what fetches it."""
+def look_at_hub(
+    variables: Mapping[str, str], *, needed: Sequence[tuple[str, str]], offline: str = ""
+) -> Iterator[Finding]:
+    """Whether models can be fetched; ``needed`` has, of each that must be, what lacks and what fetches it.
+
+    ``offline`` is the variable that forbids to ask for them, '' where none does.
+    """
     # Without who asks: it may be a secret, and any answer will do.
     address = re.sub(r"^(\w+://)?.*@", r"\1", variables.get("HF_ENDPOINT") or _HUB)
-    # As huggingface_hub reads them: the first that is set.
-    offline = next(filter(variables.get, ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")), "")
     reached, online = False, ""
-    if variables.get(offline, "").upper() in ("1", "ON", "YES", "TRUE"):
+    if offline:
         online = "HF_HUB_OFFLINE=0 "
         yield right("hub", f"{offline} is set: models come from the cache only")
     elif why := _unreached(address):

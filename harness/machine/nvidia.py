@@ -60,6 +60,11 @@ class Nvidia(NamedTuple):
     tried: tuple[str, ...]
     devices: bool
 
+    def at_hand(self, variables: Mapping[str, str]) -> tuple[Gpu, ...]:
+        """The visible ones; all where it is not certain which those are."""
+        visible = self.visible(variables)
+        return self.gpus if visible is None else visible
+
     def visible(self, variables: Mapping[str, str]) -> tuple[Gpu, ...] | None:
         """Those that CUDA_VISIBLE_DEVICES leaves, as CUDA reads it; None where that is not certain here."""
         wish, order = variables.get("CUDA_VISIBLE_DEVICES"), variables.get("CUDA_DEVICE_ORDER")
@@ -93,9 +98,8 @@ def visible_gpus(found: Nvidia, variables: Mapping[str, str]) -> tuple[tuple[str
     Each as ``name, driver version``; whether CUDA_VISIBLE_DEVICES was followed, and so tells nothing more;
     what was tried where there are GPUs that nothing tells the names of, '' else.
     """
-    visible = found.visible(variables)
-    chosen = visible is not None and "CUDA_VISIBLE_DEVICES" in variables
-    names = tuple(f"{gpu.name}, {found.driver}" for gpu in (found.gpus if visible is None else visible))
+    chosen = found.visible(variables) is not None and "CUDA_VISIBLE_DEVICES" in variables
+    names = tuple(f"{gpu.name}, {found.driver}" for gpu in found.at_hand(variables))
     return names, chosen, "; ".join(found.tried) if found.devices and not found.gpus and not chosen else ""
 
 

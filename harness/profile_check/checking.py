@@ -52,8 +52,7 @@ class ProfileCheck:
         self._places = Places(profile)
         self._environments = environments
         self._nvidia = read_nvidia()
-        visible = self._nvidia.visible(os.environ)
-        gpus = self._nvidia.gpus if visible is None else visible
+        gpus = self._nvidia.at_hand(os.environ)
         self._gpu = min(gpus, key=lambda gpu: gpu.free or 0, default=None)  # that holds the least now
         self._loadable: dict[tuple[object, ...], Loadable] = {}
         self._files = lru_cache(maxsize=None)(look_into)  # engines often share a folder

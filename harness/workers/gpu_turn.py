@@ -25,9 +25,7 @@ _SPARE_BYTES = 512 << 20  # a driver keeps some, and a desktop comes and goes
 
 def free_memory() -> dict[str, int | None]:
     """What NVML tells of the visible GPUs, of all where that is not certain; {} where there are none."""
-    found = read_nvidia()
-    visible = found.visible(os.environ)
-    gpus = found.gpus if visible is None else visible
+    gpus = read_nvidia().at_hand(os.environ)
     return {gpu.uuid or f"GPU-{number}": gpu.free for number, gpu in enumerate(gpus)}
 
 

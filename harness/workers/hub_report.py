@@ -132,10 +132,11 @@ def find_snapshot(model: str, revision: str | None) -> Path | None:
     return snapshot if snapshot.is_dir() else None
 
 
-def offline() -> bool:
-    """Whether the user forbids huggingface_hub to ask the network."""
-    said = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
-    return said.upper() in {"1", "ON", "YES", "TRUE"}
+def offline(variables: Mapping[str, str] = os.environ) -> str:
+    """The variable by which the user forbids huggingface_hub to ask the network; '' where it may."""
+    # As it reads them itself: the first that is set.
+    name = next(filter(variables.get, ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")), "")
+    return name if variables.get(name, "").upper() in {"1", "ON", "YES", "TRUE"} else ""
 
 
 def command(model: str, revision: str | None) -> str:

@@ -16,6 +16,7 @@ import pytest
 from harness.machine import looks
 from harness.machine.findings import Finding, Mark
 from harness.machine.nvidia import Gpu, Holder, Nvidia
+from harness.workers.hub_report import offline
 from tests.machine.stand_in_nvml import GIB
 
 IDLE = Gpu("NVIDIA X1", "GPU-aa", total=80 * GIB, free=79 * GIB, capability="9.0")
@@ -348,7 +349,7 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("word", ["1", "true", "YES"])
 def test_a_hub_that_is_not_asked(name: str, word: str) -> None:
     variables = {name: word, "HF_ENDPOINT": "http://127.0.0.1:9"}
-    look, *models = looks.look_at_hub(variables, needed=LACKS)
+    look, *models = looks.look_at_hub(variables, needed=LACKS, offline=offline(variables))
     assert (look.mark, look.text) == (Mark.RIGHT, f"{name} is set: models come from the cache only")
     assert [told(one) for one in models] == [(Mark.WRONG, f"HF_HUB_OFFLINE=0 {fetch}") for _, fetch in LACKS]
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.scenario_runs import run_scenarios
 
 INTERPRETERS = [name for name in os.environ.get("HARNESS_LMDEPLOYS", "").split(os.pathsep) if name]
 SCENARIOS = Path(__file__).with_name("scenarios.py")
@@ -26,15 +27,6 @@ collect_ignore_glob = [] if INTERPRETERS else ["test_*.py"]
 def facts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the scenarios left behind in one environment."""
     path = tmp_path_factory.mktemp("version") / "facts.json"
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
-    done = subprocess.run(
-        [request.param, str(SCENARIOS), str(path)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_scenarios(SCENARIOS, path, python=request.param, seconds=600)
     found: dict[str, Any] = json.loads(path.read_text())
     return found

@@ -34,7 +34,14 @@ from harness.engines.gpu import gpus_in_use
 from harness.engines.lmdeploy_on_cpu import plugin as lmdeploy_on_cpu
 from harness.engines.lmdeploy_pipeline.backends import backend_config, backend_in_force, built_with
 from harness.engines.lmdeploy_pipeline.described import engine_config, templates, where_it_runs
-from harness.engines.lmdeploy_pipeline.options import SCORED, TOP_K, TURBOMIND, check_settings, stage_two
+from harness.engines.lmdeploy_pipeline.options import (
+    EXECUTOR,
+    SCORED,
+    TOP_K,
+    TURBOMIND,
+    check_settings,
+    stage_two,
+)
 from harness.engines.lmdeploy_pipeline.prompts import probe_conversations
 from harness.engines.lmdeploy_pipeline.stages import Scored, Stages
 from harness.engines.lmdeploy_pipeline.steps.contract import Steps
@@ -321,8 +328,8 @@ def _build(settings: EngineSettings) -> Pipeline:
 
 def _variable() -> str:
     """A word on the variable that decides in which processes the model runs, where it is set."""
-    found = os.environ.get("LMDEPLOY_EXECUTOR_BACKEND")
-    return f" (LMDEPLOY_EXECUTOR_BACKEND={found} is set; unset it to have LMDeploy choose)" if found else ""
+    found = os.environ.get(EXECUTOR)
+    return f" ({EXECUTOR}={found} is set; unset it to have LMDeploy choose)" if found else ""
 
 
 def _trust(settings: EngineSettings) -> dict[str, Any]:

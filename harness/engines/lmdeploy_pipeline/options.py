@@ -17,6 +17,7 @@ from harness.errors import EngineError, ErrorKind
 __all__ = [
     "AT_ONCE",
     "CAPTURED",
+    "EXECUTOR",
     "GENERATION",
     "NO_TOP_K",
     "PATHS",
@@ -52,6 +53,9 @@ NO_TOP_K: Final = (
     "candidate that it keeps; the paths give the whole distribution"
 )
 """What a fingerprint says of the log-probabilities that TurboMind reports; they are never asked for."""
+
+EXECUTOR: Final = "LMDEPLOY_EXECUTOR_BACKEND"
+"""LMDeploy's variable that decides in which processes the PyTorch engine runs the model."""
 
 PINNED: Final[Mapping[str, Json]] = {
     "enable_prefix_caching": False,  # but for `prefix_cache`: it lets cases touch each other

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import pytest
 
 from harness.engines.lmdeploy_on_cpu import plugin as lmdeploy_on_cpu
 from harness.engines.processor import processor_name
+from tests.scenario_runs import run_scenarios
 
 SCENARIOS = Path(__file__).with_name("scenarios.py")
 
@@ -21,17 +19,7 @@ SCENARIOS = Path(__file__).with_name("scenarios.py")
 def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the scenarios left behind."""
     path = tmp_path_factory.mktemp("on-cpu") / "facts.json"
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    for name in lmdeploy_on_cpu.ENVIRONMENT:
-        environment.pop(name, None)
-    done = subprocess.run(
-        [sys.executable, str(SCENARIOS), str(path)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_scenarios(SCENARIOS, path, seconds=300, without=lmdeploy_on_cpu.ENVIRONMENT)
     found: dict[str, Any] = json.loads(path.read_text())
     return found
 

@@ -6,15 +6,13 @@ What needs the real engine is done once, by deployed_scenarios.py in a process o
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.engines.lmdeploy_pipeline.deployed_scenarios import FEW_PIXELS, SAID
+from tests.scenario_runs import run_scenarios
 
 pytestmark = [pytest.mark.slow, pytest.mark.engines]
 
@@ -25,16 +23,7 @@ ROUNDING = 1e-5
 @pytest.fixture(scope="module")
 def left(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("deployed")
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = str(Path(__file__).parents[3])
-    done = subprocess.run(
-        [sys.executable, str(SCENARIOS), str(folder)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_scenarios(SCENARIOS, folder, seconds=900)
     found: dict[str, Any] = json.loads((folder / "deployed.json").read_text())
     return found
 

@@ -6,9 +6,6 @@ All that needs the real engine is done once, by scenarios.py in a process of its
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +19,7 @@ import pytest
 from harness.distributions import log_softmax
 from harness.engines.codec import answer_from_json
 from harness.engines.contract import Answer, Reading
+from tests.scenario_runs import run_scenarios
 
 SCENARIOS = Path(__file__).with_name("scenarios.py")
 CONFIG = json.loads((Path(__file__).parents[3] / "cases/models/embedded/config.json").read_text())
@@ -64,16 +62,7 @@ class Left:
 def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
     """Run the scenarios."""
     folder = tmp_path_factory.mktemp("lmdeploy")
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = str(Path(__file__).parents[3])  # for what scenarios.py imports from beside it
-    done = subprocess.run(
-        [sys.executable, str(SCENARIOS), str(folder)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_scenarios(SCENARIOS, folder, seconds=600)
     return Left(folder)
 
 

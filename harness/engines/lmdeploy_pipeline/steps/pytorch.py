@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.engines.contract import EngineSettings, Json
-from harness.engines.lmdeploy_pipeline.options import CAPTURED, SCORED, TOP_K, TWO_STAGE
+from harness.engines.lmdeploy_pipeline.options import CAPTURED, EXECUTOR, SCORED, TOP_K, TWO_STAGE
 from harness.engines.lmdeploy_pipeline.prompts import check_generated, check_placeholders, placeholder_id
 from harness.engines.lmdeploy_pipeline.steps.access import Access
 from harness.engines.lmdeploy_pipeline.steps.cache import CacheRoom
@@ -36,7 +36,6 @@ _NEEDED: Final[Mapping[str, Callable[[Any], object]]] = {
     "AsyncEngine.engine.req_manager": lambda engine: engine.engine.req_manager,
     "AsyncEngine.engine.executor": lambda engine: engine.engine.executor,
 }
-_EXECUTOR: Final = "LMDEPLOY_EXECUTOR_BACKEND"
 
 
 class PytorchSteps:
@@ -153,11 +152,11 @@ def _elsewhere(executor: Any, settings: EngineSettings) -> str:  # noqa: ANN401 
     """
     if hasattr(executor, "model_agent"):
         return ""
-    kind, variable = type(executor).__name__, os.environ.get(_EXECUTOR)
+    kind, variable = type(executor).__name__, os.environ.get(EXECUTOR)
     why = f"the model runs in processes of its own ({kind}"
-    why += f", by {_EXECUTOR}={variable} in the environment)" if variable else ")"
+    why += f", by {EXECUTOR}={variable} in the environment)" if variable else ")"
     if {*settings.paths} - {SCORED, TOP_K} or (variable and not settings.paths):
-        unset = f"unset {_EXECUTOR}, or " if variable else ""
+        unset = f"unset {EXECUTOR}, or " if variable else ""
         raise EngineError(
             ErrorKind.UNSUPPORTED,
             f"paths: found {', '.join(settings.paths) or 'none'}, but {why}, where rows cannot be read; "
