@@ -1,15 +1,41 @@
-"""Centred log-odds of the letters, and how they differ between two sides."""
+"""The coordinates of an answer: centred log-odds of the letters, and scalars beside them.
+
+A scalar is a number of its own that an answer consists of, by name in `SCALARS`; the only one so far is
+`REST`, what is not on the letters.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+from harness.checks.intervals import Interval
 from harness.engines.contract import Reading
 
-__all__ = ["LogOdds", "centred", "coordinates", "difference", "largest", "mean_square", "of_reading"]
+__all__ = [
+    "RESOLUTION",
+    "REST",
+    "SCALARS",
+    "LogOdds",
+    "centred",
+    "coordinates",
+    "difference",
+    "largest",
+    "mean_square",
+    "of_reading",
+    "rest_of",
+    "scalars_of",
+]
 
 LogOdds = tuple[float, ...]
+
+REST = "rest"
+"""The log of the probability outside the letters against that on them."""
+
+SCALARS = (REST,)
+
+RESOLUTION = 2e-7
+"""How well a recording knows a probability: it keeps nine digits of log Z, and float32 has a step of 6e-8."""
 
 
 def coordinates(letters: Sequence[str]) -> tuple[str, ...]:
@@ -55,3 +81,35 @@ def mean_square(moved: Sequence[float]) -> float:
     """
     known = [value for value in moved if not math.isnan(value)]
     return math.fsum(value * value for value in known) / (len(known) - 1)
+
+
+def rest_of(reading: Reading, letter_ids: Sequence[int]) -> Interval | None:
+    """`REST` of an answer's row; None where the answer was not reached or a logit is NaN.
+
+    Exact for a full reading, up to what `RESOLUTION` leaves of it; an interval where letters are outside a
+    partial one. ``letter_ids`` [L] tell the other tokens of its top, which are a better sum where little
+    is left.
+    """
+    if reading.log_z is None or any(math.isnan(logit) for logit in reading.letter_logits):
+        return None
+    log_z = reading.log_z
+    seen = math.fsum(math.exp(logit - log_z) for logit in reading.letter_logits)
+    told = zip(reading.letter_logits, reading.letter_ceilings, strict=False)
+    unseen = math.fsum(math.exp(ceiling) for logit, ceiling in told if logit == -math.inf)
+    others = 0.0
+    if letter_ids:
+        others = math.fsum(math.exp(one.logprob) for one in reading.top if one.id not in letter_ids)
+    most = max(1.0 - seen, others)
+    return Interval(_against_rest(max(1.0 - seen - unseen, others)), _against_rest(most))
+
+
+def scalars_of(reading: Reading, letter_ids: Sequence[int]) -> dict[str, float]:
+    """The scalars of a row that are known exactly, by name."""
+    rest = rest_of(reading, letter_ids)
+    return {REST: rest.low} if rest is not None and rest.exact and math.isfinite(rest.low) else {}
+
+
+def _against_rest(share: float) -> float:
+    """The log-odds of a probability; what is under a hundredth of `RESOLUTION` counts as that much."""
+    share = min(1.0 - RESOLUTION / 100, max(RESOLUTION / 100, share))
+    return math.log(share) - math.log1p(-share)

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from harness.checks.log_odds import coordinates, difference, largest
 from harness.checks.tolerances import known_dtypes, resolve
-from harness.noise.runs import UNDISTURBED, Runs
+from harness.noise.runs import Runs
 from harness.noise.store import Sample
 from harness.verdicts.evidence import case_limit
-from harness.verdicts.noise_floor import CaseNoise, NoiseFloor
+from harness.verdicts.noise_floor import UNDISTURBED, CaseNoise, NoiseFloor, ScalarNoise
 from harness.verdicts.noise_model import Noise
 from harness.verdicts.rules import ALPHA
 
@@ -75,10 +75,11 @@ def assemble(
             continue
         own = undisturbed[0].log_odds
         reference, from_reference = own, runs.reference == UNDISTURBED
+        scalars = undisturbed[0].scalars
         if not from_reference and (found := runs.samples(runs.reference, question)):
             from_reference = license_ is None or license_.covers(case, question, found[0].log_odds, own)
             if from_reference:
-                reference = found[0].log_odds
+                reference, scalars = found[0].log_odds, found[0].scalars
             else:
                 unlicensed.append(case)
         samples = {
@@ -93,6 +94,13 @@ def assemble(
             reference=reference,
             runs={name: sample.log_odds for name, sample in samples.items()},
             coordinates=coordinates(runs.letters(question)),
+            scalars={
+                scalar: ScalarNoise(
+                    reference=value,
+                    runs={name: s.scalars[scalar] for name, s in samples.items() if scalar in s.scalars},
+                )
+                for scalar, value in scalars.items()
+            },
         )
         if from_reference and (largest_ := _largest(samples.values())):
             full[case] = largest_

@@ -11,10 +11,12 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from harness.cases.profiles import EngineSpec, Profile
+from harness.checks.log_odds import SCALARS
+from harness.engines.contract import Json
 from harness.engines.pixel_limits import pixel_limits
 from harness.errors import EngineError
 from harness.noise.assembling import License, assemble
-from harness.noise.runs import REFERENCE, UNDISTURBED, Done, Runs, Work
+from harness.noise.runs import REFERENCE, Done, Runs, Work
 from harness.noise.store import NoiseStore, changed, load_floor
 from harness.noise.variants import LEAST, Variant, chosen, variants_for
 from harness.recordings.device import device_line
@@ -22,7 +24,7 @@ from harness.recordings.fingerprint import digest
 from harness.recordings.store import RecordingStore
 from harness.scoring.scoring import Scoring
 from harness.scoring.subjects import Subject, request_for
-from harness.verdicts.noise_floor import NoiseFloor
+from harness.verdicts.noise_floor import UNDISTURBED, NoiseFloor
 from harness.workers import Job, run
 
 __all__ = ["Measured", "measure_noise", "native_engine"]
@@ -161,7 +163,8 @@ class _Measurement:
         )
 
     def _runs(self, asked: dict[str, str], reference: Job | None, *, again: bool) -> Runs:
-        depends = [dict(self._scoring.fingerprint(self._first))]
+        # What was measured before scalars were taken says nothing of them.
+        depends: list[Json] = [list(SCALARS), dict(self._scoring.fingerprint(self._first))]
         native = native_engine(self._first.profile, self._first.engine)
         if reference is not None and native is not None:
             depends.append(dict(self._scoring.fingerprint(self._native_subject(native))))
@@ -170,7 +173,7 @@ class _Measurement:
             self._first.engine.name,
             self._scoring.store.root,
         )
-        store, base = NoiseStore(root, profile, engine), digest(list(depends))[:_ID_DIGITS]
+        store, base = NoiseStore(root, profile, engine), digest(depends)[:_ID_DIGITS]
         if again:
             store.begin_again(base)
         requests = {asked[s.case.name]: request_for(s.case, s.profile) for s in reversed(self._subjects)}

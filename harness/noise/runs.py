@@ -7,21 +7,19 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from harness.checks.full_vocabulary import compare_rows
-from harness.checks.log_odds import of_reading
+from harness.checks.log_odds import of_reading, scalars_of
 from harness.engines.contract import Answer, Request, Row
 from harness.errors import EngineError
 from harness.noise.store import NoiseStore, Sample
 from harness.noise.variants import Order, ordered
 from harness.recordings.store import RecordingStore
+from harness.verdicts.noise_floor import UNDISTURBED
 from harness.workers import Event, Failed, Job, Loaded, Scored
 from harness.workers.rows import forget_rows
 
 __all__ = ["REFERENCE", "UNDISTURBED", "Done", "Runs", "Work"]
 
 Work = Callable[[Job, Sequence[tuple[str, Request]]], Generator[Event, None, None]]
-
-UNDISTURBED = "undisturbed"
-"""The run as the profile has it."""
 
 REFERENCE = "reference"
 """The run of the native engine in float32."""
@@ -153,7 +151,15 @@ class Runs:
                 full = {"kl": compared.kl, "js": compared.js}
             log_odds = of_reading(reading)
             if log_odds:
-                samples.append(Sample(path=reading.path, log_odds=log_odds, full=full, whole=row is not None))
+                samples.append(
+                    Sample(
+                        path=reading.path,
+                        log_odds=log_odds,
+                        full=full,
+                        whole=row is not None,
+                        scalars=scalars_of(reading, answer.letter_ids),
+                    )
+                )
         if own:
             self._rows.drop_rows(key, paths[1:])
         else:

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.checks.log_odds import SCALARS
 from harness.engines.contract import Json, Request
 from harness.errors import RecordingError
 from harness.recordings.fingerprint import Difference, describe_differences, engine_id
 from harness.recordings.journal import Journal
-from harness.verdicts.noise_floor import CaseNoise, NoiseFloor
+from harness.verdicts.noise_floor import CaseNoise, NoiseFloor, ScalarNoise
 
 __all__ = ["NoiseStore", "Sample", "changed", "floor_from_json", "floor_to_json", "load_floor"]
 
@@ -32,6 +33,8 @@ _LOADED = "loaded"  # what an engine says once it is loaded is no part of what a
 class Sample:
     """What one path said of one case in one run: centred ``log_odds`` [L], NaN for letters not seen.
 
+    ``scalars`` are those of `harness.checks.log_odds.SCALARS` that are known, by name.
+
     ``full`` are the KL and JS over the whole vocabulary from the reference's row, empty without rows.
     ``whole`` is whether the path saw the whole row.
     """
@@ -40,6 +43,7 @@ class Sample:
     log_odds: tuple[float, ...]
     full: Mapping[str, float]
     whole: bool
+    scalars: Mapping[str, float] = field(default_factory=dict)
 
 
 class NoiseStore:
@@ -62,6 +66,7 @@ class NoiseStore:
                 log_odds=_floats(one["log_odds"]),
                 full=_named(one["full"]),
                 whole=one["whole"],
+                scalars=_named(one.get("scalars", {})),
             )
             for one in entry["samples"]
         )
@@ -74,6 +79,7 @@ class NoiseStore:
                 "log_odds": _plain(one.log_odds),
                 "full": _texts(one.full),
                 "whole": one.whole,
+                "scalars": dict(one.scalars),
             }
             for one in samples
         ]
@@ -162,9 +168,12 @@ def floor_to_json(floor: NoiseFloor) -> dict[str, Any]:
         "cases": {
             case: {
                 "asked": noise.asked,
-                "reference": _plain(noise.reference),
-                "runs": {run: _plain(values) for run, values in noise.runs.items()},
-                "coordinates": list(noise.coordinates),
+                "reference": _plain([*noise.reference, *(s.reference for s in noise.scalars.values())]),
+                "runs": {
+                    run: _plain([*values, *(s.runs.get(run, math.nan) for s in noise.scalars.values())])
+                    for run, values in noise.runs.items()
+                },
+                "coordinates": [*noise.coordinates, *noise.scalars],
             }
             for case, noise in floor.cases.items()
         },
@@ -181,15 +190,7 @@ def floor_from_json(entry: Mapping[str, Any], names: tuple[str, str]) -> NoiseFl
             device=str(entry["device"]),
             made=str(entry["made"]),
             fingerprint=entry["fingerprint"],
-            cases={
-                case: CaseNoise(
-                    asked=noise["asked"],
-                    reference=_floats(noise["reference"]),
-                    runs={run: _floats(values) for run, values in noise["runs"].items()},
-                    coordinates=tuple(noise.get("coordinates", ())),
-                )
-                for case, noise in entry["cases"].items()
-            },
+            cases={case: _case_from_json(noise) for case, noise in entry["cases"].items()},
             full={case: _named(values) for case, values in entry["full"].items()},
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -197,6 +198,32 @@ def floor_from_json(entry: Mapping[str, Any], names: tuple[str, str]) -> NoiseFl
             f"the noise floor of {'-'.join(names)} is damaged: {type(error).__name__}: {error}\n"
             f"Measure it again:\n  harness noise {names[0]} --engine {names[1]} --again"
         ) from error
+
+
+def _case_from_json(noise: Mapping[str, Any]) -> CaseNoise:
+    """A case of a floor: the values behind those of the letters are its scalars, by name."""
+    names = [str(name) for name in noise.get("coordinates", ())]
+    scalars = [name for name in names if name in SCALARS]
+    reference = _floats(noise["reference"])
+    runs = {run: _floats(values) for run, values in noise["runs"].items()}
+    letters = len(reference) - len(scalars)
+    return CaseNoise(
+        asked=noise["asked"],
+        reference=reference[:letters],
+        runs={run: values[:letters] for run, values in runs.items()},
+        coordinates=tuple(names[: len(names) - len(scalars)]),
+        scalars={
+            name: ScalarNoise(
+                reference=reference[letters + place],
+                runs={
+                    run: value
+                    for run, values in runs.items()
+                    if not math.isnan(value := values[letters + place])
+                },
+            )
+            for place, name in enumerate(scalars)
+        },
+    )
 
 
 def _plain(values: Sequence[float]) -> list[Json]:

@@ -9,12 +9,23 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from harness.engines.contract import Json
 
-__all__ = ["CaseNoise", "NoiseFloor", "PairNoise"]
+__all__ = ["UNDISTURBED", "CaseNoise", "NoiseFloor", "PairNoise", "ScalarNoise"]
+
+UNDISTURBED = "undisturbed"
+"""The name of the run with the engine's own settings; it is none of the runs where it is the reference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalarNoise:
+    """One of `harness.checks.log_odds.SCALARS` of a case: the reference's, and by the name of the run."""
+
+    reference: float
+    runs: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +36,15 @@ class CaseNoise:
     one, else its undisturbed run. ``runs`` [L] each are by the name of the jitter, such as ``batch-1``. A
     case is known by ``asked``, the hash of its question and image, so that one that was edited has no noise
     of another. ``coordinates`` [L] name the values (see `harness.checks.log_odds.coordinates`); empty in
-    floors from before they were named, whose values are the letters' in the order on offer.
+    floors from before they were named, whose values are the letters' in the order on offer. ``scalars`` are
+    by name, without those that were not measured.
     """
 
     asked: str
     reference: tuple[float, ...]
     runs: Mapping[str, tuple[float, ...]]
     coordinates: tuple[str, ...] = ()
+    scalars: Mapping[str, ScalarNoise] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

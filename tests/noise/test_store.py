@@ -17,7 +17,8 @@ from tests.verdicts.changes import floor_of
 
 
 def floor(version: str = "2.1", made: str = "2026-11-25") -> NoiseFloor:
-    base = floor_of(np.zeros((2, 2)), [np.ones((2, 2)), np.eye(2)])
+    rest = (np.array([-4.0, -5.0]), [np.array([-4.1, -5.0]), np.array([-4.0, -5.2])])
+    base = floor_of(np.zeros((2, 2)), [np.ones((2, 2)), np.eye(2)], rest=rest)
     return NoiseFloor(
         profile="p",
         engine="a",

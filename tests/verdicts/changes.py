@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.checks.agreement import compare
-from harness.checks.log_odds import centred
+from harness.checks.log_odds import REST, centred
 from harness.engines.contract import Answer, Entry, Reading
 from harness.recordings.store import Recording
-from harness.verdicts.noise_floor import CaseNoise, NoiseFloor
+from harness.verdicts.noise_floor import CaseNoise, NoiseFloor, ScalarNoise
 from harness.verdicts.noise_model import Noise
 from harness.verdicts.verdict import Change
 
@@ -82,9 +82,18 @@ def change(
 
 
 def floor_of(
-    truth: Floats, runs: Sequence[Floats], *, suite: str = "s", engine: str = "a", dtype: str = "bfloat16"
+    truth: Floats,
+    runs: Sequence[Floats],
+    *,
+    suite: str = "s",
+    engine: str = "a",
+    dtype: str = "bfloat16",
+    rest: tuple[Floats, Sequence[Floats]] | None = None,
 ) -> NoiseFloor:
-    """A floor over cases ``c0``, ``c1``, ...: ``truth`` [N, L] and each of ``runs`` [N, L] are logits."""
+    """A floor over cases ``c0``, ``c1``, ...: ``truth`` [N, L] and each of ``runs`` [N, L] are logits.
+
+    ``rest`` is the same of the log of the rest against the letters: [N], and [N] for each run.
+    """
     return NoiseFloor(
         profile="p",
         engine=engine,
@@ -97,6 +106,14 @@ def floor_of(
                 asked="asked",
                 reference=centred(row),
                 runs={f"run-{n}": centred(run[i]) for n, run in enumerate(runs)},
+                scalars={}
+                if rest is None
+                else {
+                    REST: ScalarNoise(
+                        reference=float(rest[0][i]),
+                        runs={f"run-{n}": float(run[i]) for n, run in enumerate(rest[1])},
+                    )
+                },
             )
             for i, row in enumerate(truth)
         },
