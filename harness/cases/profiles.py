@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.cases.budgets import Budgets, budgets_of
 from harness.cases.engine_options import (
     KINDS,
     check_engine_options,
@@ -73,7 +74,7 @@ class Profile:
     ``suites`` are the names of those to run. With ``by_name_only`` it runs only where --profile names it.
     ``system`` is the text of the system message for every case that has none of its own; None to send none.
     ``tolerance`` is where limits come from that are not named: ``noise``, ``table``, or None for a noise
-    floor where there is a fresh one.
+    floor where there is a fresh one. ``budgets`` are what a gate lets pass of a whole comparison.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Profile:
     by_name_only: bool = False
     tolerance: Literal["noise", "table"] | None = None
     tolerances: Mapping[str, float] = field(default_factory=dict, hash=False)
+    budgets: Budgets = field(default_factory=Budgets)
 
 
 def paths_of(settings: EngineSettings) -> tuple[str, ...]:
@@ -304,6 +306,7 @@ def _profile(document: Document, name: str, entry: Mapping[str, Any], suite_name
         by_name_only=entry.get("by_name_only", False),
         tolerance=entry.get("tolerance"),
         tolerances=dict(entry.get("tolerances", {})),
+        budgets=budgets_of(entry.get("budgets")),
         engines=tuple(
             _engine(engine_name, engine, entry, document.key_place((*steps, "engines", engine_name)), here)
             for engine_name, engine in entry["engines"].items()

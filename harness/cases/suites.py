@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.cases.budgets import Budgets
+from harness.cases.budgets import Budgets, budgets_of
 from harness.cases.images import ImageProblem, check_image
 from harness.cases.problems import Location, ProblemList, describe
 from harness.cases.validation import Broken, validate
@@ -148,23 +148,8 @@ def _read_suite(file: Path, problems: ProblemList) -> Suite:
         path=document.file,
         cases=_SuiteReader(document, broken).cases(),
         description=description if isinstance(description, str) else "",
-        budgets=_budgets(data.get("budgets"), broken),
+        budgets=budgets_of({} if "budgets" in broken.get((), ()) else data.get("budgets")),
     )
-
-
-def _budgets(entry: object, broken: Broken) -> Budgets:
-    """Defaults where there is a problem: then there is no run that they could hold for."""
-    if not isinstance(entry, dict) or "budgets" in broken.get((), ()):
-        return Budgets()
-    noise, regression = entry.get("noise", {}), entry.get("regression", {})
-    given = {
-        "margin": entry.get("margin"),
-        "spread": noise.get("spread"),
-        "moved": noise.get("cases"),
-        "lost": regression.get("cases"),
-        "accuracy": regression.get("accuracy"),
-    }
-    return Budgets(**{name: value for name, value in given.items() if value is not None})
 
 
 class _SuiteReader:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import shutil
 import sys
@@ -27,10 +26,10 @@ _EPILOG = (
     "A side is PROFILE/ENGINE, made where recordings are missing; ENGINE; PROFILE/ENGINE@2026-10-25, the "
     "last stored run on or before that day; PROFILE/ENGINE@previous, the last one with another "
     "fingerprint; accepted, what is accepted of the candidate's engine; or SNAPSHOTS/PROFILE/ENGINE, that of "
-    "any. Exit "
-    "status: 0 the same, noise, or within budget; 1 regression or drift beyond budget; 2 an engine could "
-    "not answer, or the sides cannot be compared; 3 inconclusive. Of several engines the first that holds of "
-    "1, 2, 3."
+    "any. Exit status: 0 the same, noise, a drift shown to be within the margin, or what budgets allow; 1 "
+    "right answers lost, a wide margin flipped, or a move beyond noise not shown within the margin; 2 "
+    "an engine could not answer, or the sides cannot be compared; 3 inconclusive. Of several engines the "
+    "first that holds of 1, 2, 3."
 )
 _ERROR = 2
 _NARROWEST = 80
@@ -70,9 +69,13 @@ def register(commands: Subparsers) -> None:
     parser.add_argument("--fresh", action="store_true", help="make all recordings again")
     parser.add_argument(
         "--margin",
-        type=_positive,
+        type=_margin,
         metavar="X",
-        help="log-odds within which it is the same; wins over those of suites and dtypes",
+        help="log-odds that do not matter, or such as 2.5%% of a probability of one half; wins over those of "
+        "suites, profiles and dtypes",
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="fail for every move beyond noise, also within the margin"
     )
     parser.add_argument(
         "--allow",
@@ -157,6 +160,7 @@ def _compare(options: argparse.Namespace) -> tuple[Comparison, ...]:
         pairs = _pairs(options, loaded, snapshots)
         terms = Terms(
             margin=options.margin,
+            strict=options.strict,
             allow=tuple(dict.fromkeys(options.allow)),
             floors=SideFloors(found.scoring.store.root, loaded.profiles, snapshots=snapshots),
             again=_again(options),
@@ -202,7 +206,12 @@ def _again(options: argparse.Namespace) -> list[str]:
     return words
 
 
-def _positive(text: str) -> float:
-    if not (math.isfinite(value := float(text)) and value > 0):
-        raise argparse.ArgumentTypeError(f"found {text}; allowed: a number above 0")
-    return value
+def _margin(text: str) -> float:
+    from harness.cases.budgets import margin_of
+
+    try:
+        return margin_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"found {text}; allowed: a number above 0, or a share of probability such as 2.5%"
+        ) from error

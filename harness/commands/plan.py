@@ -22,7 +22,7 @@ _EPILOG = (
     "or, without one, the table of the dtype. Exit status: 0 planned, 1 the case files are wrong or there "
     "are no recordings, 2 the command line is wrong."
 )
-_GOALS = ("accuracy", "flips", "shift", "spread")
+_GOALS = ("accuracy", "flips", "mass", "shift", "spread")
 
 
 def register(commands: Subparsers) -> None:
@@ -71,19 +71,10 @@ def _plan(options: argparse.Namespace) -> SuitePlan:
     profile = _profile(loaded, options.profile, suite.name)
     engine = _engine(profile, options.engine)
     root = options.recordings.absolute()
-    others = [s for s in loaded.suites if s is not suite and (not profile.suites or s.name in profile.suites)]
-    margins = read_margins(suite, others, profile, engine, root=root)
+    margins = read_margins(suite, profile, engine, root=root)
     if margins.unrecorded:
         say(f"without a recording, and left out: {', '.join(margins.unrecorded)}")
-    return plan_suite(
-        suite.name,
-        margins.looks,
-        margins.shape,
-        noise=margins.noise.words,
-        measured=margins.noise.measured,
-        suites=1 + len(others),
-        goals=[Goal(*goal) for goal in options.goal],
-    )
+    return plan_suite(suite.name, margins.looks, margins.noise, goals=[Goal(*goal) for goal in options.goal])
 
 
 def _profile(loaded: Loaded, name: str | None, suite: str) -> Profile:
@@ -119,10 +110,12 @@ def _goal(text: str) -> tuple[str, float]:
         size = float(number)
     except ValueError:
         size = math.nan
-    low, high = {"spread": (1.0, math.inf), "shift": (0.0, math.inf)}.get(effect, (0.0, 1.0))
+    low, high = {"spread": (1.0, math.inf), "shift": (0.0, math.inf), "mass": (0.0, math.inf)}.get(
+        effect, (0.0, 1.0)
+    )
     if effect not in _GOALS or not low < size < high:
         raise argparse.ArgumentTypeError(
             f"found {text!r}; allowed: accuracy=SHARE or flips=SHARE (above 0, below 1), spread=TIMES (above "
-            "1), shift=LOG-ODDS (above 0)"
+            "1), shift=LOG-ODDS or mass=LOG-ODDS (above 0)"
         )
     return effect, size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,6 @@ from harness.cases.budgets import Budgets, default_margin
 from harness.cases.profiles import Profile
 from harness.cases.suites import Case, Suite
 from harness.checks.tolerances import Tolerances, known_dtypes, resolve
-from harness.engines.contract import Json
 from harness.errors import GateError
 from harness.gate.changed import WhatChanged, what_changed
 from harness.gate.comparable import Common, find_common, require_comparable
@@ -22,7 +20,7 @@ from harness.recordings.fingerprint import digest
 from harness.scoring.scoring import Scoring
 from harness.snapshots.accepted import ROUNDING
 from harness.verdicts.judging import judge
-from harness.verdicts.noise_floor import PairNoise
+from harness.verdicts.noise_floor import NoiseFloor
 from harness.verdicts.noise_limits import noise_limits
 from harness.verdicts.noise_model import Noise
 from harness.verdicts.verdict import Change, ComparisonVerdict, ExitStatus, Verdict
@@ -77,12 +75,14 @@ class Comparison:
 class Terms:
     """On what terms two sides are compared.
 
-    ``margin`` wins over those of suites, None leaves them. ``allow`` names what is let pass (see
+    ``margin`` wins over those of suites and profiles, None leaves them. ``strict`` lets no margin excuse what
+    was found. ``allow`` names what is let pass (see
     `harness.gate.comparable.ALLOWED`). ``floors`` has the noise floors of sides; without, the table is
     taken. ``again`` are the words of the command that compares the two again.
     """
 
     margin: float | None = None
+    strict: bool = False
     allow: Collection[str] = ()
     floors: SideFloors | None = None
     again: Sequence[str] = ()
@@ -109,16 +109,19 @@ def compare_sides(
         )
     let_pass = require_comparable(baseline, candidate, common, profiles, allow=terms.allow)
     limits = _Limits(baseline, candidate, profiles, terms)
-    changes = tuple(_change(case, baseline, candidate, scoring, limits) for case in common.both)
-    budgets = {suite.name: _budgets(suite, terms) for suite in suites}
+    changes = tuple(_change(case, baseline, candidate, scoring) for case in common.both)
+    budgets = {suite.name: _budgets(suite.budgets, terms) for suite in suites}
+    own = next((profile.budgets for profile in profiles if profile.name == candidate.profile), Budgets())
     judged = partial(
         judge,
         changes,
         baseline=baseline.label,
         candidate=candidate.label,
         budgets=budgets,
+        whole=_budgets(own, terms),
         margin=default_margin(*limits.dtypes) if terms.margin is None else terms.margin,
         noise=limits.noise,
+        strict=terms.strict,
     )
     again = list(terms.again)
     return Comparison(
@@ -170,7 +173,11 @@ class _Limits:
         names = {baseline.profile, candidate.profile}
         self._overrides = [profile.tolerances for profile in profiles if profile.name in names]
         known_floors = terms.floors
-        floors = [None if known_floors is None else known_floors.of(side) for side in both]
+        floors: tuple[NoiseFloor | None, NoiseFloor | None] = (None, None)
+        note = ""
+        if known_floors is not None:
+            before, after, note = known_floors.of_pair(baseline, candidate)
+            floors = before, after
         self.stale = tuple(
             told for side in both if known_floors is not None and (told := known_floors.stale(side))
         )
@@ -182,8 +189,9 @@ class _Limits:
             floors[1],
             dtypes=(baseline.dtype, candidate.dtype),
             table=self.table({}).log_odds,
+            rounding=ROUNDING**2 * sum(1 for side in both if side.rounded),
+            note=note,
         )
-        self._rounded = sum(1 for side in both if side.rounded)
 
     def table(self, own: Mapping[str, float]) -> Tolerances:
         """The limits of the dtypes and profiles; those that a case has of its ``own`` win."""
@@ -191,23 +199,15 @@ class _Limits:
 
     def metrics(self, change: Change, own: Mapping[str, float], *, cases: int) -> Tolerances:
         """The limits of one case's metrics; by noise where it was measured, and else `table`."""
-        if change.agreement is None or not change.noise.measured:
+        noise = self.noise.of(change.case, change.asked)
+        if change.agreement is None or not noise.measured:
             return self.table(own)
         intervals = change.agreement.a.intervals
-        measured = noise_limits(change.noise, intervals, case=change.case, cases=cases, floors=self._floors)
+        measured = noise_limits(noise, intervals, case=change.case, cases=cases, floors=self._floors)
         return resolve(*self.dtypes, overrides=[*self._overrides, own], measured=measured)
 
-    def of(self, case: Case, asked: Mapping[str, Json]) -> PairNoise:
-        """The noise of one case, with what rounding in an accepted baseline adds."""
-        noise = self.noise.of(case.name, digest(dict(asked)))
-        if not self._rounded:
-            return noise
-        return replace(
-            noise, sigma=math.hypot(noise.sigma, ROUNDING * math.sqrt(self._rounded)), seen=noise.seen + 1e-6
-        )
 
-
-def _change(case: Case, baseline: GateSide, candidate: GateSide, scoring: Scoring, limits: _Limits) -> Change:
+def _change(case: Case, baseline: GateSide, candidate: GateSide, scoring: Scoring) -> Change:
     before, after = baseline.recordings.get(case.name), candidate.recordings.get(case.name)
     errors = [
         f"{side.label}: {side.errors.get(case.name, 'was not asked')}"
@@ -223,13 +223,13 @@ def _change(case: Case, baseline: GateSide, candidate: GateSide, scoring: Scorin
         case,
         images=list(map(str, images)) if isinstance(images, list) else (),
         agreement=agreement,
-        noise=limits.of(case, asked),
+        asked=digest(dict(asked)),
         errors=errors,
     )
 
 
-def _budgets(suite: Suite, terms: Terms) -> Budgets:
-    return suite.budgets if terms.margin is None else replace(suite.budgets, margin=terms.margin)
+def _budgets(budgets: Budgets, terms: Terms) -> Budgets:
+    return budgets if terms.margin is None else replace(budgets, margin=terms.margin)
 
 
 def _count(names: Sequence[str]) -> str:

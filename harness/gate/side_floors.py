@@ -8,12 +8,15 @@ from pathlib import Path
 from harness.cases.profiles import Profile
 from harness.errors import GateError
 from harness.gate.side import GateSide
-from harness.noise.choosing import fitting_floor, stale_words
+from harness.noise.choosing import fitting_floor, other_floor, stale_words
 from harness.noise.kept import kept_floor
 from harness.noise.store import changed, load_floor
 from harness.verdicts.noise_floor import NoiseFloor
+from harness.verdicts.noise_model import quieter
 
 __all__ = ["SideFloors"]
+
+_WORTH_TELLING = 1.05
 
 
 class SideFloors:
@@ -54,6 +57,37 @@ class SideFloors:
                 f"  harness noise {profile.name}"
             )
         return found
+
+    def of_pair(
+        self, baseline: GateSide, candidate: GateSide
+    ) -> tuple[NoiseFloor | None, NoiseFloor | None, str]:
+        """The floors of both sides, and what to say of them.
+
+        A candidate's floor is none where one of the same dtype is quieter, the baseline's or that of another
+        engine of its model in its profile: an engine that is noisier because it is faulty would excuse
+        itself. Raises as `of`.
+        """
+        before, after = self.of(baseline), self.of(candidate)
+        if after is None or (after.profile, after.engine) != (candidate.profile, candidate.engine):
+            return before, after, ""
+        other = before if before is not None and before.dtype == after.dtype else self._beside(candidate)
+        if other is None or (other.profile, other.engine) == (after.profile, after.engine):
+            return before, after, ""
+        chosen, times = quieter(after, other)
+        if chosen is after:
+            return before, after, ""
+        told = (
+            f"{candidate.label} by itself is {times:.2g} times as noisy as {other.profile}/{other.engine} "
+            f"({other.dtype}, {other.made}), whose noise counts in its place"
+        )
+        return before, chosen, told if times >= _WORTH_TELLING else ""
+
+    def _beside(self, side: GateSide) -> NoiseFloor | None:
+        """The floor of another engine of the side's profile, model and dtype."""
+        profile = self._profiles.get(side.profile)
+        if profile is None or profile.tolerance == "table":
+            return None
+        return other_floor(self._root, profile, side.engine, fingerprint=side.fingerprint, dtype=side.dtype)
 
     def stale(self, side: GateSide) -> str:
         """What to know of a floor that was measured on the engine as it was before, '' without such a one."""

@@ -7,21 +7,19 @@ less than which does not; a few more may fall short again by a percent or two.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.verdicts.flips import Ladder
+
 __all__ = [
     "accuracy_power",
     "alike",
-    "at_least_one",
     "counts",
     "flips_power",
-    "mcnemar_cases",
     "needed",
-    "rate_power",
     "smallest",
 ]
 
@@ -29,32 +27,6 @@ Floats = npt.NDArray[np.float64]
 MOST_CASES = 20_000
 """More are no advice."""
 _STEPS = 40  # halvings of a range, to a part in 10^12
-
-
-def at_least_one(rate: float, power: float) -> int:
-    """How many cases show at least one event of probability ``rate`` with probability ``power``."""
-    return math.ceil(math.log1p(-power) / math.log1p(-rate))
-
-
-def rate_power(cases: int, usual: float, rate: float, *, alpha: float) -> float:
-    """How probable the exact binomial test against the rate ``usual`` finds the rate ``rate``."""
-    from scipy import special
-
-    least = _least_count(counts([usual] * cases), alpha)
-    return 0.0 if least > cases else float(special.bdtrc(least - 1, cases, rate))
-
-
-def mcnemar_cases(loss: float, discordance: float, *, alpha: float, power: float) -> int:
-    """How many cases McNemar's test takes for a net loss, by the normal approximation.
-
-    ``loss`` and ``discordance`` (the share of cases of which one side only is right) are shares of all cases:
-    n = (z_α √d + z_β √(d - δ²))² / δ². Connor, 1987, doi:10.2307/2531961.
-    """
-    from scipy import special
-
-    z_alpha, z_beta = -float(special.ndtri(alpha)), float(special.ndtri(power))
-    root = z_alpha * math.sqrt(discordance) + z_beta * math.sqrt(discordance - loss**2)
-    return math.ceil((root / loss) ** 2)
 
 
 def counts(chances: Sequence[float]) -> Floats:
@@ -68,28 +40,30 @@ def counts(chances: Sequence[float]) -> Floats:
     return pmf
 
 
-def flips_power(chances: Sequence[float], rate: float, *, alpha: float) -> float:
+def flips_power(ladder: Ladder, rate: float, *, alpha: float) -> float:
     """How probable the test of flips finds a share ``rate`` of clusters flipping besides those by noise.
 
-    ``chances`` are the probabilities with which noise flips each cluster.
+    ``ladder`` has the probabilities with which noise flips each cluster.
     """
-    least = _least_count(counts(chances), alpha)
-    with_more = counts([chance + rate * (1.0 - chance) for chance in chances])
+    least = _least_count(ladder, alpha)
+    with_more = counts([float(chance + rate * (1.0 - chance)) for chance in ladder.middle])
     return float(with_more[least:].sum())
 
 
-def accuracy_power(losing: Sequence[float], gaining: Sequence[float], loss: float, *, alpha: float) -> float:
+def accuracy_power(
+    ladder: Ladder, losing: Sequence[float], gaining: Sequence[float], loss: float, *, alpha: float
+) -> float:
     """How probable the test of accuracy finds a share ``loss`` of the right clusters lost besides noise.
 
     ``losing`` are the probabilities with which noise loses each right cluster, ``gaining`` those with which
     it gains each wrong one. The test is that of `harness.verdicts.evidence.accuracy_test`: exact McNemar,
-    and more lost than noise loses.
+    and more lost than noise flips, of which ``ladder`` has the probabilities in every cluster.
     """
     from scipy import special
 
-    noise, lost = counts(losing), counts([chance + loss * (1.0 - chance) for chance in losing])
+    lost = counts([chance + loss * (1.0 - chance) for chance in losing])
     above = np.cumsum(lost[::-1])[::-1]
-    least = _least_count(noise, alpha)
+    least = _least_count(ladder, alpha)
     power = 0.0
     for gained, chance in enumerate(counts(gaining)):
         if chance < 1e-9:
@@ -134,8 +108,10 @@ def alike(values: Sequence[float], count: int) -> list[float]:
     return [ordered[int((place + 0.5) * len(ordered) / count)] for place in range(count)]
 
 
-def _least_count(pmf: Floats, alpha: float) -> int:
+def _least_count(ladder: Ladder, alpha: float) -> int:
     """The smallest count that is an alarm: as many or more have a probability of at most ``alpha``."""
-    above = np.cumsum(pmf[::-1])[::-1]
-    fits = np.nonzero(above <= alpha)[0]
-    return int(fits[0]) if fits.size else len(pmf)
+    low, high = 0, int(ladder.rungs.shape[1]) + 1  # so many more than there are is an alarm
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if ladder.at_least(middle) <= alpha else (middle, high)
+    return high

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from harness.recordings.store import Recording, RecordingStore
 from harness.scoring.stored_runs import StoredRuns
 from harness.scoring.subjects import images_of, request_for
 from harness.verdicts.case_judging import Look, look
-from harness.verdicts.noise_model import Noise, NoiseShape, Place
+from harness.verdicts.noise_model import Noise
 from harness.verdicts.verdict import Change
 
 __all__ = ["Margins", "NoRecordings", "read_margins"]
@@ -37,18 +37,16 @@ class Margins:
     looks: tuple[Look, ...]
     unrecorded: tuple[str, ...]
     noise: Noise
-    shape: NoiseShape
 
 
 def read_margins(
     suite: Suite,
-    others: Sequence[Suite],
     profile: Profile,
     engine: EngineSpec,
     *,
     root: Path,
 ) -> Margins:
-    """The margins of ``suite`` by the recordings under ``root``; ``others`` are judged beside it.
+    """The margins of ``suite`` by the recordings under ``root``.
 
     The noise is that of a floor, measured on this engine or one like it, or else the table's. Raises
     `NoRecordings`, which says what makes them.
@@ -75,20 +73,14 @@ def read_margins(
     limits = resolve(*known_dtypes(dtype), overrides=[profile.tolerances])
     noise = Noise(floor, floor, dtypes=(dtype, dtype), table=limits.log_odds)
     looks = tuple(
-        look(_beside_itself(case, known[case.name], noise, digest(dict(asked[case.name]))))
+        look(_beside_itself(case, known[case.name], digest(dict(asked[case.name]))))
         for case in suite.cases
         if case.name in known
     )
-    places = {
-        case.name: Place(_cluster(case), case.letters.index(case.expect))
-        for each in (suite, *others)
-        for case in each.cases
-    }
     return Margins(
         looks=looks,
         unrecorded=tuple(case.name for case in suite.cases if case.name not in known),
         noise=noise,
-        shape=noise.shape(places),
     )
 
 
@@ -104,10 +96,6 @@ def _recordings(root: Path, profile: Profile, engine: EngineSpec) -> Mapping[str
     return {case: recording for case, recording in found.items() if recording is not None}
 
 
-def _beside_itself(case: Case, recording: Recording, noise: Noise, asked: str) -> Change:
+def _beside_itself(case: Case, recording: Recording, asked: str) -> Change:
     agreement = compare(recording, recording, case.letters)
-    return Change.of(case, images=images_of(case), agreement=agreement, noise=noise.of(case.name, asked))
-
-
-def _cluster(case: Case) -> str:
-    return " ".join(images_of(case)) or case.name
+    return Change.of(case, images=images_of(case), agreement=agreement, asked=asked)

@@ -19,8 +19,8 @@ _WIDTH = 10_000  # lines are as long as they are: a log has no width
 
 RULES: Mapping[str, str] = {
     "found": (
-        f"the judge raises a false alarm in at most {ALPHA:.0%} of comparisons, over {len(TESTS)} tests and "
-        "all suites; these figures are for one test that finds the effect by itself"
+        f"the judge raises a false alarm in at most {ALPHA:.0%} of comparisons, over {len(TESTS)} tests; "
+        "these figures are for one test that finds the effect by itself, in a comparison on these cases alone"
     ),
     "groups": "cases that share an image are one group, and what is counted is groups",
     "beyond noise": "a flip between near-ties is noise; only what is beyond the expected number counts",
@@ -53,14 +53,16 @@ def report(plan: SuitePlan) -> str:
     console.print(f"a single case is beyond its noise when it moves by {plan.limit:.3g} (median)")
     if plan.left_out:
         console.print(f"left out, as they cannot be judged: {', '.join(plan.left_out)}")
+    if plan.found_from is not None:
+        console.print(
+            f"a spread under {plan.found_from:.3g} times the noise is not found with any number of cases; "
+            "more kinds of runs in the noise floor lower that"
+        )
     console.print()
     console.print(_detectable(plan), soft_wrap=False)
     for goal in plan.goals:
         console.print(_goal(goal, plan))
-    suites = "" if plan.suites == 1 else f" / {plan.suites} suites"
-    console.print(
-        f"\neach test at α = {plan.alpha:.2g} ({ALPHA:.2g} / {len(TESTS)} tests{suites}); the rules:"
-    )
+    console.print(f"\neach test at α = {plan.alpha:.2g} ({ALPHA:.2g} / {len(TESTS)} tests); the rules:")
     for name, words in RULES.items():
         console.print(f"  {name}: {words}")
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
@@ -88,7 +90,7 @@ def _size(effect: str, size: float | None, plan: SuitePlan) -> str:
         return "none"
     if effect == "spread":
         return f"× {size:.3g}"
-    if effect == "shift":
+    if effect in ("shift", "mass"):
         return f"{size:.3g}"
     return f"{size:.1%} ({size * plan.clusters:.1f} of {plan.clusters} groups)"
 

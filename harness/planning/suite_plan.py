@@ -1,8 +1,8 @@
 """What one suite can find: from the margins of its cases and the noise between two sides.
 
 A test finds an effect by itself where its p-value is at most the alpha of Holm's first step: the judge's,
-shared by its tests and by the suites of a comparison. All figures are for that; where another test finds
-something too, Holm's later steps ask for less.
+shared by its tests. All figures are for that; where another test finds something too, Holm's later steps ask
+for less. They are those of a comparison on this suite alone: all its suites together find less still.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+import numpy as np
 
 from harness.planning.power import accuracy_power, alike, flips_power, needed, smallest
 from harness.verdicts.case_judging import Look
-from harness.verdicts.evidence import case_limit, flip_p, shift_power, spread_power
-from harness.verdicts.noise_model import NoiseShape
+from harness.verdicts.evidence import Open, found_from, mean_power, spread_power
+from harness.verdicts.group_tests import FEWEST, GroupTests, group_tests
+from harness.verdicts.moves import Index, Moves, limits_at, moves_of
+from harness.verdicts.noise_model import Noise
 from harness.verdicts.rules import ALPHA, TESTS
-from harness.verdicts.suite_numbers import SuiteNumbers, suite_numbers
+from harness.verdicts.scale import Floats
 
-__all__ = ["EFFECTS", "POWERS", "Detectable", "Goal", "Missing", "SuitePlan", "gaining", "plan_suite"]
+__all__ = ["EFFECTS", "POWERS", "Detectable", "Goal", "Missing", "SuitePlan", "plan_suite"]
 
 POWERS = (0.8, 0.95)
 """With which effects are planned for: the usual one, and one that seldom misses."""
@@ -29,6 +33,7 @@ POWERS = (0.8, 0.95)
 EFFECTS: Mapping[str, str] = {
     "spread": "spread of the log-odds, in times the noise",
     "shift": "common move of the expected letters, in log-odds",
+    "mass": "common move of the probability outside the letters, in its log-odds",
     "flips": "answers that flip besides those by noise, a share of all",
     "accuracy": "right answers lost besides those by noise, a share of all, by their number",
     "single": "the same, by any single one whose margin is wide",
@@ -36,6 +41,11 @@ EFFECTS: Mapping[str, str] = {
 """What is planned for, by the name of the judge's test; ``single`` is found by the test of `cases`."""
 
 _MOST_SPREAD, _MOST_SHIFT = 100.0, 100.0
+_MANY = 10**9  # clusters: what is left open then no number of cases narrows
+
+
+class _Power(Protocol):
+    def __call__(self, size: float, left_open: Open, /, *, alpha: float) -> float: ...
 
 
 class Goal(NamedTuple):
@@ -73,9 +83,11 @@ class SuitePlan:
     """What a suite can find.
 
     ``clusters`` are independent groups of cases: those that share an image count once. ``alpha`` is that of
-    one test in one suite. ``alone`` counts cases of which a single flip is an alarm by itself, as their
-    margin is so much wider than noise, and ``limit`` is how far a single case may move (the median).
-    ``expected_flips`` is how many cases noise alone flips. ``left_out`` are cases that cannot be judged.
+    one test. ``found_from`` is the spread, in times the noise, under which none is found however many cases
+    there are, None where too few cases say anything of it. ``alone`` counts cases of which a single flip is
+    an alarm by itself, as their margin is so much wider than noise, and ``limit`` is how far a single case
+    may move (the median). ``expected_flips`` is how many cases noise alone flips. ``left_out`` are cases that
+    cannot be judged.
     """
 
     suite: str
@@ -84,7 +96,7 @@ class SuitePlan:
     left_out: tuple[str, ...]
     right: int
     alpha: float
-    suites: int
+    found_from: float | None
     noise: str
     measured: bool
     margins: tuple[float, float, float]
@@ -97,43 +109,41 @@ class SuitePlan:
 
 
 def plan_suite(
-    suite: str,
-    looks: Sequence[Look],
-    shape: NoiseShape,
-    *,
-    noise: str,
-    measured: bool,
-    suites: int = 1,
-    goals: Sequence[Goal] = (),
-    alpha: float = ALPHA,
+    suite: str, looks: Sequence[Look], noise: Noise, *, goals: Sequence[Goal] = (), alpha: float = ALPHA
 ) -> SuitePlan:
     """Plan the suite whose cases, each beside itself, are ``looks`` (see `harness.verdicts.case_judging`).
 
-    ``shape`` is that of the noise, which ``noise`` tells in words; ``measured`` is whether it comes from a
-    noise floor. ``suites`` share ``alpha``. Raises ValueError where no case can be judged.
+    Raises ValueError where no case can be judged.
     """
     judged = [look for look in looks if look.judged and look.gap is not None]
     if not judged:
         raise ValueError(f"{suite}: found no case that can be judged; allowed: one at least")
-    share = alpha / len(TESTS) / suites
-    wide = sum(bool(look.right[0]) and _alone(look, share / len(judged)) for look in judged)
-    powers = _Powers(suite_numbers(judged), judged, shape, share, wide=wide)
+    share = alpha / len(TESTS)
+    moves = moves_of(judged, noise)
+    index: Index = np.arange(len(judged), dtype=np.int64)
+    numbers = group_tests(moves, index)
+    limits, _ = limits_at(moves, share / len(judged))
+    # Of two letters that change places each moves by half their gap, at least.
+    alone = np.array([(look.gap or 0.0) / 2 for look in judged]) > limits
+    right = np.array([bool(look.right[0]) for look in judged])
+    powers = _Powers(moves, numbers, share, wide=int((alone & right).sum()))
     gaps = sorted(look.gap for look in judged if look.gap is not None)
+    left = numbers.spread_open
     return SuitePlan(
         suite=suite,
         cases=len(judged),
         clusters=powers.clusters,
         left_out=tuple(look.change.case for look in looks if look not in judged),
-        right=sum(bool(look.right[0]) for look in judged),
+        right=int(right.sum()),
         alpha=share,
-        suites=suites,
-        noise=noise,
-        measured=measured,
+        found_from=None if left is None else found_from(left.at(_MANY), alpha=share),
+        noise=noise.words,
+        measured=noise.measured,
         margins=(gaps[0], statistics.median(gaps), gaps[-1]),
         sigma=powers.sigma,
-        alone=sum(_alone(look, share / len(judged)) for look in judged),
-        limit=statistics.median(_limit(look, share / len(judged)) for look in judged),
-        expected_flips=math.fsum(look.chance or 0.0 for look in judged),
+        alone=int(alone.sum()),
+        limit=float(np.median(limits)),
+        expected_flips=numbers.expected,
         detectable=tuple(
             Detectable(effect=effect, smallest={power: powers.smallest(effect, power) for power in POWERS})
             for effect in EFFECTS
@@ -142,42 +152,43 @@ def plan_suite(
     )
 
 
-def gaining(looks: Sequence[Look]) -> list[float]:
-    """The probabilities with which noise gains an answer in each cluster with a wrong one, at most.
-
-    Noise makes a wrong answer right no more often than it flips it.
-    """
-    none: dict[str, float] = {}
-    for look in looks:
-        if look.right[0] is False:
-            cluster = look.change.cluster
-            none[cluster] = none.get(cluster, 1.0) * (1.0 - (look.chance or 0.0))
+def _any(moves: Moves, own: Floats) -> list[float]:
+    """The probability that noise flips any of the cases at ``own`` (0 or 1), by cluster."""
+    none: dict[int, float] = {}
+    for place in np.flatnonzero(own):
+        cluster = int(moves.cluster[place])
+        none[cluster] = none.get(cluster, 1.0) * (1.0 - float(moves.chance[place]))
     return [1.0 - chance for chance in none.values()]
 
 
 class _Powers:
     """The power of each test by size of the effect and number of clusters of the suite's kind."""
 
-    def __init__(
-        self, numbers: SuiteNumbers, looks: Sequence[Look], shape: NoiseShape, alpha: float, *, wide: int
-    ) -> None:
+    def __init__(self, moves: Moves, numbers: GroupTests, alpha: float, *, wide: int) -> None:
         """``wide`` is how many right cases have a margin so wide that losing one is an alarm by itself."""
-        self.clusters = len(numbers.chances)
-        self.sigma = numbers.sigma
-        self._numbers, self._shape, self._alpha = numbers, shape, alpha
-        self._wide, self._cases = wide, len(looks)
-        self._right = sum(bool(look.right[0]) for look in looks)
-        self._gaining = gaining(looks)
+        right = np.array([bool(look.right[0]) for look in moves.looks])
+        self.clusters = numbers.clusters
+        self.sigma = float(np.median(np.sqrt(moves.noise.variance) * moves.unit))
+        self._rest = float(np.median(np.sqrt(moves.rest_noise.variance)))
+        self._numbers, self._alpha = numbers, alpha
+        self._wide, self._cases, self._right = wide, len(moves.looks), int(right.sum())
+        self.losing, self._gaining = _any(moves, right.astype(float)), _any(moves, 1.0 - right)
 
     @cached_property
     def _by_effect(self) -> Mapping[str, Callable[[float, int], float]]:
         return {
-            "spread": lambda size, n: spread_power(size, n, self._shape, alpha=self._alpha),
-            "shift": lambda size, n: shift_power(size / self.sigma, n, self._shape, alpha=self._alpha),
-            "flips": lambda size, n: flips_power(alike(self._numbers.chances, n), size, alpha=self._alpha),
+            "spread": lambda size, n: self._left(spread_power, self._numbers.spread_open, size, n),
+            "shift": lambda size, n: self._left(mean_power, self._numbers.shift_open, size / self.sigma, n),
+            "mass": lambda size, n: self._left(mean_power, self._numbers.mass_open, size / self._rest, n),
+            "flips": lambda size, n: flips_power(self._numbers.ladder.like(n), size, alpha=self._alpha),
             "accuracy": self._accuracy,
             "single": self._single,
         }
+
+    def _left(self, power: _Power, left: Open | None, size: float, clusters: int) -> float:
+        if left is None or clusters < FEWEST:
+            return 0.0
+        return power(size, left.at(clusters), alpha=self._alpha)
 
     def _single(self, size: float, clusters: int) -> float:
         """``size`` is a share of all cases, of which only right ones are lost, wide or not."""
@@ -188,13 +199,12 @@ class _Powers:
 
     def _accuracy(self, size: float, clusters: int) -> float:
         """``size`` is a share of all clusters, of which only those with a right answer can lose one."""
-        losing, gaining = (
-            round(len(own) * clusters / self.clusters) for own in (self._numbers.losing, self._gaining)
-        )
+        losing, gaining = (round(len(own) * clusters / self.clusters) for own in (self.losing, self._gaining))
         if not losing or size > losing / clusters:
             return 0.0
         return accuracy_power(
-            alike(self._numbers.losing, losing),
+            self._numbers.ladder.like(clusters),
+            alike(self.losing, losing),
             alike(self._gaining, gaining) if gaining else [],
             min(1.0, size * clusters / losing),
             alpha=self._alpha,
@@ -207,7 +217,8 @@ class _Powers:
         low, high = {
             "spread": (1.0, _MOST_SPREAD),
             "shift": (0.0, _MOST_SHIFT * self.sigma),
-            "accuracy": (0.0, round(len(self._numbers.losing)) / self.clusters),
+            "mass": (0.0, _MOST_SHIFT * self._rest),
+            "accuracy": (0.0, len(self.losing) / self.clusters),
         }.get(effect, (0.0, 1.0))
         return smallest(lambda size: self.of(effect, size, self.clusters), power=power, low=low, high=high)
 
@@ -230,19 +241,4 @@ def _missing(goal: Goal, powers: _Powers, cases: int) -> Missing:
             power: 0 if now >= power else None if count is None else max(0, count - cases)
             for power, count in wanted.items()
         },
-    )
-
-
-def _alone(look: Look, alpha: float) -> bool:
-    """Whether a flip to the nearest rival is an alarm by itself, as `case_judging` has it."""
-    gap, noise = look.gap, look.change.noise
-    if gap is None or gap <= 4 * noise.seen:
-        return False
-    return 2 * flip_p(gap, sigma=noise.sigma, freedom=noise.freedom) <= alpha
-
-
-def _limit(look: Look, alpha: float) -> float:
-    noise = look.change.noise
-    return case_limit(
-        alpha, letters=len(look.change.letters), sigma=noise.sigma, freedom=noise.freedom, seen=noise.seen
     )

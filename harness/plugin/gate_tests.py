@@ -37,9 +37,9 @@ class SuiteGate:
     suite: SuiteVerdict
 
     def require(self) -> None:
-        """Raise `CheckFailed` unless the suite passes: beyond budget and inconclusive both fail."""
+        """Raise `CheckFailed` unless the suite passes: what matters and what is inconclusive both fail."""
         __tracebackhide__ = True
-        if not self.suite.within_budget or self.suite.verdict is Verdict.INCONCLUSIVE:
+        if not self.suite.passes or self.suite.verdict is Verdict.INCONCLUSIVE:
             raise CheckFailed(suite_text(self.comparison, self.suite))
 
 
@@ -95,7 +95,7 @@ class GateRun:
     def suite(self, name: str) -> SuiteGate:
         """One suite of the comparison. Raises `EngineError` where a case has no answer.
 
-        Where more is beyond budget than an answer that is missing, that is for `SuiteGate.require` to tell.
+        Where more does not pass than an answer that is missing, that is for `SuiteGate.require` to tell.
         Raises `GateError` where the sides cannot be compared.
         """
         comparison = self.comparison()
@@ -105,7 +105,7 @@ class GateRun:
                 f"{name}: found no case that {comparison.baseline.label} and {comparison.candidate.label} "
                 f"were both asked; allowed: a stored run or baseline with some\n{'; '.join(comparison.notes)}"
             )
-        if suite.counts.get(Verdict.ERROR) and suite.within_budget:
+        if suite.counts.get(Verdict.ERROR) and suite.passes:
             raise EngineError(ErrorKind.FAILED, suite_text(comparison, suite))
         return SuiteGate(comparison, suite)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.reports.verdict_figures import verdict_words
 from harness.reports.worst_cases import one_line, worst_cases
 from harness.verdicts.rules import ALPHA
 from harness.verdicts.verdict import ComparisonVerdict, ExitStatus, Verdict
@@ -20,7 +21,7 @@ COLUMNS = (
     "flips",
     "worst case",
 )
-"""What a row of `overview` has, in its order; the spread is the largest of the suites."""
+"""What a row of `overview` has, in its order."""
 
 _LONGEST = 100
 
@@ -49,19 +50,18 @@ def ending(verdicts: Sequence[ComparisonVerdict]) -> str:
 
 
 def _row(verdict: ComparisonVerdict) -> tuple[str, ...]:
-    word = Verdict.ERROR if verdict.status is ExitStatus.ERROR else verdict.verdict
-    budget = " beyond budget" if verdict.status is ExitStatus.FAILED else " within budget"
-    spreads = [suite.spread.value for suite in verdict.suites if suite.spread is not None]
+    word = verdict.verdict.value if verdict.whole is None else verdict_words(verdict.whole)
+    spread = None if verdict.whole is None else verdict.whole.spread
     known = [case.right for case in verdict.cases if None not in case.right]
     before, after = (sum(bool(pair[side]) for pair in known) for side in (0, 1))
     # Of those that are told the worst, or else the one that moved most.
     worst = worst_cases(verdict.cases).shown or sorted(verdict.cases, key=lambda case: -(case.largest or 0))
     return (
         verdict.candidate,
-        word.value + budget * (word in (Verdict.DRIFT, Verdict.REGRESSION)),
+        word,
         _what_decided(verdict),
         str(len(verdict.cases)),
-        f"{max(spreads):.3g}" if spreads else "-",
+        f"{spread.value:.3g}" if spread is not None else "-",
         f"{before / len(known):.1%} → {after / len(known):.1%}" if known else "-",
         str(sum(suite.flips for suite in verdict.suites)),
         worst[0].case if worst else "-",
@@ -69,13 +69,14 @@ def _row(verdict: ComparisonVerdict) -> tuple[str, ...]:
 
 
 def _what_decided(verdict: ComparisonVerdict) -> str:
-    own = [suite for suite in verdict.suites if suite.verdict is verdict.verdict]
-    found = dict.fromkeys(test.name for suite in own for test in suite.evidence if test.found)
+    whole = verdict.whole
+    found = () if whole is None else tuple(test.name for test in whole.evidence if test.found)
     errors = [case.reason for case in verdict.cases if case.verdict is Verdict.ERROR]
     if verdict.status is ExitStatus.ERROR and errors:
         text = f"{len(errors)} without an answer: {errors[0]}"
     elif found:
-        text = f"{', '.join(found)} in {', '.join(suite.suite for suite in own)}"
+        places = dict.fromkeys(one.name for one in verdict.where)
+        text = ", ".join(found) + (f" in {', '.join(places)}" if places else "")
     else:
-        text = f"{own[0].suite}: {own[0].reasons[0]}" if own else verdict.sentence
+        text = whole.reasons[0] if whole is not None else verdict.sentence
     return one_line(text.partition("\n")[0], longest=_LONGEST)

@@ -35,10 +35,14 @@ def suite_words(suite: SuiteVerdict) -> tuple[str, tuple[str, ...]]:
 
 
 def verdict_words(suite: SuiteVerdict) -> str:
-    """A suite's verdict, with what its budgets say of a DRIFT or REGRESSION."""
+    """A verdict, and of a DRIFT or REGRESSION that passes by what."""
     if suite.verdict not in (Verdict.DRIFT, Verdict.REGRESSION):
         return suite.verdict.value
-    return f"{suite.verdict} {'within' if suite.within_budget else 'beyond'} budget"
+    if suite.within_budget:
+        return f"{suite.verdict} within budget"
+    return (
+        f"{suite.verdict} within the margin" if suite.within_margin and suite.passes else suite.verdict.value
+    )
 
 
 def figures(suite: SuiteVerdict) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from harness.reports.verdict_figures import HEADINGS, context, figures, headline, suite_words, verdict_words
 from harness.reports.worst_cases import one_line, worst_cases
-from harness.verdicts.verdict import CaseVerdict, ComparisonVerdict, Verdict
+from harness.verdicts.verdict import CaseVerdict, ComparisonVerdict, SuiteVerdict, Verdict
 
 __all__ = ["STYLES", "render_verdict", "shows_color"]
 
@@ -53,7 +53,7 @@ def render_verdict(verdict: ComparisonVerdict, *, width: int | None = None, colo
     if verdict.suites:
         console.print()
         console.print(_suites(verdict))
-    for suite in verdict.suites:
+    for suite in ([] if verdict.whole is None else [verdict.whole]) + _told(verdict):
         console.print()
         sentence, reasons = suite_words(suite)
         console.print(Text("\n".join(_wrapped(sentence, room))))
@@ -76,11 +76,18 @@ def shows_color(stream: TextIO) -> bool:
     return console.is_terminal and console.color_system is not None and not console.no_color
 
 
+def _told(verdict: ComparisonVerdict) -> list[SuiteVerdict]:
+    """The suites whose reasons are told beside those of the whole."""
+    quiet = (Verdict.SAME, Verdict.NOISE, verdict.verdict if verdict.whole is None else Verdict.INCONCLUSIVE)
+    return [suite for suite in verdict.suites if len(verdict.suites) > 1 and suite.verdict not in quiet]
+
+
 def _suites(verdict: ComparisonVerdict) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("suite", "verdict", *HEADINGS):
         table.add_column(name, justify="right" if name == HEADINGS[0] else "left", no_wrap=True)
-    for suite in verdict.suites:
+    whole = [] if verdict.whole is None or len(verdict.suites) == 1 else [verdict.whole]
+    for suite in (*verdict.suites, *whole):
         word = Text(verdict_words(suite), style=STYLES[suite.verdict])
         table.add_row(Text(suite.suite), word, *map(Text, figures(suite)))
     return table

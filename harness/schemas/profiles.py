@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
+from harness.schemas.budgets import BudgetsEntry
 from harness.schemas.fields import (
     Day,
     EngineName,
@@ -132,6 +133,7 @@ class ProfileEntry(_EngineDefaults):
     by_name_only: bool = optional(
         "true to run the profile only when it is named, as in `pytest --profile NAME`; false if left out."
     )
+    budgets: BudgetsEntry = optional("What a gate lets pass of a comparison with an engine of the profile.")
     tolerance: Literal["noise", "table"] = optional(
         "Where the limits come from that nothing here names: the noise floor that `harness noise` measured "
         "(an error where there is none), or the table of the dtype. Left out, the noise floor where there is "

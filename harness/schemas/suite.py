@@ -6,9 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from harness.schemas.budgets import BudgetsEntry
 from harness.schemas.fields import CaseId, FileModel, Letter, Mark, NonBlank, Tag, Tolerances, optional
 
-__all__ = ["BudgetsEntry", "CaseEntry", "Defaults", "SuiteFile"]
+__all__ = ["CaseEntry", "Defaults", "SuiteFile"]
 
 _Letters = Annotated[
     list[Letter], Field(min_length=2, max_length=26, json_schema_extra={"uniqueItems": True})
@@ -42,36 +43,6 @@ class CaseEntry(Defaults):
     known_failure: NonBlank = optional(
         "Why the model gets this case wrong. The test fails on the day the case starts to pass."
     )
-
-
-_Above = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_Count = Annotated[int, Field(ge=0)]
-_Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-
-
-class NoiseBudget(FileModel):
-    """What a gate lets pass of changes beyond noise that lose no right answer."""
-
-    spread: _Above = optional("How many times the noise the candidate's spread may be; 1.0 if left out.")
-    cases: _Count = optional("How many cases may be beyond their own noise; 0 if left out.")
-
-
-class RegressionBudget(FileModel):
-    """What a gate lets pass of lost right answers."""
-
-    cases: _Count = optional("How many right answers may be lost beyond noise; 0 if left out.")
-    accuracy: _Share = optional(
-        "Loss of accuracy, as a share of the cases, that must be excluded with 95% confidence, such as 0.02; "
-        "left out to ask for nothing."
-    )
-
-
-class BudgetsEntry(FileModel):
-    """What a gate (`harness gate`, pytest --gate) lets pass for this suite."""
-
-    margin: _Above = optional("Change of a letter's log-odds up to which the suite is the same.")
-    noise: NoiseBudget = optional("For changes beyond noise that lose no right answer.")
-    regression: RegressionBudget = optional("For lost right answers.")
 
 
 class SuiteFile(FileModel):

@@ -4,5 +4,5 @@ from harness.plugin.gate_tests import SuiteGate
 
 
 def test_gate(suite_gate: SuiteGate) -> None:
-    """The suite is the same, noise, or within its budgets; what is inconclusive fails, too."""
+    """The suite is the same, noise, or let pass by margin or budgets; what is inconclusive fails, too."""
     suite_gate.require()

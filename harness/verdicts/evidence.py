@@ -10,44 +10,63 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.verdicts.noise_model import NoiseShape
 from harness.verdicts.rules import ALLOWANCE, ALPHA, CONFIDENCE
 from harness.verdicts.verdict import Estimate, Evidence
 
 __all__ = [
+    "Open",
     "accuracy_test",
-    "case_p",
-    "cases_test",
+    "case_limit",
     "confident",
+    "evidence",
     "flip_p",
-    "flips_test",
+    "found_from",
     "holm",
     "holm_levels",
-    "lost_share",
-    "mean_of",
-    "shift_power",
-    "shift_test",
+    "mean_power",
+    "mean_test",
     "spread_of",
     "spread_power",
     "spread_test",
+    "t_above",
+    "t_beyond",
+    "untested",
+    "welch",
 ]
 
-_LEAST = 1e-9  # a variance of nothing, as of a floor whose few values are all alike, is no certainty
 
+class Open:
+    """What is open about a figure: its ``variance``, known with so many degrees of ``freedom``.
 
-def case_p(largest: float, *, letters: int, sigma: float, freedom: float, seen: float) -> float:
-    """How probable noise moves one of ``letters`` log-odds by ``largest`` or more.
-
-    Student's t, two-sided, Bonferroni over the letters less one; 1 within `ALLOWANCE` times ``seen``.
+    ``by_cases`` is the part of the variance that more cases would lower, ``by_runs`` what runs differ by.
     """
-    if largest <= ALLOWANCE * seen:
-        return 1.0
-    return min(1.0, 2 * max(1, letters - 1) * _t_above(largest / sigma, freedom))
+
+    def __init__(self, by_cases: float, by_runs: float, *, clusters: int, runs: float) -> None:
+        """The parts of the variance, known from ``clusters`` values and from so many ``runs``."""
+        self.by_cases, self.by_runs = by_cases, by_runs
+        self._clusters, self._runs = clusters, runs
+        self.variance, self.freedom = welch(((by_cases, max(1, clusters - 1)), (by_runs, runs)))
+
+    def at(self, clusters: int) -> Open:
+        """The same with another number of clusters."""
+        return Open(
+            self.by_cases * self._clusters / clusters, self.by_runs, clusters=clusters, runs=self._runs
+        )
+
+
+def welch(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The variance of a sum and its degrees of freedom from those of its parts (Welch, Satterthwaite)."""
+    total = math.fsum(variance for variance, _ in parts)
+    spent = math.fsum(variance**2 / freedom for variance, freedom in parts if math.isfinite(freedom))
+    return total, total**2 / spent if spent else math.inf
 
 
 def case_limit(p: float, *, letters: int, sigma: float, freedom: float, seen: float) -> float:
-    """The largest move of a log-odds whose `case_p` is still above ``p``."""
-    return max(ALLOWANCE * seen, _t_beyond(p / (2 * max(1, letters - 1)), freedom) * sigma)
+    """The largest move of a log-odds that noise makes with probability ``p`` in one of ``letters``.
+
+    Student's t, two-sided, Bonferroni over the letters less one; at least `ALLOWANCE` times ``seen``.
+    """
+    return max(ALLOWANCE * seen, t_beyond(p / (2 * max(1, letters - 1)), freedom) * sigma)
 
 
 def flip_p(gap: float, *, sigma: float, freedom: float) -> float:
@@ -55,156 +74,73 @@ def flip_p(gap: float, *, sigma: float, freedom: float) -> float:
 
     The difference of two letters has a variance of 2σ², so P = Φ(-gap / (σ √2)), with Student's t for Φ.
     """
-    return _t_above(gap / (sigma * math.sqrt(2)), freedom)
+    return t_above(gap / (sigma * math.sqrt(2)), freedom)
 
 
-def cases_test(ps: Sequence[float], words: Sequence[str]) -> Evidence:
-    """Whether any case is beyond its own noise: the smallest of ``ps``, Bonferroni over their number.
+def spread_test(ratio: float, left_open: Open, *, clusters: int, budget: float) -> Evidence:
+    """Whether moves are spread ``ratio`` times as wide as noise, and that is above ``budget`` times.
 
-    ``words`` [m] say of each case what it did.
+    The logarithm of the ratio is taken for Student's t of the variance and freedom that are ``left_open``.
     """
-    if not ps:
-        return _untested("cases", "no case to judge")
-    place = min(range(len(ps)), key=ps.__getitem__)
-    p = min(1.0, len(ps) * ps[place])
-    told = f"the farthest is {words[place]}; probability {ps[place]:.2g}, times {len(ps)} cases {p:.2g}"
-    return _evidence("cases", ps[place], p, told)
+    z = math.log(ratio / budget) / math.sqrt(left_open.variance) if ratio else -math.inf
+    p, groups = t_above(z, left_open.freedom), _clusters(clusters)
+    told = f"{ratio:.3g} times the noise over {groups}; allowed: {budget:.3g} times (p = {p:.2g})"
+    return evidence("spread", ratio, p, told)
 
 
-def spread_test(roots: Sequence[float], shape: NoiseShape, *, budget: float) -> Evidence:
-    """Whether the mean of the clusters' ``roots`` (see `NoiseShape`), over noise's, is above ``budget``.
-
-    Roots and not squares, since one case far out, which has a test of its own, outweighs all others in a mean
-    of squares, and heavy tails make that mean useless. The logarithm of the ratio is taken for normal with
-    variance (v/n + τ²)(1 + 1/K) for n clusters and K runs, in which the last factor is for what the floor
-    itself does not know, and t distributed as far as τ² comes from few runs.
-    """
-    if not roots:
-        return _untested("spread", "no case to judge")
-    ratio = _mean(roots) / shape.root
-    variance, freedom = _of_log_spread(len(roots), shape)
-    p = _t_above(math.log(ratio / budget) / math.sqrt(variance), freedom) if ratio else 1.0
-    told = (
-        f"{ratio:.3g} times the noise over {_clusters(len(roots))}; allowed: {budget:.3g} times (p = {p:.2g})"
-    )
-    return _evidence("spread", ratio, p, told)
-
-
-def spread_of(roots: Sequence[float], shape: NoiseShape) -> Estimate:
-    """The mean of ``roots`` in units of noise's, with the ends of its interval as in `spread_test`."""
-    ratio = _mean(roots) / shape.root
-    variance, freedom = _of_log_spread(len(roots), shape)
-    half = _t_beyond(1 - CONFIDENCE, freedom) * math.sqrt(variance)
+def spread_of(ratio: float, left_open: Open) -> Estimate:
+    """A ratio of spreads with the ends of its interval as in `spread_test`."""
+    half = t_beyond(1 - CONFIDENCE, left_open.freedom) * math.sqrt(left_open.variance)
     return Estimate(value=ratio, low=ratio * math.exp(-half), high=ratio * math.exp(half))
 
 
-def spread_power(times: float, clusters: int, shape: NoiseShape, *, alpha: float) -> float:
-    """How probable `spread_test` at ``alpha`` finds a spread of ``times`` its budget in so many clusters."""
-    variance, freedom = _of_log_spread(clusters, shape)
-    return _t_above(_t_beyond(alpha, freedom) - math.log(times) / math.sqrt(variance), freedom)
+def found_from(left_open: Open, *, alpha: float) -> float:
+    """The ratio of spreads from which `spread_test` at ``alpha`` finds something: more often than not."""
+    return math.exp(t_beyond(alpha, left_open.freedom) * math.sqrt(left_open.variance))
 
 
-def _of_log_spread(clusters: int, shape: NoiseShape) -> tuple[float, float]:
-    """The variance of the logarithm of a spread over so many clusters, and its degrees of freedom."""
-    return _welch(shape.root_variance, shape.root_between, clusters, shape.runs)
+def spread_power(times: float, left_open: Open, *, alpha: float) -> float:
+    """How probable `spread_test` at ``alpha`` finds a spread of ``times`` its budget."""
+    z = math.log(times) / math.sqrt(left_open.variance)
+    return t_above(t_beyond(alpha, left_open.freedom) - z, left_open.freedom)
 
 
-def _welch(within: float, between: float, clusters: int, runs: float) -> tuple[float, float]:
-    """The variance of a mean over clusters in a new run, and its degrees of freedom.
-
-    The sum of what clusters and whole runs vary by, of which the first is known from ``clusters`` values and
-    the second from ``runs`` (Welch and Satterthwaite).
-    """
-    own = max(within, _LEAST) / clusters
-    total = own + between
-    spent = own**2 / max(1, clusters - 1) + between**2 / max(1.0, runs - 1)
-    return total * (1 + 1 / runs), total**2 / spent if spent else math.inf
+def mean_test(name: str, mean: float, left_open: Open, *, what: str) -> Evidence:
+    """Whether a ``mean`` in units of σ is other than 0."""
+    z = mean / math.sqrt(left_open.variance) if left_open.variance else math.copysign(math.inf, mean)
+    p = min(1.0, 2 * t_above(abs(z), left_open.freedom)) if mean else 1.0
+    told = f"{what} moved by {mean:+.3g} σ on average, {z:+.3g} times what noise moves them (p = {p:.2g})"
+    return evidence(name, mean, p, told)
 
 
-def shift_test(shifts: Sequence[float], shape: NoiseShape) -> Evidence:
-    """Whether the mean of the clusters' shifts (in units of σ) is other than 0: z, or t by the runs."""
-    if not shifts:
-        return _untested("shift", "no case to judge")
-    mean = _mean(shifts)
-    variance, freedom = _welch(shape.shift_variance, shape.shift_between, len(shifts), shape.runs)
-    deviation = math.sqrt(variance)
-    z = mean / deviation if deviation else math.copysign(math.inf, mean) if mean else 0.0
-    p = min(1.0, 2 * _t_above(abs(z), freedom))
-    told = (
-        f"the expected letters moved by {mean:+.3g} σ on average, {z:+.3g} times what noise moves them "
-        f"(p = {p:.2g})"
-    )
-    return _evidence("shift", mean, p, told)
-
-
-def shift_power(shift: float, clusters: int, shape: NoiseShape, *, alpha: float) -> float:
-    """How probable `shift_test` at ``alpha`` finds that expected letters moved by ``shift`` σ on average.
-
-    Of its two sides the other one adds next to nothing.
-    """
-    variance, freedom = _welch(shape.shift_variance, shape.shift_between, clusters, shape.runs)
-    return _t_above(_t_beyond(alpha / 2, freedom) - abs(shift) / math.sqrt(variance), freedom)
+def mean_power(mean: float, left_open: Open, *, alpha: float) -> float:
+    """How probable `mean_test` at ``alpha`` finds a ``mean``; its other side adds next to nothing."""
+    z = abs(mean) / math.sqrt(left_open.variance)
+    return t_above(t_beyond(alpha / 2, left_open.freedom) - z, left_open.freedom)
 
 
 def confident(sigma: float) -> float:
     """How far a normal number of standard deviation ``sigma`` is exceeded on one side with `CONFIDENCE`."""
-    return _t_beyond(1 - CONFIDENCE, math.inf) * sigma
+    return t_beyond(1 - CONFIDENCE, math.inf) * sigma
 
 
-def mean_of(values: Sequence[float], shape: NoiseShape, sigma: float) -> Estimate:
-    """The mean of clusters' shifts in log-odds, with its interval; ``sigma`` is their typical noise.
-
-    The larger of their own standard error and that of noise between runs is taken.
-    """
-    mean, count = _mean(values), len(values)
-    own = math.fsum((v - mean) ** 2 for v in values) / max(1, count - 1)
-    variance, freedom = _welch(
-        max(own, sigma**2 * shape.shift_variance), sigma**2 * shape.shift_between, count, shape.runs
-    )
-    deviation = math.sqrt(variance)
-    half = _t_beyond(1 - CONFIDENCE, freedom) * deviation
-    return Estimate(value=mean, low=mean - half, high=mean + half)
-
-
-def flips_test(flipped: int, chances: Sequence[float]) -> Evidence:
-    """Whether more clusters have a flip than noise gives, each with its own probability in ``chances``.
-
-    The number of them is Poisson-binomial; https://docs.scipy.org/doc/scipy/reference/stats.html.
-    """
-    p = _at_least(flipped, chances)
-    told = f"{flipped} of {_clusters(len(chances))} flipped, {math.fsum(chances):.2g} expected (p = {p:.2g})"
-    return _evidence("flips", flipped, p, told)
-
-
-def accuracy_test(lost: int, gained: int, chances: Sequence[float]) -> Evidence:
+def accuracy_test(lost: int, gained: int, noise: float, expected: float) -> Evidence:
     """Whether right answers were lost: exact one-sided McNemar on ``lost`` and ``gained`` clusters.
 
-    ``chances`` are the probabilities with which noise loses each of the clusters that were right. Near-ties
-    that were all right can only be lost, which McNemar takes for a loss; so the larger p of both counts.
+    ``noise`` is the probability with which noise loses as many, ``expected`` how many it would flip.
+    Near-ties that were all right can only be lost, which McNemar takes for a loss; so the larger p of both
+    counts.
     """
     from scipy import stats
 
     if not lost + gained:
-        return _evidence("accuracy", 0, 1.0, "no right answer lost and none gained")
-    mcnemar = float(stats.binomtest(lost, lost + gained, 0.5, alternative="greater").pvalue)
-    noise = _at_least(lost, chances)
+        return evidence("accuracy", 0, 1.0, "no right answer lost and none gained")
+    mcnemar = float(stats.binom.sf(lost - 1, lost + gained, 0.5))
     told = (
-        f"{lost} right answers lost and {gained} gained (exact McNemar p = {mcnemar:.2g}); noise would lose "
-        f"{math.fsum(chances):.2g} (p = {noise:.2g})"
+        f"{lost} right answers lost and {gained} gained (exact McNemar p = {mcnemar:.2g}); noise would flip "
+        f"{expected:.2g} (p = {noise:.2g})"
     )
-    return _evidence("accuracy", lost - gained, max(mcnemar, noise), told)
-
-
-def lost_share(lost: int, gained: int, cases: int) -> float:
-    """The most that the loss of accuracy may be, a share of ``cases``, with 95% confidence.
-
-    The upper Clopper-Pearson bound of what was lost less the lower one of what was gained, 97.5% each.
-    """
-    from scipy import stats
-
-    most = stats.binomtest(lost, cases).proportion_ci(CONFIDENCE, method="exact").high
-    least = stats.binomtest(gained, cases).proportion_ci(CONFIDENCE, method="exact").low
-    return float(most - least)
+    return evidence("accuracy", lost - gained, max(mcnemar, noise), told)
 
 
 def holm(tests: Sequence[Evidence], *, alpha: float) -> tuple[Evidence, ...]:
@@ -212,13 +148,13 @@ def holm(tests: Sequence[Evidence], *, alpha: float) -> tuple[Evidence, ...]:
 
     Holm, 1979, Scandinavian Journal of Statistics 6, 65-70.
     """
-    adjusted, highest = dict[str, float](), 0.0
-    for place, test in enumerate(sorted(tests, key=lambda test: test.p)):
-        highest = max(highest, min(1.0, (len(tests) - place) * test.p))
-        adjusted[test.name] = highest
+    adjusted, highest = dict[int, float](), 0.0
+    for place, index in enumerate(sorted(range(len(tests)), key=lambda index: tests[index].p)):
+        highest = max(highest, min(1.0, (len(tests) - place) * tests[index].p))
+        adjusted[index] = highest
     return tuple(
-        replace(test, adjusted=adjusted[test.name], alpha=alpha, found=adjusted[test.name] <= alpha)
-        for test in tests
+        replace(test, adjusted=adjusted[index], alpha=alpha, found=adjusted[index] <= alpha)
+        for index, test in enumerate(tests)
     )
 
 
@@ -235,38 +171,28 @@ def holm_levels(ps: Sequence[float], *, alpha: float) -> tuple[float, ...]:
     return tuple(levels[place] for place in range(len(ps)))
 
 
-def _evidence(name: str, statistic: float, p: float, told: str) -> Evidence:
+def evidence(name: str, statistic: float, p: float, told: str) -> Evidence:
+    """What a test says, before Holm's correction."""
     return Evidence(name=name, statistic=statistic, p=p, adjusted=1.0, alpha=ALPHA, found=False, text=told)
 
 
-def _untested(name: str, why: str) -> Evidence:
-    return _evidence(name, math.nan, 1.0, why)
+def untested(name: str, why: str) -> Evidence:
+    """A test for which there is too little."""
+    return evidence(name, math.nan, 1.0, why)
 
 
-def _at_least(count: int, chances: Sequence[float]) -> float:
-    from scipy import stats
-
-    if count <= 0:
-        return 1.0
-    return float(stats.poisson_binom.sf(count - 1, [*chances])) if chances else 0.0
-
-
-def _t_above(value: float, freedom: float) -> float:
+def t_above(value: float, freedom: float) -> float:
     """The probability of Student's t above ``value``; the normal one's for infinite ``freedom``."""
     from scipy import special  # sixty times as quick a call as scipy.stats, and quicker to import
 
     return float(special.stdtr(freedom, -value) if math.isfinite(freedom) else special.ndtr(-value))
 
 
-def _t_beyond(share: float, freedom: float) -> float:
+def t_beyond(share: float, freedom: float) -> float:
     """The value that Student's t is above with the probability ``share``."""
     from scipy import special
 
     return -float(special.stdtrit(freedom, share) if math.isfinite(freedom) else special.ndtri(share))
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
 
 
 def _clusters(count: int) -> str:

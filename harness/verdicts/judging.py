@@ -1,29 +1,41 @@
-"""The judge: from the changes of all cases to the verdict on a candidate."""
+"""The judge: from the changes of all cases to the verdict on a candidate.
+
+One judgement over all cases decides, whatever suites they stand in. Suites, tags and expected letters get
+the same tests, with Holm's correction over all of them, to point at the place.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from harness.cases.budgets import Budgets
-from harness.verdicts.case_judging import Look, look
-from harness.verdicts.evidence import holm_levels
-from harness.verdicts.noise_model import Noise, Place
-from harness.verdicts.rules import ALPHA
-from harness.verdicts.suite_judging import judge_suite
-from harness.verdicts.verdict import CaseVerdict, Change, ComparisonVerdict, ExitStatus, SuiteVerdict, Verdict
-
-__all__ = ["judge", "shares"]
-
-# The worst first; an error comes after what was found in spite of it.
-_ORDER = (
-    Verdict.REGRESSION,
-    Verdict.DRIFT,
-    Verdict.ERROR,
-    Verdict.INCONCLUSIVE,
-    Verdict.NOISE,
-    Verdict.SAME,
+from harness.verdicts.case_judging import look
+from harness.verdicts.deciding import Found, Judged, Terms, case_verdicts, find, open_words, word_of
+from harness.verdicts.evidence import found_from, holm, holm_levels
+from harness.verdicts.group_tests import FEWEST, GroupTests, group_tests
+from harness.verdicts.moves import Index, Moves, moves_of
+from harness.verdicts.noise_model import Noise
+from harness.verdicts.rules import ALPHA, TESTS
+from harness.verdicts.verdict import (
+    Change,
+    ComparisonVerdict,
+    Estimate,
+    Evidence,
+    ExitStatus,
+    Place,
+    SuiteVerdict,
+    Verdict,
 )
+
+__all__ = ["ALL", "judge", "shares"]
+
+ALL = "all cases"
+"""What the whole of a comparison is called, where a suite has its name."""
+
+_MOST_TAGS, _MOST_PLACES = 50, 5
 
 
 def judge(
@@ -34,43 +46,39 @@ def judge(
     budgets: Mapping[str, Budgets],
     margin: float,
     noise: Noise,
+    whole: Budgets | None = None,
+    strict: bool = False,
     alpha: float = ALPHA,
 ) -> ComparisonVerdict:
-    """Judge all ``changes`` between two sides, suite by suite.
+    """Judge all ``changes`` between two sides.
 
-    ``budgets`` are by suite; a suite without has the defaults, and ``margin`` is used where they name none.
-    ``alpha`` is shared evenly by the suites (Bonferroni), so that a comparison raises a false alarm no more
-    often than one suite would.
+    ``budgets`` are those of suites, and allow what was found in each; ``whole`` are those of the comparison.
+    ``margin`` is used where neither names one. ``strict`` lets no margin excuse what was found. A comparison
+    in which nothing changed is called DRIFT or REGRESSION with a probability of ``alpha`` at most.
     """
-    suites: dict[str, list[Look]] = defaultdict(list)
-    for change in changes:
-        suites[change.suite].append(look(change))
-    # A suite alone says too little of how runs differ, so the shape is that of all cases.
-    shape = noise.shape({change.case: _place(change) for change in changes})
-    suite_verdicts: list[SuiteVerdict] = []
-    cases: list[CaseVerdict] = []
-    for name, looks in suites.items():
-        verdict, own = judge_suite(
-            name,
-            looks,
-            shape=shape,
-            budgets=budgets.get(name, Budgets()),
-            margin=margin,
-            alpha=alpha / len(suites),
-        )
-        suite_verdicts.append(verdict)
-        cases += own
-    overall = min((v.verdict for v in suite_verdicts), key=_ORDER.index, default=Verdict.INCONCLUSIVE)
-    status = _status(suite_verdicts)
+    moves = moves_of([look(change) for change in changes], noise)
+    terms = _terms(changes, budgets, Budgets() if whole is None else whole, margin, alpha, strict=strict)
+    index = np.arange(len(changes), dtype=np.int64)
+    numbers = group_tests(moves, index, budgets=terms.spreads)
+    tests = holm(numbers.tests, alpha=alpha)
+    judged = case_verdicts(moves, tests, terms)
+    found = find(judged, index, tests, numbers, terms)
+    opened, missing = open_words(found, judged, terms, terms.whole)
+    status = _status(found, opened)
+    word = _word(found, status)
+    where, suites = _breakdown(judged, found, word, status, terms)
+    own = _verdict(ALL, found, word, terms, opened, missing, passes=status is not ExitStatus.FAILED)
     return ComparisonVerdict(
         baseline=baseline,
         candidate=candidate,
-        verdict=overall,
-        sentence=_sentence(baseline, candidate, overall, status, suite_verdicts),
+        verdict=word,
+        sentence=_sentence(baseline, candidate, own, found, where),
         status=status,
-        suites=tuple(suite_verdicts),
-        cases=tuple(cases),
+        suites=suites,
+        cases=judged.verdicts,
         noise=noise.words,
+        whole=own,
+        where=where,
     )
 
 
@@ -85,47 +93,227 @@ def shares(verdicts: Sequence[ComparisonVerdict]) -> tuple[float, ...]:
 
 def _p(verdict: ComparisonVerdict) -> float:
     """The smallest share of false alarms with which something is found."""
-    adjusted = (test.adjusted for suite in verdict.suites for test in suite.evidence)
-    return min(1.0, max(1, len(verdict.suites)) * min(adjusted, default=1.0))
+    whole = () if verdict.whole is None else verdict.whole.evidence
+    return min((test.adjusted for test in whole), default=1.0)
 
 
-def _place(change: Change) -> Place:
-    return Place(change.cluster, change.letters.index(change.expect))
+def _terms(
+    changes: Sequence[Change],
+    budgets: Mapping[str, Budgets],
+    whole: Budgets,
+    margin: float,
+    alpha: float,
+    *,
+    strict: bool,
+) -> Terms:
+    usual = margin if whole.margin is None else whole.margin
+    own = [budgets.get(change.suite, Budgets()) for change in changes]
+    return Terms(
+        suites=budgets,
+        whole=whole,
+        margins=np.array([usual if one.margin is None else one.margin for one in own], dtype=float),
+        spreads=np.array([max(whole.spread, one.spread) for one in own], dtype=float),
+        strict=strict or whole.strict or any(one.strict for one in own),
+        alpha=alpha,
+    )
 
 
-def _status(suites: Sequence[SuiteVerdict]) -> ExitStatus:
-    if any(not suite.within_budget for suite in suites):
+def _status(found: Found, opened: Sequence[str]) -> ExitStatus:
+    if not found.passes:
         return ExitStatus.FAILED
-    if any(suite.counts[Verdict.ERROR] for suite in suites):
+    if found.counts.get(Verdict.ERROR):
         return ExitStatus.ERROR
-    if not suites or any(suite.verdict is Verdict.INCONCLUSIVE for suite in suites):
-        return ExitStatus.INCONCLUSIVE
-    return ExitStatus.PASSED
+    return ExitStatus.INCONCLUSIVE if opened else ExitStatus.PASSED
+
+
+def _word(found: Found, status: ExitStatus) -> Verdict:
+    if status is ExitStatus.ERROR:
+        return Verdict.ERROR
+    if status is ExitStatus.INCONCLUSIVE:
+        return Verdict.INCONCLUSIVE
+    return word_of(found) or _undisturbed(found)
+
+
+def _breakdown(
+    judged: Judged, found: Found, word: Verdict, status: ExitStatus, terms: Terms
+) -> tuple[tuple[Place, ...], tuple[SuiteVerdict, ...]]:
+    """Where something was found, and the verdict on each suite."""
+    groups = _groups(judged.moves)
+    suites = [key for key in groups if key[0] == "suite"]
+    if len(suites) == 1 and not terms.suites:
+        groups = {key: index for key, index in groups.items() if key[0] != "suite"}
+    tested = {key: group_tests(judged.moves, index, budgets=terms.spreads) for key, index in groups.items()}
+    corrected = holm([test for numbers in tested.values() for test in numbers.tests], alpha=terms.alpha)
+    by_group: dict[tuple[str, str], tuple[GroupTests, tuple[Evidence, ...]]] = {}
+    for place, (key, numbers) in enumerate(tested.items()):
+        by_group[key] = (numbers, corrected[place * len(TESTS) : (place + 1) * len(TESTS)])
+    where = tuple(
+        Place(kind=key[0], name=key[1], evidence=test)
+        for key, (_, tests) in by_group.items()
+        for test in tests
+        if test.found and found.names  # what is not in the whole is nowhere
+    )
+    verdicts = []
+    for key in suites:
+        own = found
+        if key in by_group:
+            numbers, tests = by_group[key]
+            own = find(judged, groups[key], tests if found.names else _silent(tests), numbers, terms)
+        verdicts.append((key[1], own))
+    # What all cases show together, and no suite by itself, is every suite's.
+    alone = status is ExitStatus.FAILED and all(own.passes for _, own in verdicts)
+    return where, tuple(_suite(name, own, word, terms, judged, together=alone) for name, own in verdicts)
+
+
+def _groups(moves: Moves) -> dict[tuple[str, str], Index]:
+    """The places of the cases of each suite, tag and expected letter that may be told apart."""
+    places: dict[tuple[str, str], list[int]] = {}
+    for place, one in enumerate(moves.looks):
+        change = one.change
+        keys = [("suite", change.suite), *(("tag", tag) for tag in change.tags), ("letter", change.expect)]
+        for key in keys:
+            places.setdefault(key, []).append(place)
+    every = len(moves.looks)
+    found = {key: np.array(own, dtype=np.int64) for key, own in places.items()}
+    tags = sorted((key for key in found if key[0] == "tag"), key=lambda key: -len(found[key]))[_MOST_TAGS:]
+    return {
+        key: own
+        for key, own in found.items()
+        if key[0] == "suite"
+        or (key not in tags and len(own) < every and len(np.unique(moves.cluster[own])) >= FEWEST)
+    }
+
+
+def _silent(tests: Sequence[Evidence]) -> tuple[Evidence, ...]:
+    """The same tests with nothing found: what is not in all cases together is in none of their groups."""
+    return tuple(replace(test, found=False) for test in tests)
+
+
+def _suite(
+    name: str, own: Found, whole: Verdict, terms: Terms, judged: Judged, *, together: bool
+) -> SuiteVerdict:
+    """The verdict on one suite of a comparison that is ``whole``.
+
+    ``together`` is whether the comparison fails though no suite does by itself.
+    """
+    word, opened = word_of(own), list[str]()
+    together = together and bool(judged.moves.judged[own.index].any())
+    if together:
+        opened = ["what all cases show together does not pass, and it is part of that"]
+    elif word is None and own.counts.get(Verdict.INCONCLUSIVE):
+        opened, _ = open_words(own, judged, terms, terms.of(name))
+    if word is None:
+        if own.counts.get(Verdict.ERROR):
+            word = Verdict.ERROR
+        elif whole is Verdict.INCONCLUSIVE or (opened and not together):
+            word, opened = Verdict.INCONCLUSIVE, opened or ["too little is known of all cases together"]
+        else:
+            word = _undisturbed(own)
+    return _verdict(name, own, word, terms, opened, None, passes=own.passes and not together)
+
+
+def _undisturbed(found: Found) -> Verdict:
+    return Verdict.SAME if found.shown.within and not found.flipped else Verdict.NOISE
+
+
+def _verdict(
+    name: str,
+    found: Found,
+    word: Verdict,
+    terms: Terms,
+    opened: Sequence[str],
+    missing: int | None,
+    *,
+    passes: bool,
+) -> SuiteVerdict:
+    reasons = _reasons(found, word, opened, terms.alpha)
+    change, numbers = found.accuracy, found.numbers
+    left = numbers.spread_open
+    return SuiteVerdict(
+        suite=name,
+        verdict=word,
+        sentence=f"{name}: {_titled(word, found)}: {reasons[0]}",
+        reasons=reasons,
+        within_budget=found.allowed,
+        passes=passes,
+        evidence=found.tests,
+        cases=len(found.index),
+        clusters=numbers.clusters,
+        counts={each: found.counts.get(each, 0) for each in Verdict},
+        spread=numbers.spread,
+        found_from=None if left is None else found_from(left, alpha=terms.alpha / len(TESTS)),
+        shown=found.shown,
+        margin=float(terms.margins[found.index].min()) if len(found.index) else 0.0,
+        accuracy=None if change is None else (change.baseline, change.candidate),
+        accuracy_change=None
+        if change is None
+        else Estimate(value=change.change, low=change.low, high=change.high),
+        flips=numbers.flips,
+        expected_flips=numbers.expected,
+        missing_cases=missing,
+    )
+
+
+def _titled(word: Verdict, found: Found) -> str:
+    """The word, and of DRIFT and REGRESSION whether it is let pass, and by what."""
+    if word not in (Verdict.DRIFT, Verdict.REGRESSION):
+        return word.value
+    if found.allowed:
+        return f"{word} within budget"
+    return f"{word} within the margin" if found.passes else word.value
+
+
+def _reasons(found: Found, word: Verdict, opened: Sequence[str], alpha: float) -> tuple[str, ...]:
+    errors = found.counts.get(Verdict.ERROR, 0)
+    told = list(opened) if word in (Verdict.INCONCLUSIVE, Verdict.ERROR) else []
+    if errors:
+        told.insert(0, f"{errors} case{'s' * (errors > 1)} without an answer on a side (ERROR)")
+    told += found.words
+    told += [text for text in opened if text not in told]
+    shown = found.shown
+    if shown.log_odds is not None and not found.words:
+        differ = f"log-odds differ by {shown.log_odds.value:.3g}, at most {shown.log_odds.high:.3g}"
+        if shown.within:
+            told.append(f"shown to be within the margin, on these cases: {differ} (root mean square)")
+        if not shown.within or found.flipped:
+            flips = f"; {found.flipped} near-ties flipped" if found.flipped else ""
+            told.append(f"no test found more than noise{flips}")
+            told += [f"not shown to be within the margin: {text}" for text in shown.open]
+    if found.numbers.spread is not None and found.numbers.spread_open is not None:
+        least = found_from(found.numbers.spread_open, alpha=alpha / len(TESTS))
+        spread = found.numbers.spread
+        told.append(
+            f"the spread is {spread.value:.3g} times the noise ({spread.low:.3g} to {spread.high:.3g}); "
+            f"found from {least:.3g} times"
+        )
+    return tuple(told) or ("there is nothing to judge",)
 
 
 def _sentence(
-    baseline: str, candidate: str, verdict: Verdict, status: ExitStatus, suites: Sequence[SuiteVerdict]
+    baseline: str, candidate: str, whole: SuiteVerdict, found: Found, where: Sequence[Place]
 ) -> str:
-    cases = sum(suite.cases for suite in suites)
-    head = f"{verdict}: {candidate} against {baseline}, {cases} case{'s' * (cases != 1)}"
-    if not suites:
+    cases, word = whole.cases, whole.verdict
+    head = f"{_titled(word, found)}: {candidate} against {baseline}, {cases} case{'s' * (cases != 1)}"
+    if not cases:
         return f"{head}: there is nothing to compare"
-    own = [suite for suite in suites if suite.verdict is verdict]
-    names = ", ".join(suite.suite for suite in own)
-    lost = sum(suite.counts[Verdict.REGRESSION] for suite in suites)
-    moved = sum(suite.counts[Verdict.DRIFT] for suite in suites)
-    said = {
-        Verdict.SAME: "the answers are shown to be the same within the margin",
-        Verdict.NOISE: "they differ no more than noise makes them",
-        Verdict.DRIFT: f"the probabilities moved beyond noise in {names} ({_single(moved)})",
-        Verdict.REGRESSION: f"right answers were lost beyond noise in {names} ({_single(lost)})",
-        Verdict.ERROR: f"no case of {names} has an answer on both sides",
-        Verdict.INCONCLUSIVE: f"too little is known in {names}",
-    }[verdict]
-    if verdict in (Verdict.DRIFT, Verdict.REGRESSION):
-        said += "; within budget" if status is not ExitStatus.FAILED else "; beyond budget"
-    errors = sum(suite.counts[Verdict.ERROR] for suite in suites)
-    return f"{head}: {said}" + (f"; {errors} without an answer (ERROR)" if errors else "")
+    lost, moved = whole.counts[Verdict.REGRESSION], whole.counts[Verdict.DRIFT]
+    errors = whole.counts[Verdict.ERROR]
+    if word is Verdict.ERROR and errors == cases:
+        said = "no case has an answer on both sides"
+    elif word in (Verdict.ERROR, Verdict.INCONCLUSIVE):
+        said = whole.reasons[0]
+    else:
+        said = {
+            Verdict.SAME: "the answers to these cases are shown to be the same within the margin",
+            Verdict.NOISE: "they differ no more than noise makes them",
+            Verdict.DRIFT: f"the probabilities moved beyond noise ({_single(moved)})",
+            Verdict.REGRESSION: f"right answers were lost beyond noise ({_single(lost)})",
+        }[word]
+    places = dict.fromkeys(f"{one.kind} {one.name}" for one in where)
+    if word in (Verdict.DRIFT, Verdict.REGRESSION) and places:
+        said += f", in {', '.join(list(places)[:_MOST_PLACES])}"
+    without = f"; {errors} without an answer" if errors and word is not Verdict.ERROR else ""
+    return f"{head}: {said}{without}"
 
 
 def _single(count: int) -> str:

@@ -1,12 +1,9 @@
 """From noise floors to how far apart noise brings a baseline and a candidate.
 
-For one engine and case, with K jittered runs b and the reference r, over L letters::
-
-    s²  = Σ_runs Σ_letters (b - r)² / (K (L - 1))          the case's own variance
-    σ²  = (K s² + K0 m) / (K + K0),  m = median of s²      moderated, so that few runs give no tiny σ
-
-K0 = 4: the suite counts as much as four runs of the case itself. (Moderation by a prior variance is that of
-Smyth, 2004, doi:10.2202/1544-6115.1027, with the prior's weight fixed rather than estimated.)
+An answer has coordinates of several kinds: the letters' log-odds, and the scalars beside them, each kind with
+a noise of its own (`harness.verdicts.scale`). The variances of baseline and candidate add, since each strays
+on its own. An engine without a floor of its own is taken to be as noisy as the other side in the same dtype;
+where there is none either, the table's limit of log-odds is taken for four standard deviations of a pair.
 
 Not every run says how loud noise is. One that moves the suite less than half as far as the loudest run does
 tells that its jitter disturbs little, and no more; and runs nearer to one another than half their distance
@@ -14,107 +11,144 @@ from the reference say one thing, such as all those of one attention kernel in b
 rounding. So the quiet ones are left out, and of those alike the loudest counts.
 
 Noise has heavier tails than a normal distribution. So single moves are judged by Student's t, of as many
-degrees of freedom as has a t with the kurtosis of all standardised moves, ν = 4 + 6/κ, with twice the excess
-kurtosis κ that is seen, since few values underrate it; and of no more than the variance is known with.
-
-The variances of baseline and candidate add, since each strays on its own. An engine without a floor of its
-own is taken to be as noisy as the other side in the same dtype; where there is none either, the table's limit
-of log-odds is taken for four standard deviations.
+degrees of freedom as has a t with the kurtosis of all standardised moves, ν = 4 + 6/(3 κ), in which three
+times the excess kurtosis κ is taken, since few values underrate it; and of no more than the variance is known
+with. Of a pair κ = Σ w² κ, w being each side's share of the variance. A floor that stands for both sides is
+one estimate, and two know no more than the one that knows less.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from harness.checks.log_odds import LogOdds, difference, largest, mean_square
-from harness.verdicts.noise_floor import CaseNoise, NoiseFloor, PairNoise
+import numpy as np
+import numpy.typing as npt
 
-__all__ = ["Noise", "NoiseShape", "Place"]
+from harness.checks.log_odds import RESOLUTION, SCALARS, difference, largest, mean_square
+from harness.checks.tolerances import known_dtypes
+from harness.verdicts.noise_floor import UNDISTURBED, CaseNoise, NoiseFloor, PairNoise
+from harness.verdicts.scale import Floats, Scale, scale_of
 
-PRIOR_RUNS = 4
-_HALF = 0.5
+__all__ = ["LETTERS", "CaseKey", "KindNoise", "Noise", "dtype_step", "quieter"]
+
+LETTERS = "letters"
+"""The kind of the letters' log-odds, beside the names of `harness.checks.log_odds.SCALARS`."""
+
 TABLE_SIGMAS = 4.0
-# A table does not tell how much whole runs differ from one another. Half a standard deviation is assumed.
-_TABLE_BETWEEN = 0.25
-# What float32 can hold: a floor of exact repeats would otherwise make any last bit an alarm.
-_FLOAT32_STEP = 2.0**-23
+_HALF = 0.5
+_KURTOSIS_UNSEEN = 3.0
+_BITS: Mapping[str, int] = {"float32": 23, "float16": 10, "bfloat16": 7}
+# Runs in which another kernel computes the same: other rounding, and not other jitter.
+_OTHER_KERNEL = ("attention-", "path-", "eager", "graphs")
 
 
-class Place(NamedTuple):
-    """Where a case stands: its ``cluster``, and the index of its expected letter."""
+class CaseKey(NamedTuple):
+    """A case by its ``name`` and the hash of what it ``asked``.
 
-    cluster: str
-    expected: int
+    ``largest`` is the largest raw logit of its letters, and ``rest`` its
+    `harness.checks.log_odds.REST`, for what the dtype and a recording can resolve there.
+    """
+
+    name: str
+    asked: str
+    largest: float = 1.0
+    rest: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NoiseShape:
-    """How standardised noise is spread, for tests on many cases at once.
+class KindNoise:
+    """The noise of n cases in one kind of coordinate.
 
-    A cluster's root is the mean, over its cases, of the root mean square of a case's moves in units of σ.
-    ``root`` is its mean under noise, ``root_variance`` its variance between clusters relative to that mean,
-    ``root_between`` the relative variance of whole runs beyond it. ``shift_variance`` and ``shift_between``
-    are the same of the expected letter's move in units of σ, whose mean is 0. ``runs`` is the number of runs
-    behind them, infinity for a table.
+    ``variances`` [2, n] are the sides' σ², ``freedom`` [n] the degrees of freedom of the pair's tail,
+    ``freedom_of_side`` [n] of one side's, ``known`` [n] those with which the variance is known. ``measured``
+    [n] tells cases that a floor knows. The louder side's runs are ``moves`` [K, n, C], ``squares`` and
+    ``free`` [K, n] with σ² made ``without`` the run [K, n], its ``lifted`` [n], ``typical`` and ``prior``
+    (see `harness.verdicts.scale.Scale`); ``share`` [n] is that side's share of the pair's variance. Without
+    runs (``table`` not 0) noise is a table's, whose limit on a move that is.
     """
 
-    root: float
-    root_variance: float
-    root_between: float
-    shift_variance: float
-    shift_between: float
-    runs: float
+    variances: Floats
+    freedom: Floats
+    freedom_of_side: Floats
+    known: Floats
+    measured: npt.NDArray[np.bool_]
+    table: float
+    moves: Floats
+    squares: Floats
+    free: Floats
+    without: Floats
+    lifted: Floats
+    share: Floats
+    typical: float
+    prior: float
 
+    @property
+    def variance(self) -> Floats:
+        """Of the pair [n]."""
+        total: Floats = self.variances.sum(0)
+        return total
 
-# Of one standard normal number: the mean of its amount is √(2/π). What noise does between whole runs a table
-# does not tell: a quarter of a standard deviation is assumed for the spread, a half for the shift.
-_NORMAL = NoiseShape(
-    root=math.sqrt(2 / math.pi),
-    root_variance=math.pi / 2 - 1,
-    root_between=1 / 16,
-    shift_variance=1.0,
-    shift_between=1 / 4,
-    runs=math.inf,
-)
+    @property
+    def runs(self) -> int:
+        """How many telling runs are behind it."""
+        return len(self.squares)
 
 
 class Noise:
     """How far apart noise brings ``a`` and ``b``; either may be None, where the other or a table stands in.
 
-    ``dtypes`` are those that the two sides computed in, ``table`` is the limit of log-odds for them.
+    ``dtypes`` are those that the two sides computed in, ``table`` is the limit of log-odds for them,
+    ``rounding`` the variance that rounding of accepted numbers adds. ``note`` is told with the words.
     """
 
     def __init__(
-        self, a: NoiseFloor | None, b: NoiseFloor | None, *, dtypes: tuple[str, str], table: float
+        self,
+        a: NoiseFloor | None,
+        b: NoiseFloor | None,
+        *,
+        dtypes: tuple[str, str],
+        table: float,
+        rounding: float = 0.0,
+        note: str = "",
     ) -> None:
         """Looks at nothing yet."""
-        self._table = table
+        self.table = table
+        self._dtypes = dtypes
+        self._rounding = rounding
+        self._note = note
         self._floors = (_floor_for(dtypes[0], a, b), _floor_for(dtypes[1], b, a))
-        scales: dict[int, _Scale] = {}
-        for floor in self._floors:
-            if floor is not None and id(floor) not in scales:
-                scales[id(floor)] = _Scale(floor)
-        self._scales = tuple(None if f is None else scales[id(f)] for f in self._floors)
+        self._telling = {id(f): _telling_runs(f.cases) for f in self._floors if f is not None}
+        self._known: dict[tuple[object, ...], tuple[Scale, dict[str, int], dict[str, str]] | None] = {}
 
     @property
     def words(self) -> str:
         """Where the noise comes from."""
         told = []
-        for floor, scale, side in zip(self._floors, self._scales, ("baseline", "candidate"), strict=True):
-            if floor is None or scale is None:
-                told.append(f"{side}: the table's {self._table:.2g} on log-odds, no noise floor being there")
+        for floor, side in zip(self._floors, ("baseline", "candidate"), strict=True):
+            if floor is None:
+                told.append(f"{side}: the table's {self.table:.2g} on log-odds, no noise floor being there")
                 continue
             every = len({run for case in floor.cases.values() for run in case.runs})
             whose = f"{floor.profile}/{floor.engine}, {floor.dtype}, {floor.made}"
             whose += f", {floor.kept}" if floor.kept else ""
-            told.append(f"{side}: the noise floor of {whose}, {len(scale.runs)} telling runs of {every}")
+            runs = self._telling[id(floor)]
+            text = f"{side}: the noise floor of {whose}, {len(runs)} telling runs of {every}"
+            if _within_one_kernel(floor, runs):
+                text += "; noise within one kernel only, so the dtype's table is used where it is wider"
+            told.append(text)
         texts = {text.partition(": ")[2] for text in told}
-        return texts.pop() if len(texts) == 1 else "; ".join(told)
+        text = texts.pop() if len(texts) == 1 else "; ".join(told)
+        return f"{text}; {self._note}" if self._note else text
+
+    @property
+    def scale(self) -> Scale | None:
+        """The letters' scale of the candidate's floor, as it is without any case to judge."""
+        floor, dtype = self._floors[1], self._dtypes[1]
+        built = None if floor is None else self._scale(LETTERS, floor, dtype, {}, 0.0)
+        return None if built is None else built[0]
 
     @property
     def measured(self) -> bool:
@@ -123,42 +157,186 @@ class Noise:
 
     def of(self, case: str, asked: str) -> PairNoise:
         """The noise of the case named ``case`` whose question and image have the hash ``asked``."""
-        sides = [self._side(scale, case, asked) for scale in self._scales]
-        variances = [side.sigma * side.sigma for side in sides]
-        total = math.fsum(variances)
-        # Welch and Satterthwaite: the freedom of a sum of two estimated variances.
-        spent = math.fsum(v * v / side.freedom for v, side in zip(variances, sides, strict=True))
+        noise = self._kind(LETTERS, [CaseKey(case, asked)])
+        seen = [self._seen(floor, case, asked) for floor in self._floors]
         return PairNoise(
-            sigma=math.sqrt(total),
-            freedom=total * total / spent if spent else math.inf,
-            seen=math.hypot(*(side.seen for side in sides)),
-            measured=all(side.measured for side in sides),
+            sigma=math.sqrt(noise.variance[0]),
+            freedom=float(noise.freedom[0]),
+            seen=math.hypot(*seen),
+            measured=bool(noise.measured[0]) and not noise.table,
         )
 
-    def shape(self, places: Mapping[str, Place]) -> NoiseShape:
-        """How the standardised noise of the cases in ``places`` is spread."""
-        shapes = [_NORMAL if scale is None else scale.shape(places) for scale in self._scales]
-        variances = [math.inf if scale is None else scale.typical for scale in self._scales]
-        if math.inf in variances:
-            variances = [1.0 if v == math.inf else 0.0 for v in variances]  # a table outweighs a floor
-        total = math.fsum(variances) or 1.0
-        shares = [v / total if math.fsum(variances) else 0.5 for v in variances]
-        pairs = list(zip(shares, shapes, strict=True))
-        return NoiseShape(
-            root=math.fsum(w * shape.root for w, shape in pairs),
-            root_variance=max(shape.root_variance for shape in shapes),
-            root_between=math.fsum(w * w * shape.root_between for w, shape in pairs),
-            shift_variance=max(shape.shift_variance for shape in shapes),
-            shift_between=math.fsum(w * shape.shift_between for w, shape in pairs),
-            runs=min(shape.runs for shape in shapes),
+    def over(self, cases: Sequence[CaseKey]) -> dict[str, KindNoise]:
+        """The noise of ``cases``, by kind."""
+        return {kind: self._kind(kind, cases) for kind in (LETTERS, *SCALARS)}
+
+    def reference(self, case: str, asked: str) -> tuple[float, ...] | None:
+        """The letters' centred log-odds [L] in float32, where a floor was measured from them."""
+        for floor in self._floors:
+            known = None if floor is None else floor.cases.get(case)
+            if known is not None and known.asked == asked and UNDISTURBED in known.runs:
+                return known.reference
+        return None
+
+    def _kind(self, kind: str, cases: Sequence[CaseKey]) -> KindNoise:
+        sides = [self._side(kind, place, cases) for place in (0, 1)]
+        variances = np.stack([side.variance for side in sides]) + self._rounding / 2
+        total = variances.sum(0)
+        shares = variances / total
+        kurtosis = sum(share**2 * side.kurtosis for share, side in zip(shares, sides, strict=True))
+        known = np.minimum(sides[0].known, sides[1].known)
+        loudest = max(sides, key=lambda side: (not side.scale, float(np.median(side.variance))))
+        scale, index = loudest.scale, loudest.places
+        if scale is None:
+            runs = np.zeros((0, len(cases)))
+            moves, squares, free, without = np.zeros((0, len(cases), 1)), runs, runs, runs
+            lifted, typical, prior = np.zeros(len(cases)), 0.0, math.inf
+        else:
+            there = index >= 0
+            moves = np.where(there[None, :, None], scale.moves[:, index], np.nan)
+            squares = np.where(there, scale.squares[:, index], 0.0)
+            free = np.where(there, scale.free[:, index], 0.0)
+            without = scale.without[:, index]
+            lifted = np.where(there, scale.lifted[index], 0.0)
+            typical, prior = scale.typical, scale.prior
+        return KindNoise(
+            variances=variances,
+            freedom=np.minimum(_tail(kurtosis), known),
+            freedom_of_side=np.minimum(_tail(np.full(len(cases), loudest.kurtosis)), known),
+            known=known,
+            measured=np.minimum(sides[0].places, sides[1].places) >= 0,
+            table=self.table if scale is None else 0.0,
+            moves=moves,
+            squares=squares,
+            free=free,
+            without=without,
+            lifted=lifted,
+            share=shares[sides.index(loudest)],
+            typical=typical,
+            prior=prior,
         )
 
-    def _side(self, scale: _Scale | None, case: str, asked: str) -> PairNoise:
-        if scale is not None and (found := scale.of(case, asked)) is not None:
-            return found
-        sigma = self._table / TABLE_SIGMAS / math.sqrt(2)
-        # Half, as `limit` takes twice what was seen.
-        return PairNoise(sigma=sigma, freedom=math.inf, seen=self._table / 2 / math.sqrt(2), measured=False)
+    def _side(self, kind: str, place: int, cases: Sequence[CaseKey]) -> _Side:
+        floor, dtype = self._floors[place], self._dtypes[place]
+        by_table = (self.table / TABLE_SIGMAS) ** 2 / 2
+        least = {case.name: dtype_step(dtype, case.largest) ** 2 / 12 for case in cases}
+        if kind != LETTERS:
+            least = {case.name: max(least[case.name], _resolved(case.rest)) for case in cases}
+        built = None if floor is None else self._scale(kind, floor, dtype, least, by_table)
+        if built is None:
+            return _Side(
+                scale=None,
+                places=np.full(len(cases), -1),
+                variance=np.full(len(cases), by_table),
+                known=np.full(len(cases), math.inf),
+                kurtosis=0.0,
+            )
+        scale, names, asked = built
+        index = np.array(
+            [names[c.name] if c.name in names and asked[c.name] == c.asked else -1 for c in cases], dtype=int
+        )
+        there = index >= 0
+        # A case that the floor does not know, as it was edited, is as loud as is typical.
+        typical = np.maximum(scale.typical, np.array([least[case.name] for case in cases]))
+        return _Side(
+            scale=scale,
+            places=index,
+            variance=np.where(there, scale.variance[index], typical),
+            known=np.where(there, scale.known[index], scale.prior),
+            kurtosis=scale.kurtosis,
+        )
+
+    def _scale(
+        self, kind: str, floor: NoiseFloor, dtype: str, least: Mapping[str, float], by_table: float
+    ) -> tuple[Scale, dict[str, int], dict[str, str]] | None:
+        """The scale of a floor, the places of its cases, and what they asked; None without such a kind."""
+        key = (kind, id(floor), tuple(least.items()))
+        if key not in self._known:
+            self._known[key] = self._built(kind, floor, dtype, least, by_table)
+        return self._known[key]
+
+    def _built(
+        self, kind: str, floor: NoiseFloor, dtype: str, least: Mapping[str, float], by_table: float
+    ) -> tuple[Scale, dict[str, int], dict[str, str]] | None:
+        runs = self._telling[id(floor)]
+        cases = {name: case for name, case in floor.cases.items() if kind == LETTERS or kind in case.scalars}
+        if not cases or not runs:
+            return None
+        width = max(len(case.reference) for case in cases.values()) if kind == LETTERS else 1
+        moves = np.full((len(runs), len(cases), width), np.nan)
+        shared = np.zeros(len(cases), dtype=bool)
+        lowest = np.zeros(len(cases))
+        within = by_table if _within_one_kernel(floor, runs) else 0.0
+        for place, (name, case) in enumerate(cases.items()):
+            shared[place] = UNDISTURBED not in case.runs
+            usual = max((abs(v) for v in case.reference if not math.isnan(v)), default=1.0)
+            lowest[place] = max(least.get(name, dtype_step(dtype, usual) ** 2 / 12), within)
+            for number, run in enumerate(runs):
+                if kind == LETTERS and run in case.runs:
+                    moved = difference(case.reference, case.runs[run])
+                    if largest(moved) is not None:
+                        moves[number, place, : len(moved)] = moved
+                elif kind != LETTERS and run in case.scalars[kind].runs:
+                    scalar = case.scalars[kind]
+                    moves[number, place, 0] = scalar.runs[run] - scalar.reference
+        scale = scale_of(runs, moves, centred=kind == LETTERS, least=lowest, shared=shared)
+        names = {name: place for place, name in enumerate(cases)}
+        return scale, names, {name: case.asked for name, case in cases.items()}
+
+    def _seen(self, floor: NoiseFloor | None, case: str, asked: str) -> float:
+        """The largest move that a side's runs showed; of a table half its limit, which is taken twice."""
+        known = None if floor is None else floor.cases.get(case)
+        if floor is None or known is None or known.asked != asked:
+            return self.table / 2 / math.sqrt(2)
+        runs = self._telling[id(floor)]
+        moved = [difference(known.reference, known.runs[run]) for run in runs if run in known.runs]
+        return max((far for move in moved if (far := largest(move)) is not None), default=0.0)
+
+
+class _Side(NamedTuple):
+    """One side's part of a `KindNoise`; ``places`` [n] are those of cases in ``scale``, -1 for none."""
+
+    scale: Scale | None
+    places: npt.NDArray[np.int64]
+    variance: Floats
+    known: Floats
+    kurtosis: float
+
+
+def dtype_step(dtype: str, largest: float) -> float:
+    """The spacing of numbers of the coarsest of ``dtype`` (such as ``bfloat16+float32``) at ``largest``."""
+    bits = min((_BITS[one] for one in known_dtypes(dtype)), default=_BITS["bfloat16"])
+    return float(2.0 ** (math.floor(math.log2(max(abs(largest), 1.0))) - bits))
+
+
+def quieter(own: NoiseFloor, other: NoiseFloor) -> tuple[NoiseFloor, float]:
+    """The less loud of two floors of one dtype, and how many times as loud ``own`` is as ``other``."""
+    loud = [
+        math.sqrt(scale.typical)
+        for floor in (own, other)
+        if (scale := Noise(floor, floor, dtypes=(floor.dtype,) * 2, table=math.inf).scale) is not None
+    ]
+    if len(loud) < 2 or not loud[1]:
+        return own, 1.0
+    return (other if loud[0] > loud[1] else own), loud[0] / loud[1]
+
+
+def _tail(kurtosis: Floats) -> Floats:
+    """Degrees of freedom of the t with three times this excess kurtosis."""
+    with np.errstate(divide="ignore"):
+        return 4 + 6 / (_KURTOSIS_UNSEEN * kurtosis)
+
+
+def _resolved(rest: float) -> float:
+    """The variance of a scalar that a recording leaves open: log-odds of a probability that is rounded."""
+    share = 1 / (1 + math.exp(-rest))
+    return (RESOLUTION / max(RESOLUTION / 100, share * (1 - share))) ** 2 / 3
+
+
+def _within_one_kernel(floor: NoiseFloor, runs: Sequence[str]) -> bool:
+    """Whether neither a reference in float32 nor a run with another kernel tells how loud another one is."""
+    from_reference = any(UNDISTURBED in case.runs for case in floor.cases.values())
+    return not from_reference and not any(run.startswith(_OTHER_KERNEL) for run in runs)
 
 
 def _floor_for(dtype: str, own: NoiseFloor | None, other: NoiseFloor | None) -> NoiseFloor | None:
@@ -178,7 +356,7 @@ def _telling_runs(cases: Mapping[str, CaseNoise]) -> tuple[str, ...]:
             break
         if all(_apart(cases.values(), name, other) >= _HALF * far[name] for other in kept):
             kept.append(name)
-    return tuple(name for name in names if name in kept)
+    return tuple(name for name in names if name in kept) or tuple(names)[:1]
 
 
 def _apart(cases: Iterable[CaseNoise], run: str, other: str | None = None) -> float:
@@ -192,116 +370,3 @@ def _apart(cases: Iterable[CaseNoise], run: str, other: str | None = None) -> fl
         if largest(moved) is not None:
             squares.append(mean_square(moved))
     return math.sqrt(math.fsum(squares) / len(squares)) if squares else 0.0
-
-
-class _Scale:
-    """What one floor says of each case, moderated, and of whole runs."""
-
-    def __init__(self, floor: NoiseFloor) -> None:
-        self._cases = floor.cases
-        self.runs = _telling_runs(floor.cases)
-        self._moved = {name: self._moves(case) for name, case in floor.cases.items()}
-        self._squares = {
-            name: {run: mean_square(move) for run, move in moved.items() if largest(move) is not None}
-            for name, moved in self._moved.items()
-        }
-        known = [statistics.fmean(own.values()) for own in self._squares.values() if own]
-        self.typical = statistics.median(known) if known else 0.0
-        self._tail = self._freedom_of_tail()
-
-    def _moves(self, case: CaseNoise) -> dict[str, LogOdds]:
-        return {name: difference(case.reference, case.runs[name]) for name in self.runs if name in case.runs}
-
-    def of(self, case: str, asked: str) -> PairNoise | None:
-        """The noise of this side of a case; None where the floor does not know it as it is asked now."""
-        known = self._cases.get(case)
-        if known is None or known.asked != asked:
-            return None
-        moved, letters = self._moved[case], len(known.reference)
-        return PairNoise(
-            sigma=self._sigma(case),
-            freedom=min(self._tail, (len(moved) + PRIOR_RUNS) * (letters - 1)),
-            seen=max((far for move in moved.values() if (far := largest(move)) is not None), default=0.0),
-            measured=True,
-        )
-
-    def _sigma(self, case: str) -> float:
-        highest = max((abs(v) for v in self._cases[case].reference if not math.isnan(v)), default=1.0)
-        return max(math.sqrt(self._moderated(case)), _FLOAT32_STEP * max(1.0, highest))
-
-    def _moderated(self, case: str, *, without: str | None = None) -> float:
-        """The case's variance, moderated with the typical one of the suite."""
-        own = [square for run, square in self._squares[case].items() if run != without]
-        return (math.fsum(own) + PRIOR_RUNS * self.typical) / (len(own) + PRIOR_RUNS)
-
-    def _freedom_of_tail(self) -> float:
-        """The degrees of freedom of Student's t with the kurtosis of all standardised moves; see above."""
-        values = [
-            value / math.sqrt(variance)
-            for name, runs in self._moved.items()
-            for run, moved in runs.items()
-            # Without the run itself: in a variance that it is part of, it never looks far out.
-            if (variance := self._moderated(name, without=run)) > 0
-            for value in moved
-            if not math.isnan(value)
-        ]
-        square = math.fsum(v**2 for v in values)
-        if not square:
-            return math.inf
-        excess = len(values) * math.fsum(v**4 for v in values) / square**2 - 3
-        return 4 + 6 / (2 * excess) if excess > 0 else math.inf
-
-    def shape(self, places: Mapping[str, Place]) -> NoiseShape:
-        """See `Noise.shape`."""
-        roots: dict[str, dict[str, list[float]]] = {run: defaultdict(list) for run in self.runs}
-        shifts: dict[str, dict[str, list[float]]] = {run: defaultdict(list) for run in self.runs}
-        for name in sorted(self._cases.keys() & places.keys()):
-            sigma, place = self._sigma(name), places[name]
-            for run, square in self._squares[name].items():
-                roots[run][place.cluster].append(math.sqrt(square) / sigma)
-                if not math.isnan(shift := self._moved[name][run][place.expected]):
-                    shifts[run][place.cluster].append(shift / sigma)
-        spread, moved = _spread(roots.values()), _spread(shifts.values(), around=0.0)
-        if spread is None or moved is None or not spread.mean:
-            return _NORMAL
-        return NoiseShape(
-            root=spread.mean,
-            root_variance=spread.within / spread.mean**2,
-            root_between=spread.between / spread.mean**2,
-            shift_variance=moved.within,
-            shift_between=moved.between,
-            runs=len(self.runs),
-        )
-
-
-class _Spread(NamedTuple):
-    mean: float
-    within: float
-    between: float
-
-
-def _spread(runs: Iterable[Mapping[str, Sequence[float]]], *, around: float | None = None) -> _Spread | None:
-    """The mean of clusters' means, their variance in one run, and that of whole runs beyond it.
-
-    By the method of moments: a run's mean over n clusters varies by within/n, and what it varies more, around
-    ``around`` or the mean of all runs, is between runs. None where there are not two clusters.
-    """
-    values = [[statistics.fmean(own) for own in run.values()] for run in runs]
-    values = [run for run in values if len(run) > 1]
-    if not values:
-        return None
-    means = [statistics.fmean(run) for run in values]
-    centre = statistics.fmean(means)
-    within = statistics.fmean(_variance(run) for run in values)
-    chance = statistics.fmean(_variance(run) / len(run) for run in values)
-    if around is not None:
-        varied = statistics.fmean((mean - around) ** 2 for mean in means)
-    else:
-        varied = _variance(means) if len(means) > 1 else 0.0
-    return _Spread(centre, within, max(0.0, varied - chance))
-
-
-def _variance(values: Sequence[float]) -> float:
-    # statistics.variance computes in fractions, which takes most of the time of a judgement.
-    mean = math.fsum(values) / len(values)
-    return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)

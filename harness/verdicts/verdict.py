@@ -8,7 +8,6 @@ from enum import IntEnum, StrEnum
 
 from harness.cases.suites import Case
 from harness.checks.agreement import Agreement
-from harness.verdicts.noise_floor import PairNoise
 
 __all__ = [
     "CaseVerdict",
@@ -18,17 +17,20 @@ __all__ = [
     "Evidence",
     "ExitStatus",
     "Flip",
+    "Place",
+    "Shown",
     "SuiteVerdict",
     "Verdict",
 ]
 
 
 class Verdict(StrEnum):
-    """What became of a case or a suite.
+    """What became of a case, a suite or a comparison.
 
-    ``SAME``: shown to be equal within the margin. ``NOISE``: no further apart than where nothing that matters
-    changed. ``DRIFT``: further apart, and no right answer lost. ``REGRESSION``: right answers lost beyond
-    noise. ``INCONCLUSIVE``: too little is known to say so. ``ERROR``: a side could not answer.
+    ``SAME``: shown to be equal within the margin, on these cases. ``NOISE``: no further apart than where
+    nothing that matters changed. ``DRIFT``: further apart, and no right answer lost; whether that matters is
+    told beside it. ``REGRESSION``: right answers lost beyond noise. ``INCONCLUSIVE``: too little is known to
+    say so. ``ERROR``: a side could not answer.
     """
 
     SAME = "SAME"
@@ -42,8 +44,8 @@ class Verdict(StrEnum):
 class ExitStatus(IntEnum):
     """How a gate ends: the exit status of `harness gate` and of ``pytest --gate``."""
 
-    PASSED = 0  # the same, or noise, or drift and regression within their budgets
-    FAILED = 1  # regression or drift beyond budget
+    PASSED = 0  # the same, noise, drift within the margin, or what budgets allow
+    FAILED = 1  # right answers lost, a wide margin flipped, or a move not shown within the margin
     ERROR = 2  # an engine could not answer
     INCONCLUSIVE = 3
 
@@ -67,8 +69,9 @@ class Change:
     """What the judge is given of one case: both sides, and how far apart noise alone would bring them.
 
     ``case`` is ``suite.id``, ``place`` the case's ``file:line:column``. Cases that share ``cluster``, the
-    hash of their image (the case's own name without one), are not independent of one another. ``agreement``
-    is None where a side could not answer; ``errors`` then say why.
+    hash of their image (the case's own name without one), are not independent of one another. ``asked`` is
+    the hash of question and image, by which a noise floor knows the case. ``agreement`` is None where a side
+    could not answer; ``errors`` then say why.
     """
 
     case: str
@@ -78,7 +81,8 @@ class Change:
     expect: str
     cluster: str
     agreement: Agreement | None
-    noise: PairNoise
+    asked: str
+    tags: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
 
     @classmethod
@@ -88,7 +92,7 @@ class Change:
         *,
         images: Sequence[str],
         agreement: Agreement | None,
-        noise: PairNoise,
+        asked: str,
         errors: Sequence[str] = (),
     ) -> Change:
         """That of ``case``, whose ``images`` are known by hashes."""
@@ -100,7 +104,8 @@ class Change:
             expect=case.expect,
             cluster=" ".join(images) or case.name,
             agreement=agreement,
-            noise=noise,
+            asked=asked,
+            tags=case.tags,
             errors=tuple(errors),
         )
 
@@ -113,9 +118,10 @@ class CaseVerdict:
     log-odds of the letters, NaN where a side did not see one, empty where it never reached the letter or
     could not answer; ``difference`` [L] is candidate less baseline, centred over the letters both sides saw,
     ``largest`` its largest amount. ``sigma`` is the standard deviation of one letter's difference under
-    noise, ``limit`` the most that ``largest`` may be. ``right`` says for each side whether its top letter is
-    the expected one, None where there is none. ``gap`` is how far, in log-odds, the baseline's top letter is
-    above the next one, and ``flip_probability`` how probable another top letter is under noise.
+    noise, ``limit`` the most that ``largest`` may be. ``answers`` are the letters answered, None where there
+    is none, and ``right`` says for each side whether it is the expected one. ``rest`` is the probability
+    outside the letters on each side, None where it is not known. ``gap`` is how far, in log-odds, the
+    baseline's top letter is above the next one, and ``flip_probability`` how probable noise makes another.
     """
 
     case: str
@@ -125,13 +131,16 @@ class CaseVerdict:
     reason: str
     letters: tuple[str, ...]
     expect: str
+    tags: tuple[str, ...]
     baseline: tuple[float, ...]
     candidate: tuple[float, ...]
     difference: tuple[float, ...]
     largest: float | None
     sigma: float
     limit: float
+    answers: tuple[str | None, str | None]
     right: tuple[bool | None, bool | None]
+    rest: tuple[float, float] | None
     gap: float | None
     flip: Flip | None
     flip_probability: float | None
@@ -139,10 +148,10 @@ class CaseVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """One statistical test on a suite.
+    """One statistical test on a group of cases.
 
     ``name`` is one of `harness.verdicts.rules.TESTS`. ``p`` is its own p-value and ``adjusted`` Holm's over
-    all tests of the suite; ``found`` is whether ``adjusted`` is at most ``alpha``. ``text`` has the numbers
+    all tests of the group; ``found`` is whether ``adjusted`` is at most ``alpha``. ``text`` has the numbers
     in words.
     """
 
@@ -165,16 +174,35 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """Whether a group of cases is shown to be within its margin; each end holds with 95% confidence.
+
+    A claim about these cases, in which only noise is chance. ``within`` is the answer, and ``open`` says in
+    words which figure is too large. ``log_odds`` is the root mean square of all changes, ``shift`` the mean
+    change of the expected letter's log-odds, ``rest`` the root mean square change of the probability outside
+    the letters; None where there is none. ``largest`` is the largest change of a case in margins.
+    """
+
+    within: bool
+    open: tuple[str, ...]
+    log_odds: Estimate | None
+    shift: Estimate | None
+    rest: Estimate | None
+    largest: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteVerdict:
-    """The verdict on one suite.
+    """The verdict on a comparison's cases, or on those of one suite.
 
     ``sentence`` says it in one, ``reasons`` give the rules in words with their numbers. ``within_budget`` is
-    whether a DRIFT or REGRESSION stays within the suite's budgets (True for other verdicts). ``clusters`` is
-    the number of independent groups of cases. ``spread`` is the candidate's spread in units of noise,
-    ``shift`` the mean change of the expected letter's log-odds, ``log_odds`` the root mean square of all
-    changes; None where no case can be judged. ``accuracy`` is the share of right answers on each side,
-    ``flips`` the number seen and ``expected_flips`` the number that noise alone would give.
-    ``missing_cases`` is how many more would be needed to end an INCONCLUSIVE that is due to their number.
+    whether what was found is let pass by budgets, ``shown`` whether the cases are within their margin, and
+    ``passes`` whether a gate lets it pass for either. ``clusters`` is the number of independent groups of
+    cases. ``spread`` is the candidate's spread in units of noise, None where too few cases can be judged, and
+    ``found_from`` the least that is found. ``accuracy`` is the share of right answers on each side, with
+    ``accuracy_change`` between them; ``flips`` the number seen and ``expected_flips`` the number that noise
+    alone would give. ``missing_cases`` is how many more would be needed to end an INCONCLUSIVE that is due to
+    their number.
     """
 
     suite: str
@@ -182,25 +210,53 @@ class SuiteVerdict:
     sentence: str
     reasons: tuple[str, ...]
     within_budget: bool
+    passes: bool
     evidence: tuple[Evidence, ...]
     cases: int
     clusters: int
     counts: Mapping[Verdict, int]
     spread: Estimate | None
-    shift: Estimate | None
-    log_odds: Estimate | None
+    found_from: float | None
+    shown: Shown
     margin: float
     accuracy: tuple[float, float] | None
+    accuracy_change: Estimate | None
     flips: int
     expected_flips: float
     missing_cases: int | None = None
 
+    @property
+    def within_margin(self) -> bool:
+        """Whether a DRIFT is one within the margin."""
+        return self.verdict is Verdict.DRIFT and self.shown.within
+
+    @property
+    def shift(self) -> Estimate | None:
+        """The mean change of the expected letter's log-odds."""
+        return self.shown.shift
+
+    @property
+    def log_odds(self) -> Estimate | None:
+        """The root mean square of all changes of log-odds."""
+        return self.shown.log_odds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where something was found: in the suite, tag or expected letter (``kind``) of this ``name``."""
+
+    kind: str
+    name: str
+    evidence: Evidence
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonVerdict:
-    """The verdict on a candidate as a whole, from those of its suites.
+    """The verdict on a candidate, from all cases of the comparison together.
 
-    ``noise`` says in words where the noise comes from: a measured floor, or the table of a dtype.
+    ``whole`` is that verdict with its numbers, None where nothing could be judged; ``suites`` say what was
+    found in each, and ``where`` points at groups of cases in which something was. ``noise`` says in words
+    where the noise comes from: a measured floor, or the table of a dtype.
     """
 
     baseline: str
@@ -211,3 +267,10 @@ class ComparisonVerdict:
     suites: tuple[SuiteVerdict, ...]
     cases: tuple[CaseVerdict, ...]
     noise: str
+    whole: SuiteVerdict | None = None
+    where: tuple[Place, ...] = ()
+
+    @property
+    def within_margin(self) -> bool:
+        """Whether this is a DRIFT that is shown not to matter."""
+        return self.whole is not None and self.whole.within_margin

@@ -12,7 +12,7 @@ from harness.checks.agreement import compare
 from harness.checks.log_odds import REST, centred
 from harness.engines.contract import Answer, Entry, Reading
 from harness.recordings.store import Recording
-from harness.verdicts.noise_floor import CaseNoise, NoiseFloor, ScalarNoise
+from harness.verdicts.noise_floor import UNDISTURBED, CaseNoise, NoiseFloor, ScalarNoise
 from harness.verdicts.noise_model import Noise
 from harness.verdicts.verdict import Change
 
@@ -76,7 +76,7 @@ def change(
         expect=expect,
         cluster=cluster or case,
         agreement=agreement,
-        noise=noise.of(case, "asked"),
+        asked="asked",
         errors=errors,
     )
 
@@ -105,13 +105,13 @@ def floor_of(
             f"{suite}.c{i}": CaseNoise(
                 asked="asked",
                 reference=centred(row),
-                runs={f"run-{n}": centred(run[i]) for n, run in enumerate(runs)},
+                runs={_run(n): centred(run[i]) for n, run in enumerate(runs)},
                 scalars={}
                 if rest is None
                 else {
                     REST: ScalarNoise(
                         reference=float(rest[0][i]),
-                        runs={f"run-{n}": float(run[i]) for n, run in enumerate(rest[1])},
+                        runs={_run(n): float(run[i]) for n, run in enumerate(rest[1])},
                     )
                 },
             )
@@ -119,6 +119,11 @@ def floor_of(
         },
         full={},
     )
+
+
+def _run(number: int) -> str:
+    """The first is the undisturbed one, as where the reference is float32."""
+    return f"run-{number}" if number else UNDISTURBED
 
 
 def noise_of(floor: NoiseFloor | None) -> Noise:

@@ -75,11 +75,11 @@ def annotations_of(
     cases' places are relative to.
     """
     lines = []
-    within = {(v.candidate, suite.suite) for v in verdicts for suite in v.suites if suite.within_budget}
+    passing = {(v.candidate, suite.suite) for v in verdicts for suite in v.suites if suite.passes}
     owners = {id(case): verdict for verdict in verdicts for case in verdict.cases}
     for case in worst_cases([case for verdict in verdicts for case in verdict.cases]).shown:
         candidate = owners[id(case)].candidate
-        level = _level(case, within_budget=(candidate, case.suite) in within)
+        level = _level(case, passes=(candidate, case.suite) in passing)
         title = f"{case.verdict} {case.case} ({candidate})"
         where = in_workspace(case.place, workspace=workspace, folder=folder)
         lines.append(annotation(level, title=title, message=f"{case.place}: {case.reason}", where=where))
@@ -150,10 +150,10 @@ def _comparison(verdict: ComparisonVerdict) -> str:
     return "\n\n".join(parts)
 
 
-def _level(case: CaseVerdict, *, within_budget: bool) -> Level:
+def _level(case: CaseVerdict, *, passes: bool) -> Level:
     if case.verdict is Verdict.ERROR:
         return Level.ERROR
-    return Level.WARNING if case.verdict is Verdict.INCONCLUSIVE or within_budget else Level.ERROR
+    return Level.WARNING if case.verdict is Verdict.INCONCLUSIVE or passes else Level.ERROR
 
 
 def _data(text: str) -> str:

@@ -81,9 +81,9 @@ def flatten(report: pytest.TestReport, *, gate: str) -> None:
 def junit_of_verdicts(verdicts: Sequence[ComparisonVerdict]) -> str:
     """JUnit XML of comparisons: a test suite for each suite, with a test case for itself and for each case.
 
-    ERROR is an error. A suite that is INCONCLUSIVE, or DRIFT or REGRESSION beyond its budget, is a failure,
-    and so are its cases that are DRIFT or REGRESSION: nothing is told as skipped. Sides that could not be
-    compared are an error of a test suite of their own.
+    ERROR is an error. A suite that is INCONCLUSIVE, or DRIFT or REGRESSION and let pass by neither margin nor
+    budgets, is a failure, and so are its cases that are DRIFT or REGRESSION: nothing is told as skipped.
+    Sides that could not be compared are an error of a test suite of their own.
     """
     root = ET.Element("testsuites", name="vlm-consistency-harness")
     for comparison in verdicts:
@@ -113,7 +113,7 @@ def _suite_case(parent: ET.Element, comparison: ComparisonVerdict, suite: SuiteV
     text = "\n".join((headline(comparison), sentence, *reasons))
     if suite.verdict is Verdict.ERROR:
         _outcome(element, "error", verdict_words(suite), text)
-    elif suite.verdict is Verdict.INCONCLUSIVE or not suite.within_budget:
+    elif suite.verdict is Verdict.INCONCLUSIVE or not suite.passes:
         _outcome(element, "failure", verdict_words(suite), text)
 
 
@@ -129,7 +129,7 @@ def _case(parent: ET.Element, comparison: ComparisonVerdict, suite: SuiteVerdict
     element = _testcase(parent, case.suite, case.case, properties)
     if case.verdict is Verdict.ERROR:
         _outcome(element, "error", case.verdict, f"{case.place}: {case.reason}")
-    elif case.verdict in (Verdict.DRIFT, Verdict.REGRESSION) and not suite.within_budget:
+    elif case.verdict in (Verdict.DRIFT, Verdict.REGRESSION) and not suite.passes:
         _outcome(element, "failure", case.verdict, f"{case.place}: {case.reason}")
 
 

@@ -1,0 +1,44 @@
+"""What `budgets:` of a suite or a profile may hold."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from harness.schemas.fields import FileModel, Percent, optional
+
+__all__ = ["BudgetsEntry"]
+
+_Above = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=0)]
+_Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+
+
+class NoiseBudget(FileModel):
+    """What a gate lets pass of changes beyond noise that lose no right answer."""
+
+    spread: _Above = optional("How many times the noise the candidate's spread may be; 1.0 if left out.")
+    cases: _Count = optional("How many cases may be beyond their own noise; 0 if left out.")
+
+
+class RegressionBudget(FileModel):
+    """What a gate lets pass of lost right answers."""
+
+    cases: _Count = optional("How many right answers may be lost beyond noise; 0 if left out.")
+    accuracy: _Share = optional(
+        "Loss of accuracy, as a share of the cases, that must be excluded with 95% confidence, such as 0.02; "
+        "left out to ask for nothing."
+    )
+
+
+class BudgetsEntry(FileModel):
+    """What a gate (`harness gate`, pytest --gate) lets pass, of a suite or of a whole comparison."""
+
+    margin: _Above | Percent = optional(
+        "Change of a letter's log-odds that does not matter, such as 0.1, or by how much that moves a "
+        "probability of one half, such as 2.5%."
+    )
+    strict: bool = optional("true to fail for every move beyond noise; false if left out.")
+    noise: NoiseBudget = optional("For changes beyond noise that lose no right answer.")
+    regression: RegressionBudget = optional("For lost right answers.")
