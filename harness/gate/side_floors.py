@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.cases.profiles import Profile
 from harness.errors import GateError
 from harness.gate.side import GateSide
-from harness.noise.choosing import fitting_floor, other_floor, stale_words
+from harness.noise.choosing import fitting_floor, newest_floor, stale_words
 from harness.noise.kept import kept_floor
 from harness.noise.store import changed, load_floor
 from harness.verdicts.noise_floor import NoiseFloor
@@ -87,7 +87,9 @@ class SideFloors:
         profile = self._profiles.get(side.profile)
         if profile is None or profile.tolerance == "table":
             return None
-        return other_floor(self._root, profile, side.engine, fingerprint=side.fingerprint, dtype=side.dtype)
+        return newest_floor(
+            self._root, profile, fingerprint=side.fingerprint, dtype=side.dtype, but=side.engine
+        )
 
     def stale(self, side: GateSide) -> str:
         """What to know of a floor that was measured on the engine as it was before, '' without such a one."""

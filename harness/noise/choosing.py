@@ -12,7 +12,7 @@ from harness.noise.store import load_floor
 from harness.recordings.fingerprint import Difference
 from harness.verdicts.noise_floor import NoiseFloor
 
-__all__ = ["fitting_floor", "other_floor", "stale_words"]
+__all__ = ["fitting_floor", "newest_floor", "stale_words"]
 
 
 def fitting_floor(
@@ -39,18 +39,18 @@ def fitting_floor(
         own = kept_floor(snapshots, profile.name, engine, fingerprint)
     if own is not None:
         return own
-    return other_floor(root, profile, engine, fingerprint=fingerprint, dtype=dtype)
+    return newest_floor(root, profile, fingerprint=fingerprint, dtype=dtype)
 
 
-def other_floor(
-    root: Path, profile: Profile, engine: str, *, fingerprint: Mapping[str, Json], dtype: str
+def newest_floor(
+    root: Path, profile: Profile, *, fingerprint: Mapping[str, Json], dtype: str, but: str = ""
 ) -> NoiseFloor | None:
-    """The newest floor of another engine of the profile than ``engine``, of the same model and dtype.
+    """The newest floor of any engine of the profile ``but`` one, of the same model and dtype.
 
     The reference comes first. Raises `RecordingError` where a floor cannot be read.
     """
     names = [profile.reference, *(e.name for e in profile.engines if e.name != profile.reference)]
-    others = (load_floor(root, profile.name, name) for name in names if name != engine)
+    others = (load_floor(root, profile.name, name) for name in names if name != but)
     model = fingerprint.get("model")
     return next((f for f in others if f and f.dtype == dtype and f.fingerprint.get("model") == model), None)
 

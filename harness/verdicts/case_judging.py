@@ -292,11 +292,8 @@ def _gap(side: Side, letters: Sequence[str]) -> float | None:
 def _unseen(a: Side, b: Side) -> float:
     """The least that a letter moved that one side saw and the other has a ceiling of; 0 where it may not."""
     sides = (a.reading, b.reading)
-    both = [
-        place
-        for place in range(len(a.reading.letter_logits))
-        if all(math.isfinite(reading.letter_logits[place]) for reading in sides)
-    ]
+    pairs = zip(a.reading.letter_logits, b.reading.letter_logits, strict=False)
+    both = [place for place, pair in enumerate(pairs) if all(map(math.isfinite, pair))]
     if not both:
         return 0.0
     means = [math.fsum(reading.letter_logits[place] for place in both) / len(both) for reading in sides]

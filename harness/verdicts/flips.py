@@ -23,7 +23,7 @@ NEVER = -1e30
 """The log-odds of what cannot be on top: not infinite, so that differences stay numbers."""
 
 _NODES = 16  # of the quadrature over x
-_DRAWS = 64
+_DRAWS, _AT_ONCE = 256, 1024  # draws for each case, and cases at once
 _NEAR = 7.0  # standard deviations of a pair, beyond which only a tail flips
 _FEW = 40  # beyond which the number of flips is taken for normal, with its skewness
 _SEED = 20240501
@@ -74,15 +74,21 @@ def _by_reference(reference: Floats, variances: Floats) -> Floats:
 
 
 def _by_midpoint(middle: Floats, variances: Floats) -> Floats:
-    # Always the same numbers: a verdict is a function of what it is given.
-    drawn = np.random.default_rng(_SEED).normal(size=(_DRAWS, middle.shape[1]))
-    total = variances.sum(0)
-    moved = drawn[None] * np.sqrt(total)[:, None, None]
-    share = (variances[0] / total)[:, None, None]
-    before = (middle[:, None] + share * moved).argmax(-1)
-    after = (middle[:, None] - (1 - share) * moved).argmax(-1)
-    chance: Floats = (before != after).mean(1)
-    return chance
+    from scipy import special
+    from scipy.stats import qmc
+
+    # Always the same numbers, and evenly spread: a verdict is a function of what it is given.
+    drawn = special.ndtri(qmc.Sobol(middle.shape[1], seed=_SEED).random(_DRAWS))
+    chances = []
+    for start in range(0, len(middle), _AT_ONCE):
+        own, variance = middle[start : start + _AT_ONCE], variances[:, start : start + _AT_ONCE]
+        total = variance.sum(0)
+        moved = drawn[None] * np.sqrt(total)[:, None, None]
+        share = (variance[0] / total)[:, None, None]
+        before = (own[:, None] + share * moved).argmax(-1)
+        after = (own[:, None] - (1 - share) * moved).argmax(-1)
+        chances.append((before != after).mean(1))
+    return np.concatenate(chances)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,8 @@ def judge(
     ``margin`` is used where neither names one. ``strict`` lets no margin excuse what was found. A comparison
     in which nothing changed is called DRIFT or REGRESSION with a probability of ``alpha`` at most.
     """
+    if not changes:
+        return _nothing(baseline, candidate, noise)
     moves = moves_of([look(change) for change in changes], noise)
     terms = _terms(changes, budgets, Budgets() if whole is None else whole, margin, alpha, strict=strict)
     index = np.arange(len(changes), dtype=np.int64)
@@ -66,8 +68,8 @@ def judge(
     opened, missing = open_words(found, judged, terms, terms.whole)
     status = _status(found, opened)
     word = _word(found, status)
-    where, suites = _breakdown(judged, found, word, status, terms)
     own = _verdict(ALL, found, word, terms, opened, missing, passes=status is not ExitStatus.FAILED)
+    where, suites = _breakdown(judged, found, own, terms)
     return ComparisonVerdict(
         baseline=baseline,
         candidate=candidate,
@@ -79,6 +81,20 @@ def judge(
         noise=noise.words,
         whole=own,
         where=where,
+    )
+
+
+def _nothing(baseline: str, candidate: str, noise: Noise) -> ComparisonVerdict:
+    word = Verdict.INCONCLUSIVE
+    return ComparisonVerdict(
+        baseline=baseline,
+        candidate=candidate,
+        verdict=word,
+        sentence=f"{word}: {candidate} against {baseline}, 0 cases: there is nothing to compare",
+        status=ExitStatus.INCONCLUSIVE,
+        suites=(),
+        cases=(),
+        noise=noise.words,
     )
 
 
@@ -135,13 +151,13 @@ def _word(found: Found, status: ExitStatus) -> Verdict:
 
 
 def _breakdown(
-    judged: Judged, found: Found, word: Verdict, status: ExitStatus, terms: Terms
+    judged: Judged, found: Found, whole: SuiteVerdict, terms: Terms
 ) -> tuple[tuple[Place, ...], tuple[SuiteVerdict, ...]]:
-    """Where something was found, and the verdict on each suite."""
+    """Where something was found, and the verdict on each suite; that on the whole is the only suite's."""
     groups = _groups(judged.moves)
     suites = [key for key in groups if key[0] == "suite"]
-    if len(suites) == 1 and not terms.suites:
-        groups = {key: index for key, index in groups.items() if key[0] != "suite"}
+    if len(suites) == 1:
+        del groups[suites[0]]
     tested = {key: group_tests(judged.moves, index, budgets=terms.spreads) for key, index in groups.items()}
     corrected = holm([test for numbers in tested.values() for test in numbers.tests], alpha=terms.alpha)
     by_group: dict[tuple[str, str], tuple[GroupTests, tuple[Evidence, ...]]] = {}
@@ -153,16 +169,19 @@ def _breakdown(
         for test in tests
         if test.found and found.names  # what is not in the whole is nowhere
     )
+    if len(suites) == 1:
+        name = suites[0][1]
+        return where, (replace(whole, suite=name, sentence=name + whole.sentence.removeprefix(ALL)),)
     verdicts = []
     for key in suites:
-        own = found
-        if key in by_group:
-            numbers, tests = by_group[key]
-            own = find(judged, groups[key], tests if found.names else _silent(tests), numbers, terms)
-        verdicts.append((key[1], own))
+        numbers, tests = by_group[key]
+        told = tests if found.names else _silent(tests)
+        verdicts.append((key[1], find(judged, groups[key], told, numbers, terms)))
     # What all cases show together, and no suite by itself, is every suite's.
-    alone = status is ExitStatus.FAILED and all(own.passes for _, own in verdicts)
-    return where, tuple(_suite(name, own, word, terms, judged, together=alone) for name, own in verdicts)
+    alone = not whole.passes and all(own.passes for _, own in verdicts)
+    return where, tuple(
+        _suite(name, own, whole.verdict, terms, judged, together=alone) for name, own in verdicts
+    )
 
 
 def _groups(moves: Moves) -> dict[tuple[str, str], Index]:
@@ -226,7 +245,7 @@ def _verdict(
     *,
     passes: bool,
 ) -> SuiteVerdict:
-    reasons = _reasons(found, word, opened, terms.alpha)
+    reasons = _reasons(found, word, opened, terms)
     change, numbers = found.accuracy, found.numbers
     left = numbers.spread_open
     return SuiteVerdict(
@@ -263,7 +282,7 @@ def _titled(word: Verdict, found: Found) -> str:
     return f"{word} within the margin" if found.passes else word.value
 
 
-def _reasons(found: Found, word: Verdict, opened: Sequence[str], alpha: float) -> tuple[str, ...]:
+def _reasons(found: Found, word: Verdict, opened: Sequence[str], terms: Terms) -> tuple[str, ...]:
     errors = found.counts.get(Verdict.ERROR, 0)
     told = list(opened) if word in (Verdict.INCONCLUSIVE, Verdict.ERROR) else []
     if errors:
@@ -274,13 +293,14 @@ def _reasons(found: Found, word: Verdict, opened: Sequence[str], alpha: float) -
     if shown.log_odds is not None and not found.words:
         differ = f"log-odds differ by {shown.log_odds.value:.3g}, at most {shown.log_odds.high:.3g}"
         if shown.within:
-            told.append(f"shown to be within the margin, on these cases: {differ} (root mean square)")
+            margin = float(terms.margins[found.index].min())
+            told.append(f"shown to be within the margin of {margin:.3g}, on these cases: {differ} (RMS)")
         if not shown.within or found.flipped:
             flips = f"; {found.flipped} near-ties flipped" if found.flipped else ""
             told.append(f"no test found more than noise{flips}")
             told += [f"not shown to be within the margin: {text}" for text in shown.open]
     if found.numbers.spread is not None and found.numbers.spread_open is not None:
-        least = found_from(found.numbers.spread_open, alpha=alpha / len(TESTS))
+        least = found_from(found.numbers.spread_open, alpha=terms.alpha / len(TESTS))
         spread = found.numbers.spread
         told.append(
             f"the spread is {spread.value:.3g} times the noise ({spread.low:.3g} to {spread.high:.3g}); "
@@ -294,8 +314,6 @@ def _sentence(
 ) -> str:
     cases, word = whole.cases, whole.verdict
     head = f"{_titled(word, found)}: {candidate} against {baseline}, {cases} case{'s' * (cases != 1)}"
-    if not cases:
-        return f"{head}: there is nothing to compare"
     lost, moved = whole.counts[Verdict.REGRESSION], whole.counts[Verdict.DRIFT]
     errors = whole.counts[Verdict.ERROR]
     if word is Verdict.ERROR and errors == cases:

@@ -185,8 +185,8 @@ class Noise:
         shares = variances / total
         kurtosis = sum(share**2 * side.kurtosis for share, side in zip(shares, sides, strict=True))
         known = np.minimum(sides[0].known, sides[1].known)
-        loudest = max(sides, key=lambda side: (not side.scale, float(np.median(side.variance))))
-        scale, index = loudest.scale, loudest.places
+        louder = max((0, 1), key=lambda at: (sides[at].scale is None, float(np.median(sides[at].variance))))
+        scale, index = sides[louder].scale, sides[louder].places
         if scale is None:
             runs = np.zeros((0, len(cases)))
             moves, squares, free, without = np.zeros((0, len(cases), 1)), runs, runs, runs
@@ -202,7 +202,7 @@ class Noise:
         return KindNoise(
             variances=variances,
             freedom=np.minimum(_tail(kurtosis), known),
-            freedom_of_side=np.minimum(_tail(np.full(len(cases), loudest.kurtosis)), known),
+            freedom_of_side=np.minimum(_tail(np.full(len(cases), sides[louder].kurtosis)), known),
             known=known,
             measured=np.minimum(sides[0].places, sides[1].places) >= 0,
             table=self.table if scale is None else 0.0,
@@ -211,7 +211,7 @@ class Noise:
             free=free,
             without=without,
             lifted=lifted,
-            share=shares[sides.index(loudest)],
+            share=shares[louder],
             typical=typical,
             prior=prior,
         )
@@ -266,7 +266,7 @@ class Noise:
         moves = np.full((len(runs), len(cases), width), np.nan)
         shared = np.zeros(len(cases), dtype=bool)
         lowest = np.zeros(len(cases))
-        within = by_table if _within_one_kernel(floor, runs) else 0.0
+        within = by_table if _within_one_kernel(floor, runs) and math.isfinite(by_table) else 0.0
         for place, (name, case) in enumerate(cases.items()):
             shared[place] = UNDISTURBED not in case.runs
             usual = max((abs(v) for v in case.reference if not math.isnan(v)), default=1.0)

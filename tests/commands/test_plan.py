@@ -16,7 +16,7 @@ from harness.noise.store import NoiseStore
 from harness.recordings.fingerprint import digest
 from harness.recordings.store import RecordingStore
 from harness.scoring.stored_runs import StoredRuns
-from harness.verdicts.noise_floor import CaseNoise, NoiseFloor
+from harness.verdicts.noise_floor import UNDISTURBED, CaseNoise, NoiseFloor
 
 PATCH = Path(__file__).parents[1] / "suite" / "stand_in_engine.py"
 CASES = 12
@@ -65,11 +65,11 @@ def test_a_plan_of_stored_recordings(folder: Path, capsys: pytest.CaptureFixture
     assert lines[0].startswith(f"s: {CASES} cases, {CASES} independent groups")
     assert "no noise floor being there" in lines[1]
     assert "`harness noise PROFILE` measures" in lines[2]
-    assert "(0.01 / 5 tests / 2 suites)" in printed.out
+    assert "(0.01 / 6 tests)" in printed.out
     assert "goal accuracy=0.05: found now with power 0.00" in printed.out
     data = json.loads((folder / "plan.json").read_text())
     assert data["detectable"][0]["effect"] == "spread"
-    assert data["suites"] == 2
+    assert data["found_from"] is not None
     assert data["goals"][0]["missing"]["0.8"] > 100
 
     assert _plan("s", "--engine", "lmdeploy", "--profile", "p", "--json", "-") == 0
@@ -129,7 +129,10 @@ def _floor(root: Path, *, engine: str) -> NoiseFloor:
         cases[recording.case] = CaseNoise(
             asked=digest(dict(recording.asked or {})),
             reference=reference,
-            runs={f"run-{n}": tuple(x + 0.01 * float(rng.normal()) for x in reference) for n in range(5)},
+            runs={
+                run: tuple(x + 0.01 * float(rng.normal()) for x in reference)
+                for run in (UNDISTURBED, "run-1", "run-2", "run-3", "run-4")
+            },
         )
     return NoiseFloor(
         profile="p",

@@ -36,16 +36,16 @@ def test_suites_variants_and_worst_cases(tmp_path: Path) -> None:
         full={"s.c0": {"kl": 1e-5}, "s.c1": {"kl": 1e-3}},
     )
     (suite,) = found.suites
-    assert (suite.suite, suite.cases, suite.most, suite.kl) == ("s", 2, "run-0", 1e-3)
+    assert (suite.suite, suite.cases, suite.most, suite.kl) == ("s", 2, "undisturbed", 1e-3)
     assert suite.largest == pytest.approx(0.06)
     assert (suite.flips, suite.chances) == (1, 4)
     assert 0 < suite.sigma < suite.worst_sigma < 0.06
-    assert [run.variant for run in found.variants] == ["run-0", "run-1"]
+    assert [run.variant for run in found.variants] == ["undisturbed", "run-1"]
     # Two letters of one of two cases moved by 0.06: Σ/(L-1) is 0.0036, and half of that over the cases.
     assert found.variants[0].rms == pytest.approx(math.sqrt(0.0036 / 2))
     assert (found.variants[0].flips, found.variants[1].flips) == (1, 0)
     worst = found.worst[0]
-    assert (worst.case, worst.variant, worst.letter) == ("s.c1", "run-0", "A")
+    assert (worst.case, worst.variant, worst.letter) == ("s.c1", "undisturbed", "A")
     assert "s.yaml:" in worst.place
 
 
@@ -54,8 +54,8 @@ def test_the_text_has_all_of_it(tmp_path: Path) -> None:
     lines = text.splitlines()
     assert lines[0] == "p/torch: noise floor of 2026-11-25, 1 run (measured in 3 runs)"
     assert "  note: left out: eager: no" in lines
-    assert any(line.split()[:2] == ["run-0", "2"] for line in lines)
-    assert any(line.startswith("  moves most: s.c1, letter A, by 0.06 in run-0 (") for line in lines)
+    assert any(line.split()[:2] == ["undisturbed", "2"] for line in lines)
+    assert any(line.startswith("  moves most: s.c1, letter A, by 0.06 in undisturbed (") for line in lines)
 
 
 def test_a_letter_that_was_not_seen_counts_for_nothing(tmp_path: Path) -> None:

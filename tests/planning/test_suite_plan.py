@@ -10,36 +10,29 @@ import pytest
 from harness.planning.report import report, to_json
 from harness.planning.suite_plan import POWERS, Goal, SuitePlan, plan_suite
 from harness.verdicts.case_judging import Look, look
-from harness.verdicts.noise_model import Noise, Place
+from harness.verdicts.noise_model import Noise
 from tests.verdicts.changes import change, floor_of, noise_of, recording, suite_changes
 
 SIGMA = 0.02
 CASES = 40
 
 
-def _looks(cases: int = CASES, *, near: int = 0, wrong: int = 0, shared: int = 1) -> tuple[list[Look], Noise]:
+def _looks(
+    cases: int = CASES, *, near: int = 0, wrong: int = 0, shared: int = 1, runs: int = 9
+) -> tuple[list[Look], Noise]:
     """A right by 6 in all cases but ``near`` near-ties and ``wrong``; ``shared`` cases to an image."""
     rng = np.random.default_rng(1)
     truth = rng.normal(0, 0.5, (cases, 4))
     truth[:, 0] = 6.0
     truth[:near, 1] = 6.0 - 2 * SIGMA
     truth[cases - wrong :, 2] = 12.0
-    noise = noise_of(floor_of(truth, [truth + SIGMA * rng.normal(0, 1, truth.shape) for _ in range(9)]))
+    noise = noise_of(floor_of(truth, [truth + SIGMA * rng.normal(0, 1, truth.shape) for _ in range(runs)]))
     clusters = [f"image {i // shared}" for i in range(cases)]
     return [look(each) for each in suite_changes(truth, truth, noise, clusters=clusters)], noise
 
 
-def _plan(looks: list[Look], noise: Noise, *, suites: int = 1, goals: tuple[Goal, ...] = ()) -> SuitePlan:
-    places = {each.change.case: Place(each.change.cluster, 0) for each in looks}
-    return plan_suite(
-        "s",
-        looks,
-        noise.shape(places),
-        noise=noise.words,
-        measured=noise.measured,
-        suites=suites,
-        goals=goals,
-    )
+def _plan(looks: list[Look], noise: Noise, *, goals: tuple[Goal, ...] = ()) -> SuitePlan:
+    return plan_suite("s", looks, noise, goals=goals)
 
 
 def _smallest(plan: SuitePlan, effect: str, power: float = 0.8) -> float:
@@ -56,14 +49,21 @@ def test_more_cases_find_less() -> None:
     assert 1.0 < _smallest(many, "spread") < 1.5
 
 
-def test_more_power_and_more_suites_take_more() -> None:
+def test_more_power_takes_more() -> None:
     looks, noise = _looks()
-    alone, among = _plan(looks, noise), _plan(looks, noise, suites=4)
-    assert among.alpha == alone.alpha / 4 == pytest.approx(0.01 / 5 / 4)
-    for effect in ("spread", "shift", "flips", "accuracy"):
+    alone = _plan(looks, noise)
+    assert alone.alpha == pytest.approx(0.01 / 6)
+    for effect in ("spread", "shift", "mass", "flips", "accuracy"):
         assert _smallest(alone, effect, POWERS[1]) > _smallest(alone, effect, POWERS[0]), effect
-        assert _smallest(among, effect) >= _smallest(alone, effect), effect
-    assert _smallest(among, "spread") > _smallest(alone, "spread")
+
+
+def test_what_no_number_of_cases_finds_is_told() -> None:
+    few, many = _plan(*_looks(40, runs=1)), _plan(*_looks(160, runs=1))
+    assert few.found_from == pytest.approx(1.42, abs=0.02)
+    assert many.found_from == pytest.approx(few.found_from)
+    assert _smallest(many, "spread") > 1.42
+    assert _plan(*_looks(40)).found_from == pytest.approx(1.15, abs=0.03)
+    assert "a spread under 1.42 times the noise is not found" in report(few)
 
 
 def test_cases_that_share_an_image_count_once() -> None:
@@ -99,7 +99,7 @@ def test_a_suite_without_a_right_answer_finds_no_loss() -> None:
 def test_a_goal_says_how_many_cases_are_missing() -> None:
     looks, noise = _looks(80, shared=2)
     spread, loss, reached = _plan(
-        looks, noise, goals=(Goal("spread", 1.1), Goal("accuracy", 0.02), Goal("flips", 0.5))
+        looks, noise, goals=(Goal("spread", 1.2), Goal("accuracy", 0.02), Goal("flips", 0.5))
     ).goals
     clusters = spread.clusters[0.8]
     assert clusters is not None
@@ -142,7 +142,7 @@ def test_the_report_has_the_figures_and_the_rules() -> None:
     assert f"× {_smallest(plan, 'spread'):.3g}" in text
     assert "goal accuracy=0.05: found now with power" in text
     assert "cases are missing; it takes" in text
-    assert "each test at α = 0.002 (0.01 / 5 tests)" in text
+    assert "each test at α = 0.0017 (0.01 / 6 tests)" in text
     assert "harness noise" not in text
     data = to_json(plan)
     assert data["detectable"][0]["smallest"]["0.8"] == _smallest(plan, "spread")

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.verdicts.noise_floor import CaseNoise, NoiseFloor
-from harness.verdicts.noise_model import Noise, Place
+from harness.checks.log_odds import REST
+from harness.verdicts.noise_floor import UNDISTURBED, CaseNoise, NoiseFloor
+from harness.verdicts.noise_model import LETTERS, CaseKey, Noise, dtype_step, quieter
 from tests.verdicts.changes import TABLE, Floats, floor_of, noise_of
 
 SIGMA = 0.05
@@ -48,7 +49,7 @@ def test_few_runs_give_no_tiny_sigma() -> None:
 def test_runs_that_disturb_nothing_do_not_make_noise_look_small() -> None:
     floor = _floor(3, runs=4)
     padded = {
-        name: replace(case, runs={**case.runs, "repeat": case.reference, "same as run-0": case.runs["run-0"]})
+        name: replace(case, runs={**case.runs, "repeat": case.reference, "same as run-1": case.runs["run-1"]})
         for name, case in floor.cases.items()
     }
     pair = noise_of(replace(floor, cases=padded))
@@ -74,12 +75,12 @@ def test_runs_that_share_their_rounding_count_once() -> None:
     assert "2 telling runs of 8" in noise_of(floor_of(truth, [*kernels, *alike])).words
 
 
-def test_a_case_that_was_edited_falls_back_to_the_table() -> None:
+def test_a_case_that_was_edited_is_as_loud_as_is_typical_and_not_measured() -> None:
     pair = noise_of(_floor(4))
     found = pair.of("s.c0", "another question")
     assert not found.measured
-    assert found.sigma == pytest.approx(TABLE / 4)
-    assert 2 * found.seen == pytest.approx(TABLE)
+    assert found.sigma == pytest.approx(SIGMA * math.sqrt(2), rel=0.1)
+    assert found.freedom < pair.of("s.c0", "asked").freedom
     assert pair.of("s.unknown", "asked") == found
 
 
@@ -87,7 +88,9 @@ def test_without_floors_the_table_applies_and_says_so() -> None:
     pair = Noise(None, None, dtypes=("float32", "float32"), table=TABLE)
     assert pair.words == "the table's 1 on log-odds, no noise floor being there"
     assert not pair.measured
-    assert pair.shape({"s.c0": Place("s.c0", 0)}).runs == math.inf
+    found = pair.of("s.c0", "asked")
+    assert found.sigma == pytest.approx(TABLE / 4)
+    assert 2 * found.seen == pytest.approx(TABLE)
 
 
 def test_a_side_without_a_floor_is_as_noisy_as_the_other_in_the_same_dtype_only() -> None:
@@ -112,32 +115,76 @@ def test_heavy_tails_are_seen() -> None:
     light, heavy = _floor(7, cases=200), _floor(7, cases=200, tail=3)
     freedoms = [noise_of(floor).of("s.c0", "asked").freedom for floor in (light, heavy)]
     assert freedoms[0] > 30
-    assert freedoms[1] < 12
+    assert freedoms[1] < 8
 
 
-def test_the_shape_of_normal_noise() -> None:
-    floor = _floor(8, cases=400)
-    shape = noise_of(floor).shape({case: Place(case, 0) for case in floor.cases})
-    assert shape.root == pytest.approx(0.92, abs=0.05)  # of three degrees of freedom: √(8 / 3π)
-    assert shape.root_variance == pytest.approx(3 * math.pi / 8 - 1, rel=0.2)
-    assert shape.root_between < 0.01
-    assert shape.shift_variance == pytest.approx(0.75, rel=0.2)  # centring takes a quarter of it
-    assert shape.runs == 9
+def test_a_reference_in_float32_is_known_and_an_own_run_is_none() -> None:
+    floor = _floor(8)
+    assert noise_of(floor).reference("s.c0", "asked") == floor.cases["s.c0"].reference
+    assert noise_of(floor).reference("s.c0", "another question") is None
+    assert noise_of(_own(floor)).reference("s.c0", "asked") is None
 
 
-def test_runs_that_differ_as_a_whole_are_seen() -> None:
-    rng = np.random.default_rng(9)
-    truth = rng.normal(0, 3, (100, 4))
-    runs = [truth + SIGMA * scale * rng.normal(0, 1, truth.shape) for scale in (0.5, 0.7, 1.0, 1.5, 2.5)]
-    floor = floor_of(truth, runs)
-    assert noise_of(floor).shape({case: Place(case, 0) for case in floor.cases}).root_between > 0.05
+def _own(floor: NoiseFloor, **names: str) -> NoiseFloor:
+    """The floor as one that has no reference but its undisturbed run; ``names`` are new ones of runs."""
+    cases = {
+        name: replace(
+            case,
+            runs={
+                names.get(run.replace("-", "_"), run): v for run, v in case.runs.items() if run != UNDISTURBED
+            },
+        )
+        for name, case in floor.cases.items()
+    }
+    return replace(floor, cases=cases)
 
 
-def test_cases_of_one_cluster_count_once() -> None:
-    floor = _floor(10, cases=400)
-    alone = noise_of(floor).shape({case: Place(case, 0) for case in floor.cases})
-    pairs = noise_of(floor).shape({c: Place(f"image {i // 2}", 0) for i, c in enumerate(floor.cases)})
-    assert pairs.root_variance == pytest.approx(alone.root_variance / 2, rel=0.25)
+def test_noise_within_one_kernel_is_no_less_than_the_tables() -> None:
+    own = _own(_floor(9, scale=0.1))
+    within = noise_of(own)
+    assert within.of("s.c0", "asked").sigma == pytest.approx(TABLE / 4)
+    assert "noise within one kernel only" in within.words
+    other = noise_of(_own(_floor(9, scale=0.1), run_1="attention-eager"))
+    assert other.of("s.c0", "asked").sigma < TABLE / 20
+    assert "one kernel" not in other.words
+
+
+def test_no_sigma_is_under_the_step_of_the_dtype_at_the_size_of_the_logits() -> None:
+    noise = noise_of(_floor(10, scale=1e-3))
+    found = noise.over([CaseKey("s.c0", "asked", largest=20.0)])[LETTERS]
+    step = 0.125  # of bfloat16 from 16 to 32
+    assert dtype_step("bfloat16", 20.0) == step
+    assert math.sqrt(found.variances[0, 0]) == pytest.approx(step / math.sqrt(12))
+    assert dtype_step("bfloat16+float32", 20.0) == step
+    assert dtype_step("float32", 1.5) == 2.0**-23
+
+
+def test_two_floors_are_two_estimates_and_the_louder_ones_runs_are_looked_at() -> None:
+    loud, quiet = _floor(11), replace(_floor(12, scale=0.1), engine="b")
+    key = [CaseKey(name, "asked") for name in loud.cases]
+    both = Noise(quiet, loud, dtypes=("bfloat16", "bfloat16"), table=TABLE).over(key)[LETTERS]
+    assert both.share.mean() > 0.9
+    assert both.variance.mean() == pytest.approx(SIGMA**2 * 1.01, rel=0.1)
+    assert quieter(loud, quiet)[0] is quiet
+    assert quieter(loud, quiet)[1] == pytest.approx(10, rel=0.2)
+    assert quieter(quiet, loud)[0] is quiet
+
+
+def test_the_rest_has_a_noise_of_its_own_or_the_tables() -> None:
+    rng = np.random.default_rng(13)
+    truth = rng.normal(0, 3, (60, 4))
+    rest = rng.normal(-4, 1, 60)
+    runs = [truth + SIGMA * rng.normal(0, 1, truth.shape) for _ in range(9)]
+    rests = [rest + 0.2 * rng.normal(size=60) for _ in range(9)]
+    key = [CaseKey(f"s.c{i}", "asked") for i in range(60)]
+    found = noise_of(floor_of(truth, runs, rest=(rest, rests))).over(key)[REST]
+    assert found.variances[0].mean() == pytest.approx(0.2**2, rel=0.1)
+    assert not found.table
+    without = noise_of(floor_of(truth, runs)).over(key)[REST]
+    assert without.table == TABLE
+    # What is left is too little for a recording to tell: its log-odds are anything.
+    tiny = noise_of(floor_of(truth, runs, rest=(rest, rests))).over([CaseKey("s.c0", "asked", rest=-18.0)])
+    assert tiny[REST].variances[0, 0] > 1
 
 
 def test_unseen_letters_are_left_out() -> None:

@@ -98,7 +98,7 @@ def test_what_was_found_leaves_its_share_to_the_others(
 
 def test_one_without_an_answer_takes_no_ones_verdict(drifts: _Drifts) -> None:
     far = drifts.comparison(20)
-    gone = replace(far(), suites=(), cases=(), verdict=Verdict.ERROR, status=ExitStatus.ERROR)
+    gone = replace(far(), suites=(), whole=None, cases=(), verdict=Verdict.ERROR, status=ExitStatus.ERROR)
     assert shares([gone, far()]) == (ALPHA, ALPHA / 2)
 
 
