@@ -42,7 +42,7 @@ _HALF = 0.5
 _KURTOSIS_UNSEEN = 3.0
 _BITS: Mapping[str, int] = {"float32": 23, "float16": 10, "bfloat16": 7}
 # Runs in which another kernel computes the same: other rounding, and not other jitter.
-_OTHER_KERNEL = ("attention-", "path-", "eager", "graphs")
+_OTHER_KERNEL = ("attention-", "path-", "threads-", "eager", "graphs")
 
 
 class CaseKey(NamedTuple):
@@ -136,7 +136,7 @@ class Noise:
             whose += f", {floor.kept}" if floor.kept else ""
             runs = self._telling[id(floor)]
             text = f"{side}: the noise floor of {whose}, {len(runs)} telling runs of {every}"
-            if _within_one_kernel(floor, runs):
+            if _within_one_kernel(floor):
                 text += "; noise within one kernel only, so the dtype's table is used where it is wider"
             told.append(text)
         texts = {text.partition(": ")[2] for text in told}
@@ -266,7 +266,7 @@ class Noise:
         moves = np.full((len(runs), len(cases), width), np.nan)
         shared = np.zeros(len(cases), dtype=bool)
         lowest = np.zeros(len(cases))
-        within = by_table if _within_one_kernel(floor, runs) and math.isfinite(by_table) else 0.0
+        within = by_table if _within_one_kernel(floor) and math.isfinite(by_table) else 0.0
         for place, (name, case) in enumerate(cases.items()):
             shared[place] = UNDISTURBED not in case.runs
             usual = max((abs(v) for v in case.reference if not math.isnan(v)), default=1.0)
@@ -333,10 +333,11 @@ def _resolved(rest: float) -> float:
     return (RESOLUTION / max(RESOLUTION / 100, share * (1 - share))) ** 2 / 3
 
 
-def _within_one_kernel(floor: NoiseFloor, runs: Sequence[str]) -> bool:
+def _within_one_kernel(floor: NoiseFloor) -> bool:
     """Whether neither a reference in float32 nor a run with another kernel tells how loud another one is."""
-    from_reference = any(UNDISTURBED in case.runs for case in floor.cases.values())
-    return not from_reference and not any(run.startswith(_OTHER_KERNEL) for run in runs)
+    runs = {run for case in floor.cases.values() for run in case.runs}
+    # A second path of a run goes through kernels of its own, and is named behind a slash.
+    return UNDISTURBED not in runs and not any(run.startswith(_OTHER_KERNEL) or "/" in run for run in runs)
 
 
 def _floor_for(dtype: str, own: NoiseFloor | None, other: NoiseFloor | None) -> NoiseFloor | None:
