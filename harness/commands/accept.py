@@ -94,6 +94,9 @@ def _tell(accepted: Accepted) -> None:
         print(comparison_text(accepted.comparison))
     for case, moved in accepted.acceptance.moved.items():
         print(f"{case}: {moved.why}\n  old {_shares(moved.old)}\n  new {_shares(moved.new)}")
+    if not accepted.files:
+        print("nothing moved since it was accepted, so there is nothing to decide; no file was written")
+        return
     by = f"by {accepted.acceptance.author}: {accepted.acceptance.reason}"
     print(f"accepted {by}\nreview and commit {', '.join(map(shown, accepted.files))}")
 

@@ -11,6 +11,7 @@ from harness.cases.problems import shown
 from harness.cases.profiles import Profile
 from harness.cases.suites import Case
 from harness.errors import GateError
+from harness.gate.changed import what_changed
 from harness.gate.comparable import WEIGHTS, differing_question
 from harness.gate.comparison import Comparison, Terms, compare_sides
 from harness.gate.side import GateSide, Kept, accepted_side, load_side
@@ -32,6 +33,7 @@ from harness.verdicts.verdict import CaseVerdict, Verdict
 __all__ = ["Accepted", "Decision", "accept"]
 
 _CONVERTED = "converted"
+_TOGETHER = "with all cases together"
 _EDITED = "edited"
 _NEW = "new"
 _REMOVED = "removed"
@@ -61,7 +63,9 @@ def accept(
 ) -> Accepted:
     """Make what is missing, judge it against what is accepted, and write that anew.
 
-    Cases that are SAME or NOISE keep their old numbers, so that what is accepted does not creep. Raises
+    Cases that are SAME or NOISE keep their old numbers, so that what is accepted does not creep, unless what
+    all cases show together is more than noise: then all move, or it could never be accepted. A suite in which
+    nothing moved gets no decision, unless it was another engine's. Raises
     `GateError` and writes nothing where the engine could not answer, where right answers would be lost
     without ``decision.regression``, and where there is no reason.
     """
@@ -96,6 +100,8 @@ def accept(
         else _compare(list(old.values()), side, kept, profiles, list(cases.values()), snapshots)
     )
     judged = {} if comparison is None else {case.case: case for case in comparison.verdict.cases}
+    whole = None if comparison is None else comparison.verdict.whole
+    together = whole is not None and whole.together
     lost = _lost(list(judged.values())) + [
         case
         for case, held in before.items()
@@ -103,7 +109,8 @@ def accept(
     ]
     if not decision.regression:
         _refuse_regression(comparison, lost)
-    moved, chosen = _decide(before, new, judged, first=not any(suite.decisions for suite in old.values()))
+    first = not any(suite.decisions for suite in old.values())
+    moved, chosen = _decide(before, new, judged, first=first, together=together)
     acceptance = Acceptance(
         decision=datetime.datetime.now().astimezone().date().isoformat(),
         author=decision.author.strip(),
@@ -116,8 +123,20 @@ def accept(
     files = tuple(
         _write(snapshots, side, suite, old.get(suite), acceptance, chosen)
         for suite in sorted(old.keys() | {suite_of(case) for case in new})
+        if suite not in old or not old[suite].decisions or _changed(old[suite], side, acceptance)
     )
     return Accepted(files=files, acceptance=acceptance, comparison=comparison)
+
+
+def _changed(old: AcceptedSuite, side: GateSide, acceptance: Acceptance) -> bool:
+    """Whether there is anything to decide in a suite."""
+    if (
+        old.of(acceptance.moved)
+        or old.of(acceptance.lost)
+        or any(case.logprobs is None for case in old.cases.values())
+    ):
+        return True
+    return bool(what_changed(old.fingerprint, side.fingerprint).differences) or old.model != side.model
 
 
 def _write(
@@ -211,14 +230,23 @@ def _lost(cases: Sequence[CaseVerdict]) -> list[str]:
     ]
 
 
+def _still_right(case: CaseVerdict) -> bool:
+    """Whether no right answer is given up with the case, as one near a tie may be by noise."""
+    return case.right[0] is not True or case.right[1] is True
+
+
 def _decide(
     before: Mapping[str, AcceptedCase],
     new: Mapping[str, AcceptedCase],
     judged: Mapping[str, CaseVerdict],
     *,
     first: bool,
+    together: bool = False,
 ) -> tuple[dict[str, Moved], dict[str, AcceptedCase]]:
-    """What moved, and what is accepted from now on; of a ``first`` decision only what was accepted before."""
+    """What moved, and what is accepted from now on; of a ``first`` decision only what was accepted before.
+
+    ``together`` is whether all cases move, as more was found in them than in any single one.
+    """
     moved: dict[str, Moved] = {}
     chosen: dict[str, AcceptedCase] = {}
     for name, case in new.items():
@@ -227,10 +255,13 @@ def _decide(
         if was is None:
             if not first:  # of the first acceptance everything is new, and stands below
                 moved[name] = Moved(why=_NEW, old=None, new=case.letters)
-        elif verdict is not None and verdict.verdict in _KEPT:
+        elif verdict is not None and verdict.verdict in _KEPT and not (together and _still_right(verdict)):
             chosen[name] = was
         elif was.logprobs is not None or was.letters != case.letters:
-            why = verdict.verdict.value if verdict is not None else _EDITED if was.asked else _CONVERTED
+            why = _TOGETHER if verdict is not None and verdict.verdict in _KEPT else ""
+            why = (
+                why or verdict.verdict.value if verdict is not None else _EDITED if was.asked else _CONVERTED
+            )
             moved[name] = Moved(why=why, old=was.letters, new=case.letters)
     for name in before.keys() - new.keys():
         moved[name] = Moved(why=_REMOVED, old=before[name].letters, new=None)

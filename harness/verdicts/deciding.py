@@ -61,7 +61,8 @@ class Judged:
 class Found:
     """What was found in a group of cases, and whether it matters.
 
-    ``tests`` are corrected. ``words`` say what was found, '' by '' nothing. ``allowed`` is whether budgets
+    ``tests`` are corrected. ``words`` say what was found. ``together`` is whether
+    the tests find something in the cases that are not beyond their own noise. ``allowed`` is whether budgets
     allow it and ``passes`` whether budgets or margin do; both hold where nothing was found.
     """
 
@@ -73,6 +74,7 @@ class Found:
     accuracy: AccuracyChange | None
     regression: bool
     drift: bool
+    together: bool
     allowed: bool
     passes: bool
     words: tuple[str, ...]
@@ -134,7 +136,8 @@ def find(judged: Judged, index: Index, tests: Sequence[Evidence], numbers: Group
     is_shown = shown(moves, index, margins=terms.margins, shift_open=numbers.shift_open)
     change = _accuracy(moves, index)
     found = regression or drift
-    allowed = not found or _allowed(judged, index, names, terms)
+    together = found and _found_in_rest(judged, index, terms)
+    allowed = not found or (not together and _allowed(judged, index, names, terms))
     matters = "accuracy" in names or bool(judged.wide[index].any()) or not is_shown.within or terms.strict
     told = [f"{TESTS[t.name]}: {t.text}, adjusted p = {t.adjusted:.2g}" for t in tests if t.found]
     if lost:
@@ -156,6 +159,7 @@ def find(judged: Judged, index: Index, tests: Sequence[Evidence], numbers: Group
         accuracy=change,
         regression=regression,
         drift=drift,
+        together=together,
         allowed=allowed,
         passes=allowed or not matters,
         words=tuple(told),
@@ -222,7 +226,7 @@ def _spread_open(found: Found, budget: float) -> tuple[list[str], int | None]:
 
 
 def _allowed(judged: Judged, index: Index, names: set[str], terms: Terms) -> bool:
-    """Whether budgets allow all that was found: the cases, and what the tests find in the others."""
+    """Whether budgets allow the cases beyond their noise, and the right answers lost by number."""
     by_suite: dict[str, Counter[Verdict]] = {}
     net: Counter[str] = Counter()
     for place in index:
@@ -237,11 +241,14 @@ def _allowed(judged: Judged, index: Index, names: set[str], terms: Terms) -> boo
         if total[verdict] > whole and any(own[verdict] > most[suite] for suite, own in by_suite.items()):
             return False
     beyond = any(count > terms.of(suite).lost for suite, count in net.items())
-    if "accuracy" in names and sum(net.values()) > terms.whole.lost and beyond:
-        return False
+    return not ("accuracy" in names and sum(net.values()) > terms.whole.lost and beyond)
+
+
+def _found_in_rest(judged: Judged, index: Index, terms: Terms) -> bool:
+    """Whether the tests find something in the cases that are not beyond their own noise."""
     rest = index[~judged.beyond[index]]
     tests = holm(group_tests(judged.moves, rest, budgets=terms.spreads).tests, alpha=terms.alpha)
-    return not ({test.name for test in tests if test.found} - {"accuracy"})
+    return any(test.found and test.name != "accuracy" for test in tests)
 
 
 def _budget(index: Index, judged: Judged, most: Callable[[Budgets], int], terms: Terms) -> int:

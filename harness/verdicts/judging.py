@@ -254,6 +254,7 @@ def _verdict(
         sentence=f"{name}: {_titled(word, found)}: {reasons[0]}",
         reasons=reasons,
         within_budget=found.allowed,
+        together=found.together,
         passes=passes,
         evidence=found.tests,
         cases=len(found.index),

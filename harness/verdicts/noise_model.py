@@ -39,6 +39,7 @@ LETTERS = "letters"
 
 TABLE_SIGMAS = 4.0
 _HALF = 0.5
+_ROUNDED = 1e-6  # to which the sum of probabilities is known whose logarithms have six decimals
 _KURTOSIS_UNSEEN = 3.0
 _BITS: Mapping[str, int] = {"float32": 23, "float16": 10, "bfloat16": 7}
 # Runs in which another kernel computes the same: other rounding, and not other jitter.
@@ -221,13 +222,14 @@ class Noise:
         by_table = (self.table / TABLE_SIGMAS) ** 2 / 2
         least = {case.name: dtype_step(dtype, case.largest) ** 2 / 12 for case in cases}
         if kind != LETTERS:
-            least = {case.name: max(least[case.name], _resolved(case.rest)) for case in cases}
+            resolution = _ROUNDED if self._rounding else RESOLUTION
+            least = {case.name: max(least[case.name], _resolved(case.rest, resolution)) for case in cases}
         built = None if floor is None else self._scale(kind, floor, dtype, least, by_table)
         if built is None:
             return _Side(
                 scale=None,
                 places=np.full(len(cases), -1),
-                variance=np.full(len(cases), by_table),
+                variance=np.maximum(by_table, np.array([least[case.name] for case in cases])),
                 known=np.full(len(cases), math.inf),
                 kurtosis=0.0,
             )
@@ -327,10 +329,10 @@ def _tail(kurtosis: Floats) -> Floats:
         return 4 + 6 / (_KURTOSIS_UNSEEN * kurtosis)
 
 
-def _resolved(rest: float) -> float:
-    """The variance of a scalar that a recording leaves open: log-odds of a probability that is rounded."""
+def _resolved(rest: float, resolution: float) -> float:
+    """The variance that a recording leaves open of the log-odds of a probability known to ``resolution``."""
     share = 1 / (1 + math.exp(-rest))
-    return (RESOLUTION / max(RESOLUTION / 100, share * (1 - share))) ** 2 / 3
+    return (resolution / max(resolution / 100, share * (1 - share))) ** 2 / 3
 
 
 def _within_one_kernel(floor: NoiseFloor) -> bool:

@@ -84,6 +84,30 @@ def test_a_baseline_does_not_creep(gate_folder: Folder) -> None:
     assert after.fingerprint != before.fingerprint
 
 
+def test_a_drift_of_all_cases_together_is_accepted_and_the_gate_is_silent_then(gate_folder: Folder) -> None:
+    gate_folder.clean(12)
+    assert gate_folder.accept() == 0
+    # By 0.6 of the table's limit, each case; which of them is beyond noise none is.
+    gate_folder.patch("+= 8\n", "+= 8.00012\n")
+    assert gate_folder.gate("accepted", "p/torch", "--strict") == 1
+    assert gate_folder.accept(reason="a new kernel") == 0
+    moved = accepted().decisions[1].moved
+    assert len(moved) == 12
+    assert "with all cases together" in {one.why for one in moved.values()}
+    assert gate_folder.gate("accepted", "p/torch", "--strict") == 0
+
+
+def test_accepting_when_nothing_changed_decides_nothing(
+    gate_folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate_folder.clean(4)
+    assert gate_folder.accept() == 0
+    before = accepted()
+    assert gate_folder.accept(reason="again") == 0
+    assert accepted() == before
+    assert "there is nothing to decide" in capsys.readouterr().out
+
+
 def test_of_the_last_ten_decisions_all_is_kept_and_of_older_ones_a_line(gate_folder: Folder) -> None:
     for number in range(12):
         gate_folder.clean(1 + number % 2)
