@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from harness.cases.profiles import Profile
@@ -11,7 +11,7 @@ from harness.cases.suites import Case
 from harness.engines.contract import Json
 from harness.errors import GateError
 from harness.gate.side import GateSide
-from harness.recordings.fingerprint import asked_of, recording_key
+from harness.recordings.fingerprint import asked_of, digest, recording_key
 from harness.recordings.store import Recording
 from harness.scoring.subjects import images_of, request_for
 
@@ -21,6 +21,7 @@ __all__ = [
     "Common",
     "differing_question",
     "find_common",
+    "renamed_since",
     "require_comparable",
 ]
 
@@ -46,7 +47,8 @@ class Common:
     """The cases of two sides: ``both`` to be judged, and names of those that one side only was asked.
 
     ``missing`` are those of ``both`` that the candidate was to be asked and was not. ``gone`` are in the
-    baseline and in no suite any more.
+    baseline and in no suite any more. ``renamed`` has those of ``both`` that the baseline knows by another
+    name, by that.
     """
 
     both: tuple[Case, ...] = ()
@@ -54,6 +56,32 @@ class Common:
     only_baseline: tuple[str, ...] = ()
     only_candidate: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+
+def renamed_since(
+    baseline: GateSide, asked: Mapping[str, Mapping[str, Json] | None], cases: Sequence[Case]
+) -> dict[str, str]:
+    """Cases of the ``baseline`` that have another name now, by the old one: those that ask the very same.
+
+    ``asked`` is what the present ``cases`` ask. Only a question that one old and one new case ask alone.
+    """
+    known = {case.name for case in cases}
+    old, new = (
+        _by_question({name: one for name, one in held.items() if (name in known) is wanted})
+        for held, wanted in ((baseline.asked, False), (asked, True))
+    )
+    new = {question: name for question, name in new.items() if name not in baseline.asked}
+    return {name: new[question] for question, name in old.items() if question in new}
+
+
+def _by_question(asked: Mapping[str, Mapping[str, Json] | None]) -> dict[str, str]:
+    """The only case that asks it, by the hash of a question."""
+    found: dict[str, list[str]] = {}
+    for name, question in asked.items():
+        if question is not None:
+            found.setdefault(digest(dict(question)), []).append(name)
+    return {question: names[0] for question, names in found.items() if len(names) == 1}
 
 
 def find_common(baseline: GateSide, candidate: GateSide, cases: Sequence[Case]) -> Common:

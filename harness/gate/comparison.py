@@ -13,7 +13,7 @@ from harness.cases.suites import Case, Suite
 from harness.checks.tolerances import Tolerances, known_dtypes, resolve
 from harness.errors import GateError
 from harness.gate.changed import WhatChanged, what_changed
-from harness.gate.comparable import Common, find_common, require_comparable
+from harness.gate.comparable import Common, find_common, renamed_since, require_comparable
 from harness.gate.side import GateSide, few
 from harness.gate.side_floors import SideFloors
 from harness.recordings.fingerprint import digest
@@ -68,6 +68,9 @@ class Comparison:
             for text, names in told
             if names
         ]
+        if renames := self.common.renamed:
+            told_of = few([f"{old} is now {new}" for old, new in renames.items()])
+            cases.append(f"{_count(tuple(renames))} under another name, and asking the very same: {told_of}")
         return (*cases, *(f"let pass: other {name} under one name" for name in self.allowed), *self.stale)
 
 
@@ -101,7 +104,9 @@ def compare_sides(
     Raises `GateError` where there is no such case or the sides cannot be compared.
     """
     cases = [case for suite in suites for case in suite.cases]
-    common = find_common(baseline, candidate, cases)
+    renamed = renamed_since(baseline, candidate.asked, cases)
+    baseline = baseline.renamed(renamed)
+    common = replace(find_common(baseline, candidate, cases), renamed=renamed)
     if not common.both:
         raise GateError(
             f"found no case that {baseline.label} ({few(baseline.cases) or 'none'}) and {candidate.label} "

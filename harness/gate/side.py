@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from harness.cases.problems import shown
 from harness.cases.suites import Case, Suite
@@ -24,6 +25,7 @@ from harness.snapshots.files import read_engine
 __all__ = ["GateSide", "Kept", "accepted_side", "few", "load_side", "unasked_side"]
 
 _MOST_RUNS = 12
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,21 @@ class GateSide:
     errors: Mapping[str, str] = field(repr=False)
     asked: Mapping[str, Mapping[str, Json] | None] = field(repr=False)
     rounded: bool = False
+
+    def renamed(self, names: Mapping[str, str]) -> GateSide:
+        """The side with other names for some of its cases: by the old name the new one."""
+        if not names:
+            return self
+
+        def under(held: Mapping[str, T]) -> dict[str, T]:
+            return {names.get(case, case): value for case, value in held.items()}
+
+        return replace(
+            self,
+            recordings={case: replace(one, case=case) for case, one in under(self.recordings).items()},
+            errors=under(self.errors),
+            asked=under(self.asked),
+        )
 
     @property
     def device(self) -> str:

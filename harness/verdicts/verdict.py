@@ -197,12 +197,13 @@ class SuiteVerdict:
 
     ``sentence`` says it in one, ``reasons`` give the rules in words with their numbers. ``within_budget`` is
     whether what was found is let pass by budgets, ``together`` whether something is found in the cases that
-    are not beyond their own noise, ``shown`` whether the cases are within their margin, and ``passes`` whether
-    a gate lets it pass for either. ``clusters`` is the number of independent groups of cases. ``spread`` is the
-    candidate's spread in units of noise, None where too few cases can be judged, and ``found_from`` the least
-    that is found. ``accuracy`` is the share of right answers on each side, with ``accuracy_change`` between
-    them (95%); ``flips`` the number seen and ``expected_flips`` the number that noise alone would give.
-    ``missing_cases`` is how many more would be needed to end an INCONCLUSIVE that is due to their number.
+    are not beyond their own noise, ``shown`` whether the cases are within their margin, and ``passes``
+    whether a gate lets it pass for either. ``clusters`` is the number of independent groups of cases.
+    ``spread`` is the candidate's spread in units of noise, None where too few cases can be judged, and
+    ``found_from`` the least that is found. ``accuracy`` is the share of right answers on each side, with
+    ``accuracy_change`` between them (95%); ``flips`` the number seen and ``expected_flips`` the number that
+    noise alone would give. ``missing_cases`` is how many more would be needed to end an INCONCLUSIVE that is
+    due to their number.
     """
 
     suite: str

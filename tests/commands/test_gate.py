@@ -226,6 +226,19 @@ class TestStoredRuns:
 
 
 class TestCases:
+    def test_one_under_another_name_is_the_same_case(
+        self, gate_folder: Folder, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        gate_folder.clean(3)
+        assert gate_folder.gate() == 0
+        gate_folder.write_suite("say A 0", {"id": "renamed", "prompt": "say A 1"}, "say A 2")
+        # What it answers has changed since: by another name it would have gone by unseen.
+        gate_folder.patch("+= 8\n", "+= 8 - 16 * (request.case == 's.renamed')\n")
+        capsys.readouterr()
+        assert gate_folder.gate(f"p/torch@{TODAY}") == 1
+        told = "note: 1 case under another name, and asking the very same: s.c1 is now s.renamed"
+        assert told in capsys.readouterr().out
+
     def test_new_cases_are_told_and_not_judged(
         self, gate_folder: Folder, capsys: pytest.CaptureFixture[str]
     ) -> None:
