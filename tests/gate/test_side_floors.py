@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness.cases.profiles import EngineSpec, Profile
@@ -16,6 +17,7 @@ from harness.gate.side import GateSide
 from harness.gate.side_floors import SideFloors
 from harness.noise.store import NoiseStore
 from harness.verdicts.noise_floor import NoiseFloor
+from tests.verdicts.changes import floor_of
 
 ENGINE: dict[str, Any] = {"settings": {"kind": "torch"}, "model": {"hash": "m"}, "installed": {"torch": "2"}}
 SETTINGS = EngineSettings(
@@ -105,6 +107,41 @@ def test_a_profile_that_wants_noise_is_refused_without(tmp_path: Path, side: Gat
         SideFloors(tmp_path, [wanting]).of(side)
     NoiseStore(tmp_path, "p", "torch").put_floor(_floor("torch", ENGINE))
     assert SideFloors(tmp_path, [wanting]).of(side) is not None
+
+
+def _loud(engine: str, fingerprint: dict[str, Any], sigma: float, *, dtype: str = "bfloat16") -> NoiseFloor:
+    """A floor of sixty cases whose noise has the standard deviation ``sigma``."""
+    rng = np.random.default_rng(1)
+    truth = rng.normal(0, 3, (60, 4))
+    runs = [truth + sigma * rng.normal(0, 1, truth.shape) for _ in range(3)]
+    return replace(_floor(engine, fingerprint, dtype=dtype), cases=floor_of(truth, runs).cases)
+
+
+@pytest.mark.parametrize("own", [0.5, 2.0], ids=["quieter", "noisier"])
+@pytest.mark.parametrize("other", ["baseline", "profile"])
+def test_a_candidate_that_is_noisier_than_its_like_is_no_excuse_for_itself(
+    tmp_path: Path, side: GateSide, own: float, other: str
+) -> None:
+    before = {name: value for name, value in side.fingerprint.items() if name != "loaded"}
+    baseline = replace(
+        side, label="p/torch", engine="torch", fingerprint={**ENGINE, "loaded": {"dtype": "bfloat16"}}
+    )
+    if other == "profile":  # the baseline computes in another dtype, and a third engine in the candidate's
+        NoiseStore(tmp_path, "p", "torch").put_floor(_loud("torch", ENGINE, 1e-6, dtype="float32"))
+        third = EngineSpec(name="third", settings=SETTINGS, location=PROFILE.location)
+        profile = replace(PROFILE, engines=(third,))
+        NoiseStore(tmp_path, "p", "third").put_floor(_loud("third", ENGINE, 0.02))
+    else:
+        profile = PROFILE
+        NoiseStore(tmp_path, "p", "torch").put_floor(_loud("torch", ENGINE, 0.02))
+    NoiseStore(tmp_path, "p", "lmdeploy").put_floor(_loud("lmdeploy", before, 0.02 * own))
+    _, found, told = SideFloors(tmp_path, [profile]).of_pair(baseline, side)
+    assert found is not None
+    if own < 1:
+        assert (found.engine, told) == ("lmdeploy", "")
+    else:
+        assert found.engine == ("torch" if other == "baseline" else "third")
+        assert "p/lmdeploy by itself is 2 times as noisy as p/" in told
 
 
 def test_a_floor_of_another_version_is_told_as_stale(tmp_path: Path, side: GateSide) -> None:
