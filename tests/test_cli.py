@@ -48,6 +48,19 @@ def test_check_remarks_on_profiles_that_run_by_name_only(
     assert "profile  p: torch (only with --profile p)" in capsys.readouterr().out.splitlines()
 
 
+def test_check_prints_remarks_and_passes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "shapes.yaml").write_text(
+        "cases:\n  - {id: a, prompt: <image> Which?, letters: [A, B], expect: B}\n"
+    )
+    assert main(["check"]) == 0
+    *_, remark, total = capsys.readouterr().out.splitlines()
+    assert remark == (
+        "cases/shapes.yaml:2:21: cases.0.prompt: remark: <image>, by which a model or engine finds the place "
+        "of an image; better: the words alone; the image is put before the prompt by itself"
+    )
+    assert total == "1 case, 1 suite, 1 profile: no problems, 1 remark"
+
+
 def test_check_prints_all_problems(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "shapes.yaml").write_text("cases:\n  - {id: a, prompt: x, letters: [A, B], expect: N}\n")
     (folder / "profiles.yaml").write_text(

@@ -26,6 +26,12 @@ class Loaded:
         """The cases of all suites, in file order."""
         return tuple(case for suite in self.suites for case in suite.cases)
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is worth a word in the suites and fails nothing, a line each with its place."""
+        found = [remark for suite in self.suites for remark in suite.remarks]
+        return tuple(f"{r.place}: {r.field}: remark: {r.found}; better: {r.allowed}" for r in found)
+
     def profile(self, name: str) -> Profile:
         """The profile of this name. Raises `UnknownProfile`, which says what names there are and where."""
         for profile in self.profiles:

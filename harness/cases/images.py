@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+from contextlib import suppress
+from functools import cache, reduce
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageChops, UnidentifiedImageError
 
 from harness.cases.problems import describe, shown
+from harness.engines.images import as_models_see, over_8_bits, whole_images_only
+from harness.git_lfs import POINTER, is_pointer
 
-__all__ = ["FORMATS", "MAX_PIXELS", "ImageProblem", "check_image"]
+__all__ = ["FORMATS", "MAX_PIXELS", "CheckedImage", "ImageProblem", "check_image"]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_PIXELS = (
@@ -24,6 +25,13 @@ MAX_PIXELS = (
 
 _ALLOWED = f"one image as {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 _URL = re.compile(r"(?i)(data:|[a-z][a-z0-9+.-]+://)")
+_BASE64 = re.compile(
+    r"\s*(iVBORw0KGgo|/9j/|UklGR|R0lGOD|Qk)[A-Za-z0-9+/=\s]{99,}"
+)  # PNG, JPEG, WEBP, GIF, BMP
+_LONGEST_SHOWN = 300  # characters of a path
+_ORIENTATION, _UPRIGHT = 0x0112, 1  # the tag of EXIF, and the value that turns nothing
+_ROUNDING = 3  # grey levels
+_FEW = 1 / 1000  # of all pixels
 
 
 class ImageProblem(NamedTuple):
@@ -33,8 +41,15 @@ class ImageProblem(NamedTuple):
     allowed: str
 
 
-def check_image(name: str, *, folder: Path) -> Path | ImageProblem:
-    """Return the image's absolute path, or why it cannot be used.
+class CheckedImage(NamedTuple):
+    """The absolute path of an image that can be used, with ``remarks`` that fail nothing."""
+
+    path: Path
+    remarks: tuple[ImageProblem, ...] = ()
+
+
+def check_image(name: str, *, folder: Path) -> CheckedImage | ImageProblem:
+    """Return the image with what is worth a remark, or why it cannot be used.
 
     ``name`` is relative to ``folder`` (the suite's), in which it must lie once symbolic links are followed.
     The size is read from the header first, so that no more than ``MAX_PIXELS`` are ever decoded. Each file
@@ -43,53 +58,56 @@ def check_image(name: str, *, folder: Path) -> Path | ImageProblem:
     if _URL.match(name):
         found = f"{describe(name)}, the address of something remote"
         return ImageProblem(found, "a file; download it into the suite's folder")
-    path = folder.absolute() / name
-    real, real_folder = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
-    if not real.is_relative_to(real_folder):
+    if _BASE64.match(name):
         return ImageProblem(
-            f"{name!r}, which is outside the suite's folder",
-            f"a file below {shown(real_folder)}; copy it there",
+            f"{describe(name)}, base64", "a file; decode it and save it in the suite's folder"
         )
+    path = folder.absolute() / name
     try:
+        real, real_folder = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
+        if not real.is_relative_to(real_folder):
+            return ImageProblem(
+                f"{describe(name)}, which is outside the suite's folder",
+                f"a file below {shown(real_folder)}; copy it there",
+            )
         status = real.stat()
     except OSError as error:
-        return ImageProblem(f"{name!r} ({error.strerror})", f"a file that exists; looked for {shown(real)}")
+        looked = shown(path)[:_LONGEST_SHOWN]
+        return ImageProblem(
+            f"{describe(name)} ({error.strerror})", f"a file that exists; looked for {looked}"
+        )
+    except UnicodeEncodeError as error:
+        found = f"{describe(name)}, which no file can be called in this locale ({error.encoding})"
+        return ImageProblem(found, "a name in ASCII, or a run with PYTHONUTF8=1")
     if not real.is_file():
-        return ImageProblem(f"{name!r}, which is not a file", _ALLOWED)
-    what = _wrong_with(real, status.st_size, status.st_mtime_ns)
-    return ImageProblem(f"{name!r}, {what.found}", what.allowed) if what else real
+        return ImageProblem(f"{describe(name)}, which is not a file", _ALLOWED)
+    remarks = _looked_at(real, status.st_size, status.st_mtime_ns)
+    if isinstance(remarks, ImageProblem):
+        return ImageProblem(f"{describe(name)}, {remarks.found}", remarks.allowed)
+    return CheckedImage(real, tuple(ImageProblem(f"{describe(name)}, {r.found}", r.allowed) for r in remarks))
 
 
 @cache
-def _wrong_with(path: Path, _size: int, _changed: int) -> ImageProblem | None:
+def _looked_at(path: Path, _size: int, _changed: int) -> tuple[ImageProblem, ...] | ImageProblem:
     """Read and decode the file. The last arguments only tell one state of the file from the next."""
-    with warnings.catch_warnings(), _whole_images_only():
+    with warnings.catch_warnings(), whole_images_only():
         warnings.simplefilter("ignore")
         try:
-            return _wrong_with_content(path)
+            return _content(path)
         except Image.DecompressionBombError as error:
             # Pillow refuses some sizes by itself and tells only the number of pixels.
             pixels = re.search(r"\d+", str(error))
             return _too_large(pixels[0] if pixels else f"over {MAX_PIXELS}")
         except UnidentifiedImageError:
-            return ImageProblem("which is not an image", _ALLOWED)
+            what = POINTER if is_pointer(path) else "not an image"
+            return ImageProblem(f"which is {what}", _ALLOWED)
         except Exception as error:  # noqa: BLE001 - decoders raise nearly anything on damaged files
             return ImageProblem(
                 f"which is truncated or damaged ({error})", "an image that decodes to its end"
             )
 
 
-@contextmanager
-def _whole_images_only() -> Iterator[None]:
-    """Some libraries (LMDeploy) switch this on for the whole process when they are imported."""
-    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
-    try:
-        yield
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = before
-
-
-def _wrong_with_content(path: Path) -> ImageProblem | None:
+def _content(path: Path) -> tuple[ImageProblem, ...] | ImageProblem:
     with Image.open(path) as image:
         if image.width * image.height > MAX_PIXELS:
             return _too_large(f"{image.width} x {image.height}")
@@ -100,8 +118,39 @@ def _wrong_with_content(path: Path) -> ImageProblem | None:
         frames = getattr(image, "n_frames", 1)
         if kind != "JPEG" and frames > 1:
             return ImageProblem(f"an animation of {frames} frames", _ALLOWED)
+        if over := over_8_bits(image):
+            return ImageProblem(over, "8 bits a channel; scale it to them and save it again")
         image.load()
+        return tuple(filter(None, (_turned(image), _hidden(image))))
+
+
+def _turned(image: Image.Image) -> ImageProblem | None:
+    """EXIF data, which viewers go by and models do not."""
+    with suppress(Exception):  # what is no EXIF data turns nothing
+        orientation = image.getexif().get(_ORIENTATION, _UPRIGHT)
+        if orientation != _UPRIGHT:
+            return ImageProblem(
+                f"whose EXIF data turns it in viewers (orientation {orientation}), and not for the models",
+                "a picture that is stored as it is meant; turn its pixels and take the tag out",
+            )
     return None
+
+
+def _hidden(image: Image.Image) -> ImageProblem | None:
+    """Colours that nobody sees behind transparency: what they change against the same on white."""
+    if not image.has_transparency_data:
+        return None
+    white = Image.new("RGBA", image.size, "white")
+    white.alpha_composite(image.convert("RGBA"))
+    changed = ImageChops.difference(white.convert("RGB"), as_models_see(image)).split()
+    levels = reduce(ImageChops.lighter, changed).histogram()
+    share = sum(levels[_ROUNDING + 1 :]) / (image.width * image.height)
+    if share <= _FEW:
+        return None
+    return ImageProblem(
+        f"whose transparency hides other colours in {share:.0%} of it, which the models see",
+        "a picture without transparency; put it on the background that is meant",
+    )
 
 
 def _too_large(pixels: str) -> ImageProblem:

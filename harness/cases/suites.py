@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.cases.budgets import Budgets, budgets_of
-from harness.cases.images import ImageProblem, check_image
+from harness.cases.images import CheckedImage, ImageProblem, check_image
 from harness.cases.problems import Location, ProblemList, describe
 from harness.cases.validation import Broken, validate
 from harness.cases.yaml_document import Document, Steps
 from harness.cases.yaml_source import read_document
+from harness.engines.images import PLACEHOLDERS
+from harness.errors import Problem
 from harness.schemas.fields import MEANINGS, SUITE_NAME
 from harness.schemas.suite import Defaults, SuiteFile
 
@@ -72,7 +74,8 @@ class Case:
 class Suite:
     """A YAML file of cases; ``name`` is the file's stem and ``path`` is absolute.
 
-    ``budgets`` are what a gate lets pass.
+    ``budgets`` are what a gate lets pass. ``remarks`` are on what may stand there and is rarely meant; what
+    they allow is what would be better.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Suite:
     cases: tuple[Case, ...]
     description: str = ""
     budgets: Budgets = field(default_factory=Budgets)
+    remarks: tuple[Problem, ...] = field(default=(), compare=False)
 
 
 def load_suite(path: Path) -> Suite:
@@ -143,10 +147,12 @@ def _read_suite(file: Path, problems: ProblemList) -> Suite:
     broken = validate(SuiteFile, document)
     data = document.data if isinstance(document.data, dict) else {}
     description = data.get("description")
+    cases = _SuiteReader(document, broken).cases()
     return Suite(
         name=document.file.stem,
         path=document.file,
-        cases=_SuiteReader(document, broken).cases(),
+        cases=cases,
+        remarks=document.remarks.in_file_order(),
         description=description if isinstance(description, str) else "",
         budgets=budgets_of({} if "budgets" in broken.get((), ()) else data.get("budgets")),
     )
@@ -170,7 +176,7 @@ class _SuiteReader:
             self._broken_defaults.update(difflib.get_close_matches(str(name), Defaults.model_fields))
         self._entries: list[Any] = entries if isinstance(entries, list) else []
         self._ids: dict[str, Steps] = {}
-        self._images: dict[str, Path | ImageProblem] = {}
+        self._images: dict[str, CheckedImage | ImageProblem] = {}
 
     def cases(self) -> tuple[Case, ...]:
         """All cases that have no problems of their own."""
@@ -204,6 +210,14 @@ class _SuiteReader:
             image = self._image(entry["image"])
             if isinstance(image, ImageProblem):
                 self._document.add((*steps, "image"), image.found, image.allowed)
+            else:
+                for remark in image.remarks:
+                    self._document.remark((*steps, "image"), remark.found, remark.allowed)
+        for name in {"prompt", "system"}.intersection(entry).difference(broken):
+            if spelled := PLACEHOLDERS.search(entry[name] or ""):
+                found = f"{spelled[0]}, by which a model or engine finds the place of an image"
+                better = "the words alone; the image is put before the prompt by itself"
+                self._document.remark((*steps, name), found, better)
 
     def _check_case(self, entry: dict[str, Any], steps: Steps, broken: set[str | int]) -> None:
         letters = entry.get("letters", self._defaults.get("letters"))
@@ -234,7 +248,7 @@ class _SuiteReader:
             letters=tuple(merged["letters"]),
             expect=merged["expect"],
             location=self._document.place(steps),
-            image=image if isinstance(image, Path) else None,
+            image=image.path if isinstance(image, CheckedImage) else None,
             system=merged.get("system"),
             answer_prefix=merged.get("answer_prefix", ""),
             max_new_tokens=merged.get("max_new_tokens"),
@@ -247,7 +261,7 @@ class _SuiteReader:
     def _added_up(self, name: str, entry: dict[str, Any]) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self._defaults.get(name, ()), *entry.get(name, ()))))
 
-    def _image(self, name: str) -> Path | ImageProblem:
+    def _image(self, name: str) -> CheckedImage | ImageProblem:
         if name not in self._images:
             self._images[name] = check_image(name, folder=self._document.file.parent)
         return self._images[name]

@@ -95,7 +95,7 @@ def _boolean_hint(value: object, steps: Steps) -> str:
     word = str(value).lower() if isinstance(value, bool) else str(value)
     if word.lower() not in _YAML_1_1_BOOLEANS or not _LETTER_FIELDS.intersection(steps):
         return ""
-    return f"; YAML 1.1 reads {word} as a boolean: use a single letter such as {word[0].upper()}, or quote it"
+    return f"; YAML 1.1 reads {word} as a boolean: use a single letter such as {word[0].upper()}"
 
 
 @cache

@@ -62,6 +62,7 @@ class Document:
         """Nothing is read yet; problems will go to ``problems``."""
         self.file = file
         self.problems = problems
+        self.remarks = ProblemList()
         self.data: Any = None
         self.complete = False
 
@@ -77,6 +78,10 @@ class Document:
         """Note a problem with the value (or, ``at_key``, with the key) at ``steps``."""
         place = self.key_place(steps) if at_key else self.place(steps)
         self.problems.add(place, field=".".join(map(str, steps)), found=found, allowed=allowed)
+
+    def remark(self, steps: Steps, found: str, better: str) -> None:
+        """Note what is worth a word about the value at ``steps`` and fails nothing."""
+        self.remarks.add(self.place(steps), field=".".join(map(str, steps)), found=found, allowed=better)
 
     def _walk(self, steps: Steps, *, of_key: bool) -> Location:
         node = self.data

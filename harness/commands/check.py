@@ -39,13 +39,16 @@ def _check(options: argparse.Namespace) -> int:
     for profile in loaded.profiles:
         remark = f" (only with --profile {profile.name})" if profile.by_name_only else ""
         print(f"profile  {profile.name}: {', '.join(engine.name for engine in profile.engines)}{remark}")
+    for remark in loaded.remarks:
+        print(remark)
     cases = sum(len(suite.cases) for suite in loaded.suites)
     total = (
         _count(cases, "case"),
         _count(len(loaded.suites), "suite"),
         _count(len(loaded.profiles), "profile"),
     )
-    print(f"{', '.join(total)}: no problems")
+    remarks = f", {_count(len(loaded.remarks), 'remark')}" if loaded.remarks else ""
+    print(f"{', '.join(total)}: no problems{remarks}")
     return 0
 
 

@@ -203,7 +203,9 @@ def answer_from_json(data: Mapping[str, Any]) -> Answer:
 def _question(question: Question) -> list[Json]:
     means: list[Json] = [_number(mean, digits=4) for mean in question.pixel_means]
     marks: list[Json] = [_number(mark, digits=3) for mark in question.pixel_marks]
-    return [question.text, question.tokens, question.tiles, question.pixels, means, marks]
+    views: list[Json] = [_number(view, digits=3) for view in question.pixel_views]
+    steps: list[Json] = [_number(step, digits=4) for step in question.pixel_steps]
+    return [question.text, question.tokens, question.tiles, question.pixels, means, marks, views, steps]
 
 
 def _asked(
@@ -211,9 +213,10 @@ def _asked(
     tokens: int | None,
     tiles: int | None,
     pixels: str | None,
-    means: Iterable[float | str],
-    marks: Iterable[float | str],
+    *values: Iterable[float | str],
 ) -> Question:
+    # Recordings of earlier versions end before the last two.
+    means, marks, views, steps = (*values, (), ())[:4]
     return Question(
         text=text,
         tokens=tokens,
@@ -221,6 +224,8 @@ def _asked(
         pixels=pixels,
         pixel_means=_floats(means),
         pixel_marks=_floats(marks),
+        pixel_views=_floats(views),
+        pixel_steps=_floats(steps),
     )
 
 

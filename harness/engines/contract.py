@@ -115,7 +115,21 @@ class Question:
     ``pixel_means`` [tiles] are the mean of each tile, and ``pixel_marks`` [tiles, 2] in a row are the sums of
     its values, each given a fixed sign, over the root of their number: of the size of the values themselves,
     and moved by as much where a picture is mirrored or its colours are swapped, which leaves the mean.
+    ``pixel_views`` [`VIEWS`, 4] in a row are such sums over all tiles at once, each reduced to 8 x 8 blocks:
+    as they are, then as if each were mirrored and so on; () where values lie in no rows and columns.
+    ``pixel_steps`` [tiles] are the mean squares of the steps from value to value along a row, which another
+    filter changes and rounding hardly.
     """
+
+    VIEWS: ClassVar[tuple[str, ...]] = (
+        "as it is",
+        "mirrored",
+        "upside down",
+        "turned by half",
+        "turned by a quarter",
+        "turned by three quarters",
+        "with red and blue swapped",
+    )
 
     IMAGE: ClassVar[str] = "<image>"
 
@@ -125,6 +139,8 @@ class Question:
     pixels: str | None = None
     pixel_means: tuple[float, ...] = ()
     pixel_marks: tuple[float, ...] = ()
+    pixel_views: tuple[float, ...] = ()
+    pixel_steps: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

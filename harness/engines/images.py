@@ -2,38 +2,107 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from harness.errors import EngineError, ErrorKind
+from harness.git_lfs import POINTER, is_pointer
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["open_image", "trial_pictures"]
+__all__ = [
+    "MARKS",
+    "PLACEHOLDERS",
+    "as_models_see",
+    "open_image",
+    "over_8_bits",
+    "trial_pictures",
+    "whole_images_only",
+]
+
+# What models put around an image's placeholders, beside nothing at all.
+MARKS = (
+    ("<img>", "</img>"),
+    ("<image>", "</image>"),
+    ("<|vision_start|>", "<|vision_end|>"),
+    ("<|image_start|>", "<|image_end|>"),
+    ("<|begin_of_image|>", "<|end_of_image|>"),
+    ("<start_of_image>", "<end_of_image>"),
+    ("<vision_start>", "<vision_end>"),
+    ("<im_start>", "<im_end>"),
+)
+PLACEHOLDERS = re.compile(
+    "|".join(
+        re.escape(word)
+        for word in (
+            *(mark for pair in MARKS for mark in pair),
+            *("<IMAGE_TOKEN>", "<IMG_CONTEXT>", "<|image_pad|>", "<|image|>", "<image_soft_token>", "[IMG]"),
+            *(
+                "<image_placeholder>",
+                "<ImageHere>",
+                "<im_patch>",
+                "<|image_1|>",
+                "<|imgpad|>",
+                "<|placeholder|>",
+            ),
+        )
+    )
+)
+"""A word by which a model's processor or LMDeploy finds the place of an image in a prompt."""
 
 _SIDE = 512  # pixels, about those of a tile
 
 
-def open_image(path: str) -> Image:
+def open_image(path: str, *, least: int | None = None) -> Image:
     """The picture in RGB as its file stores it, which is what LMDeploy's own loader makes of a file.
 
-    Its EXIF data is dropped, so that no image processor turns it the way that they say.
+    Its EXIF data is dropped, so that no image processor turns it the way that they say. With ``least`` a JPEG
+    may be read at a fraction of its size, with ``least`` pixels a side or more: for what shows it small.
 
-    Raises EngineError(FAILED) for what is no image, or not all of one.
+    Raises EngineError(FAILED) for what is no image, not all of one, or one of more than 8 bits.
     """
-    from PIL import Image, ImageFile
+    from PIL import Image
 
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # LMDeploy's import sets it: half a picture, half of it grey
     try:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
+        with whole_images_only(), Image.open(path) as opened:
+            if least is not None:
+                opened.draft(None, (least, least))
+            if over := over_8_bits(opened):
+                raise ValueError(over)
+            return as_models_see(opened)
     except Exception as error:
-        raise EngineError(
-            ErrorKind.FAILED, f"the image {path} cannot be opened: {type(error).__name__}: {error}"
-        ) from error
-    image.info.clear()
-    return image
+        found = POINTER if is_pointer(path) else f"{type(error).__name__}: {error}"
+        raise EngineError(ErrorKind.FAILED, f"the image {path} cannot be opened: {found}") from error
+
+
+def as_models_see(image: Image) -> Image:
+    """An opened picture as `open_image` gives it: what hides behind transparency shows, nothing is turned."""
+    seen = image.convert("RGB")
+    seen.info.clear()
+    return seen
+
+
+def over_8_bits(image: Image) -> str:
+    """Why a picture of more than 8 bits a channel is not taken, '' where it has no more."""
+    if not image.mode.startswith(("I", "F")):
+        return ""
+    what = f"a grey picture of more than 8 bits (Pillow's mode {image.mode})"
+    return f"{what}, in which all above 255 would be white"
+
+
+@contextmanager
+def whole_images_only() -> Iterator[None]:
+    """Some libraries (LMDeploy) switch half images, the rest of them grey, on for the whole process."""
+    from PIL import ImageFile
+
+    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def trial_pictures(tiles: int | None) -> Iterator[Image]:

@@ -15,23 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.engines.contract import Question
+from harness.engines.images import MARKS
 
 __all__ = ["one_mark", "question"]
 
 Values = npt.NDArray[np.floating[Any]]
 
-# What models put around an image's placeholders, beside nothing at all.
-_MARKS = (
-    ("<img>", "</img>"),
-    ("<image>", "</image>"),
-    ("<|vision_start|>", "<|vision_end|>"),
-    ("<|image_start|>", "<|image_end|>"),
-    ("<|begin_of_image|>", "<|end_of_image|>"),
-    ("<start_of_image>", "<end_of_image>"),
-    ("<vision_start>", "<vision_end>"),
-    ("<im_start>", "<im_end>"),
-)
-_PATTERNS = (b"first", b"second")  # two, since a change may leave the sum over one as it is by chance
+# More than one, since a change may leave the sum over one as it is by chance.
+_PATTERNS = (b"first", b"second", b"third", b"fourth")
+_BLOCKS = 8  # a side
+_TILE = 3  # axes: [channels, height, width]
 _PACKED = 2  # axes: [patches, values]
 _BY_IMAGE = 5  # axes: [images, tiles, channels, height, width]
 
@@ -68,13 +61,35 @@ def question(
         tiles=len(pieces),
         pixels=digest.hexdigest() if pieces else None,
         pixel_means=tuple(float(piece.mean(dtype=np.float64)) for piece in pieces),
-        pixel_marks=tuple(mark for piece in pieces for mark in _marks(piece)),
+        pixel_marks=tuple(mark for piece in pieces for mark in _marks(piece, _PATTERNS[:2])),
+        pixel_views=tuple(mark for view in _views(pieces) for mark in _marks(view, _PATTERNS)),
+        pixel_steps=tuple(float(np.square(np.diff(piece)).mean(dtype=np.float64)) for piece in pieces),
     )
 
 
-def _marks(values: Values) -> tuple[float, ...]:
+def _marks(values: Values, patterns: Sequence[bytes]) -> tuple[float, ...]:
     flat = np.asarray(values, dtype=np.float64).ravel()
-    return tuple(float(flat @ _signs(flat.size, pattern) / np.sqrt(flat.size)) for pattern in _PATTERNS)
+    return tuple(float(flat @ _signs(flat.size, pattern) / np.sqrt(flat.size)) for pattern in patterns)
+
+
+def _views(pieces: Sequence[Values]) -> tuple[Values, ...]:
+    """All tiles in blocks, once for each of `Question.VIEWS`."""
+    sizes = {piece.shape for piece in pieces}
+    if len(sizes) != 1 or len(size := sizes.pop()) != _TILE or min(size[1:]) < _BLOCKS:
+        return ()
+    channels, height, width = size
+    high, wide = height // _BLOCKS, width // _BLOCKS
+    top, left = height % _BLOCKS // 2, width % _BLOCKS // 2
+    blocks = np.stack(
+        [
+            piece[:, top : top + _BLOCKS * high, left : left + _BLOCKS * wide]
+            .reshape(channels, _BLOCKS, high, _BLOCKS, wide)
+            .mean((2, 4), dtype=np.float64)
+            for piece in pieces
+        ]
+    )
+    turns = (np.rot90(blocks, quarters, (2, 3)) for quarters in (2, 1, 3))
+    return (blocks, blocks[..., ::-1], blocks[:, :, ::-1], *turns, blocks[:, ::-1])
 
 
 @lru_cache(maxsize=8)
@@ -89,7 +104,7 @@ def one_mark(text: str, placeholder: str | None) -> str:
     if not placeholder:
         return text
     run = f"(?:{re.escape(placeholder)})+"
-    around = "|".join(f"{re.escape(before)}{run}{re.escape(behind)}" for before, behind in _MARKS)
+    around = "|".join(f"{re.escape(before)}{run}{re.escape(behind)}" for before, behind in MARKS)
     return re.sub(f"{around}|{run}", lambda _: Question.IMAGE, text)
 
 

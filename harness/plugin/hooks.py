@@ -304,6 +304,8 @@ class _MainProcess:
             else:
                 changed = [judged.changed.lines]
                 tell_verdicts([judged.verdict], environ=os.environ, write_line=say, changed=changed)
+        for remark in self._config.stash[RUN].remarks:
+            terminalreporter.write_line(remark, yellow=True)
         if not self._outcomes.summaries:
             self._write_reports(terminalreporter)
             return

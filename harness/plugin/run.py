@@ -83,6 +83,11 @@ class Run:
                 raise pytest.UsageError(f"--{error}") from error
         return self._loaded
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Those on the suites, once they are loaded; none before, or where loading failed."""
+        return () if self._loaded is None else self._loaded.remarks
+
     def subjects(self, selection: str) -> list[Subject]:
         """The subjects of a selection, of the profiles that were asked for.
 

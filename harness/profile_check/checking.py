@@ -161,8 +161,8 @@ class ProfileCheck:
                     command=_NEXT.get(trouble.topic, usual),
                 )
             )
-        if not topics & {"tokenizer", "template", "processor"}:
-            names = filter(None, (files.tokenizer, files.template, files.processor))
+        names = [*filter(None, (files.tokenizer, files.template, files.processor))]
+        if names and not topics & {"tokenizer", "template", "processor"}:
             findings.append(right("tokenizer", ", ".join(dict.fromkeys(names))))
         try:
             shapes = read_shapes(files.config)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.git_lfs import POINTER, pointers
 from harness.profile_check.safetensors import HeaderError, read_header
 from harness.workers.hub_report import (
     INDEX,
@@ -90,6 +91,10 @@ class ModelFiles:
 def look_into(folder: Path) -> ModelFiles:
     """Look at everything; what is missing or broken is noted in ``troubles``."""
     files = ModelFiles(folder, troubles=lacking(folder))
+    if left := pointers(folder):
+        # What follows from one, such as weights of 132 bytes, is not told again.
+        files.troubles.append(Trouble("model", f"{', '.join(left)}: {POINTER}", "the files themselves"))
+        return files
     if (folder / "config.json").is_file():
         files.config = _json(files, "config.json", "model") or {}
     _look_at_weights(files)

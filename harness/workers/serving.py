@@ -24,6 +24,7 @@ from harness.engines.out_of_memory import is_out_of_memory
 from harness.engines.remote_code import refuse_code_of_others, switched_off
 from harness.engines.requirements import IN_REQUIREMENTS, REQUIREMENTS
 from harness.errors import EngineError, ErrorKind, LettersError
+from harness.git_lfs import POINTER, pointers
 from harness.workers.protocol import Message, decode, encode
 from harness.workers.rows import save_rows
 
@@ -76,9 +77,13 @@ def _load(order: Message) -> tuple[Engine, Message]:
     refuse_code_of_others(settings)
     try:
         engine: Engine = _module(settings).load(settings)
-    except EngineError as error:
-        if error.kind is ErrorKind.LOAD and (more := switched_off(settings)):
-            raise EngineError(error.kind, error.message + more) from error
+    except Exception as error:
+        if left := pointers(Path(settings.model)):
+            told = f"{settings.model}: {', '.join(left)}: {POINTER} (loading ended in: {_in_words(error)})"
+            raise EngineError(ErrorKind.LOAD, told) from None
+        kind = error.kind if isinstance(error, EngineError) else None
+        if kind is ErrorKind.LOAD and (more := switched_off(settings)):
+            raise EngineError(kind, _in_words(error) + more) from error
         raise
     loaded = {"event": "loaded", "fingerprint": engine.fingerprint()}
     encode(loaded)  # an engine whose fingerprint is no JSON is refused here

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import struct
 import zlib
@@ -13,7 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from harness.cases import images as case_images
-from harness.cases.images import FORMATS, MAX_PIXELS, ImageProblem, check_image
+from harness.cases.images import FORMATS, MAX_PIXELS, CheckedImage, ImageProblem, check_image
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 1234\n"
 
 
 class TestImages:
@@ -26,7 +30,7 @@ class TestImages:
     @pytest.mark.parametrize("mode", ["RGB", "L"])
     def test_formats_that_are_read(self, folder: Path, kind: str, mode: str) -> None:
         Image.new(mode, (9, 7)).save(folder / "images" / "x", format=kind)
-        assert check_image("images/x", folder=folder) == (folder / "images" / "x").resolve()
+        assert check_image("images/x", folder=folder) == CheckedImage((folder / "images" / "x").resolve())
 
     @pytest.mark.parametrize("kind", ["GIF", "TIFF", "PPM"])
     def test_format_that_is_not(self, folder: Path, kind: str) -> None:
@@ -89,6 +93,39 @@ class TestImages:
         (folder / "images" / "x.png").write_bytes(png_header(8, 8) + png_chunk(b"zTXt", b"a\0\0" + bomb))
         assert "x.png" in self.check(folder).found
 
+    def test_more_than_8_bits_would_be_white(self, folder: Path) -> None:
+        Image.new("I;16", (8, 6), 4_000).save(folder / "images" / "x.png")
+        problem = self.check(folder)
+        assert "more than 8 bits" in problem.found
+        assert "8 bits a channel" in problem.allowed
+
+    def test_a_pointer_of_git_lfs_is_called_so(self, folder: Path) -> None:
+        (folder / "images" / "x.png").write_bytes(LFS_POINTER)
+        assert "'images/x.png', which is a Git LFS pointer" in self.check(folder).found
+        assert "git lfs pull" in self.check(folder).found
+
+    @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP"])
+    def test_base64_is_named_and_cut(self, folder: Path, kind: str) -> None:
+        out = io.BytesIO()
+        Image.effect_noise((99, 99), 50).convert("RGB").save(out, kind)
+        problem = self.check(folder, base64.b64encode(out.getvalue()).decode())
+        assert problem.found.endswith("...', base64")
+        assert "decode" in problem.allowed
+        assert len(str(problem)) < 300
+
+    def test_any_other_long_name_is_cut(self, folder: Path) -> None:
+        assert len(str(self.check(folder, "x" * 50_000))) < 700
+        assert len(str(self.check(folder, "/" + "x/" * 50_000))) < 700
+
+    def test_a_name_that_the_locale_cannot_spell(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def stat(_: object) -> None:
+            "é".encode("ascii")
+
+        monkeypatch.setattr(os.path, "realpath", stat)
+        problem = self.check(folder, "images/é.png")
+        assert "in this locale (ascii)" in problem.found
+        assert "PYTHONUTF8=1" in problem.allowed
+
     def test_link_that_leads_outside(self, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
         elsewhere = tmp_path_factory.mktemp("elsewhere")
         Image.new("RGB", (8, 8)).save(elsewhere / "x.png")
@@ -99,7 +136,8 @@ class TestImages:
 
     def test_link_that_stays_inside(self, folder: Path) -> None:
         (folder / "images" / "x.png").symlink_to("red.png")
-        assert check_image("images/x.png", folder=folder) == (folder / "images" / "red.png").resolve()
+        real = (folder / "images" / "red.png").resolve()
+        assert check_image("images/x.png", folder=folder) == CheckedImage(real)
 
     @pytest.mark.parametrize("name", ["images/loop.png", "x" * 300, "images/red.png/x.png"])
     def test_what_the_system_refuses(self, folder: Path, name: str) -> None:
@@ -114,13 +152,13 @@ class TestImages:
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         decoded: list[Path] = []
-        original = case_images._wrong_with_content
+        original = case_images._content
 
-        def counting(path: Path) -> ImageProblem | None:
+        def counting(path: Path) -> tuple[ImageProblem, ...] | ImageProblem:
             decoded.append(path)
             return original(path)
 
-        monkeypatch.setattr(case_images, "_wrong_with_content", counting)
+        monkeypatch.setattr(case_images, "_content", counting)
         for _ in range(3):
             check_image("images/red.png", folder=folder)
         assert len(decoded) == 1
@@ -137,7 +175,59 @@ class TestImages:
         for _ in range(data.draw(st.integers(1, 5))):
             raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
         path.write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
-        assert isinstance(check_image("images/x", folder=folder), Path | ImageProblem)
+        assert isinstance(check_image("images/x", folder=folder), CheckedImage | ImageProblem)
+
+
+class TestRemarks:
+    """What a viewer shows otherwise than models see it fails nothing."""
+
+    def found(self, folder: Path) -> list[str]:
+        result = check_image("images/x", folder=folder)
+        assert isinstance(result, CheckedImage)
+        return [remark.found for remark in result.remarks]
+
+    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+    @pytest.mark.parametrize("orientation", [1, 6])
+    def test_orientation(self, folder: Path, kind: str, orientation: int) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.new("RGB", (9, 7)).save(folder / "images" / "x", kind, exif=exif)
+        told = ["'images/x', whose EXIF data turns it in viewers (orientation 6), and not for the models"]
+        assert self.found(folder) == (told if orientation == 6 else [])
+
+    def test_no_exif_data_at_all_is_no_damage(self, folder: Path) -> None:
+        Image.new("RGB", (9, 7)).save(folder / "images" / "x", "JPEG", exif=b"Exif\0\0II*\0\xff\xff")
+        assert self.found(folder) == []
+
+    @pytest.mark.parametrize(
+        ("hidden", "alpha", "told"),
+        [
+            ((255, 0, 0), 0, True),  # nobody sees the red
+            ((0, 0, 0), 0, True),  # shown white, seen black
+            ((255, 255, 255), 0, False),  # white on white
+            ((254, 253, 255), 128, False),  # rounding
+            ((200, 0, 0), 255, False),  # not transparent
+        ],
+    )
+    def test_transparency(
+        self, folder: Path, hidden: tuple[int, int, int], alpha: int, *, told: bool
+    ) -> None:
+        image = Image.new("RGBA", (40, 40), (*hidden, alpha))
+        image.save(folder / "images" / "x", "PNG")
+        assert len(self.found(folder)) == told
+        image.quantize().save(folder / "images" / "x", "PNG")
+        assert len(self.found(folder)) == told
+
+    def test_a_pixel_or_two_are_not_told(self, folder: Path) -> None:
+        image = Image.new("RGBA", (40, 40), "white")
+        image.putpixel((3, 3), (0, 0, 0, 0))
+        image.save(folder / "images" / "x", "PNG")
+        assert self.found(folder) == []
+        image.paste((0, 0, 0, 0), (0, 0, 20, 20))
+        image.save(folder / "images" / "x", "PNG")
+        assert self.found(folder) == [
+            "'images/x', whose transparency hides other colours in 25% of it, which the models see"
+        ]
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from harness.cases.suites import load_suite
 from tests.cases.suite_problems import problems_of
 from tests.cases.writing import GOOD, place_in
 
@@ -94,12 +96,17 @@ RULES = {
         "'Yes'",
         "YAML 1.1 reads Yes as a boolean",
     ),
-    "letter no": (defaults("letters: [Y, §no]"), "defaults.letters.1", "'no'", "such as N, or quote it"),
+    "letter no": (
+        defaults("letters: [Y, §no]"),
+        "defaults.letters.1",
+        "'no'",
+        "use a single letter such as N",
+    ),
     "letter true": (
         defaults("letters: [§true, F]"),
         "defaults.letters.0",
         "true, a boolean",
-        "such as T, or quote it",
+        "use a single letter such as T",
     ),
     "expected Off": (case(expect="§Off"), "cases.0.expect", "'Off'", "YAML 1.1 reads Off as a boolean"),
     "expected letter not on offer": (
@@ -177,3 +184,32 @@ def test_rule_at_its_place(folder: Path, text: str, field: str, found: str, allo
     assert (problem.place, problem.field) == (place, field)
     assert found in problem.found
     assert allowed in problem.allowed
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "found"),
+    [
+        *(
+            (case(prompt=f"§'{word}\\nWhich?'"), "cases.0.prompt", f"{word}, by which a model")
+            for word in ("<IMAGE_TOKEN>", "<image>", "<img>", "<IMG_CONTEXT>", "<|image_pad|>", "[IMG]")
+        ),
+        (defaults("system: §'<|vision_start|> is up'"), "defaults.system", "<|vision_start|>"),
+        (case(image="§turned.jpg"), "cases.0.image", "'turned.jpg', whose EXIF data turns it"),
+        (defaults("image: §turned.jpg"), "defaults.image", "'turned.jpg', whose EXIF data turns it"),
+    ],
+)
+def test_a_remark_at_its_place_fails_nothing(folder: Path, text: str, field: str, found: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.new("RGB", (8, 6)).save(folder / "turned.jpg", exif=exif)
+    plain, place = place_in("s.yaml", text)
+    (folder / "s.yaml").write_text(plain)
+    (remark,) = load_suite(folder / "s.yaml").remarks
+    assert (remark.place, remark.field) == (place, field)
+    assert remark.found.startswith(found)
+
+
+@pytest.mark.parametrize("prompt", ["a <b>word</b> [A] or <Image>", "the image <- here", "[IMAGE] img"])
+def test_other_words_between_brackets_are_no_placeholders(folder: Path, prompt: str) -> None:
+    (folder / "s.yaml").write_text(case(prompt=f"'{prompt}'"))
+    assert load_suite(folder / "s.yaml").remarks == ()

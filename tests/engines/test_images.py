@@ -23,12 +23,20 @@ def test_half_a_picture_is_none_even_where_a_library_lets_it_pass(
     with pytest.raises(EngineError, match=r"half\.png cannot be opened: OSError: .*truncated") as caught:
         open_image(str(path))
 
+    assert ImageFile.LOAD_TRUNCATED_IMAGES  # as it was
     assert caught.value.kind is ErrorKind.FAILED
 
 
 def test_what_is_no_picture_is_told_with_its_file(tmp_path: Path) -> None:
     (tmp_path / "words.png").write_text("no picture")
-    for name, words in (("words.png", "UnidentifiedImageError"), ("nowhere.png", "FileNotFoundError")):
+    (tmp_path / "lfs.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n")
+    Image.new("I;16", (8, 8), 4_000).save(tmp_path / "grey.png")
+    for name, words in (
+        ("words.png", "UnidentifiedImageError"),
+        ("nowhere.png", "FileNotFoundError"),
+        ("lfs.png", "a Git LFS pointer .*git lfs pull"),
+        ("grey.png", "ValueError: a grey picture of more than 8 bits"),
+    ):
         with pytest.raises(EngineError, match=rf"{name} cannot be opened: {words}"):
             open_image(str(tmp_path / name))
 
@@ -43,3 +51,12 @@ def test_a_picture_comes_in_rgb_and_without_what_would_turn_it(tmp_path: Path) -
     found = open_image(str(path))
 
     assert (found.mode, found.size, found.info) == ("RGB", (8, 4), {})
+
+
+def test_a_jpeg_for_a_small_view_is_decoded_smaller_and_not_turned(tmp_path: Path) -> None:
+    path = tmp_path / "phone.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (800, 400), "red").save(path, exif=exif)
+    assert open_image(str(path), least=100).size == (200, 100)
+    assert open_image(str(path)).size == (800, 400)

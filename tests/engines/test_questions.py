@@ -49,6 +49,7 @@ def test_tiles_are_counted_hashed_and_averaged() -> None:
     asked = question(text="<P>?", prompt_ids=[1, 7, 7, 2], placeholder="<P>", pixels=[tiles])
     assert asked == Question(
         pixel_marks=asked.pixel_marks,
+        pixel_steps=(1.0, 1.0),
         text="<image>?",
         tokens=4,
         tiles=2,
@@ -124,5 +125,8 @@ def test_a_question_keeps_a_recording_small() -> None:
         prompt_ids=(), generated_ids=(), text="", letter_ids=(), answer_step=None, readings=(), question=asked
     )
     encoded = answer_to_json(answer)
-    assert len(str(encoded["q"])) < 300 + 400
-    assert answer_from_json(encoded).question.pixels == asked.pixels
+    assert len(str(encoded["q"])) < 300 + 700
+    back = answer_from_json(encoded).question
+    assert back.pixels == asked.pixels
+    assert back.pixel_views == pytest.approx(asked.pixel_views, rel=0.01)
+    assert back.pixel_steps == pytest.approx(asked.pixel_steps, rel=0.001)

@@ -85,6 +85,22 @@ def test_shards_are_those_of_the_index(checked: Checked) -> None:
     assert look_into(checked.model).parameters == 0
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_pointer_of_git_lfs_is_called_so_and_nothing_else(checked: Checked, name: str) -> None:
+    (checked.model / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 132\n")
+    (finding,) = checked.wrongs()
+    assert f"{name}: a Git LFS pointer in place of the file; run `git lfs pull`" in finding.text
+    assert {each.mark for each in checked.findings() if each.topic in ("tokenizer", "letters", "memory")} == {
+        Mark.UNKNOWN
+    }
+
+
+@pytest.mark.parametrize("name", ["picture.png", "pytorch_model.bin"])
+def test_a_pointer_in_place_of_what_is_not_read_is_none(checked: Checked, name: str) -> None:
+    (checked.model / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 132\n")
+    assert checked.wrongs() == []
+
+
 @pytest.mark.parametrize("text", ["{", "[]"])
 def test_a_configuration_that_cannot_be_read(checked: Checked, text: str) -> None:
     (checked.model / "config.json").write_text(text)

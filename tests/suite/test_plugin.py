@@ -23,6 +23,16 @@ def test_everything_passes_and_ends_in_a_table(project: Project) -> None:
     result.stdout.fnmatch_lines(["*p: 2 cases × 2 engines, 16 checks: 16 passed*", "largest |Δp|: 0 *"])
 
 
+def test_remarks_on_suites_are_told_and_fail_nothing(project: Project) -> None:
+    project.write_suite(one="say A <image>")
+    result = project.run("-W", "error", accept=True)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(
+        ["cases/s.yaml:*: cases.0.prompt: remark: <image>, *better: the words alone*"]
+    )
+    result.stdout.no_fnmatch_line("*cases.0.prompt: found*")
+
+
 def test_ids_name_suite_case_profile_and_engine(project: Project) -> None:
     project.write_suite("shapes", red_circle="say A")
     result = project.run("--collect-only", "-q")

@@ -50,6 +50,16 @@ def test_every_case_says_why_the_engine_did_not_load(
     assert result.job.log.read_text().count("worker in") == 1, "it is not tried again"
 
 
+def test_a_pointer_of_git_lfs_is_why_an_engine_did_not_load(workers: Workers) -> None:
+    (workers.folder / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1\nsize 132\n")
+    for load in ("raise Expecting value", "raise-engine-error Expecting value"):
+        error = workers.run("a", options={"load": load}).errors[0]
+        assert error.kind is ErrorKind.LOAD
+        assert f"{workers.folder}: tokenizer.json: a Git LFS pointer in place of the file" in error.message
+        assert "run `git lfs pull`" in error.message
+        assert "Expecting value" in error.message
+
+
 def test_an_engine_that_does_not_load_in_time_is_ended(workers: Workers) -> None:
     result = workers.run("a", "b", options={"load": "hang"}, load_seconds=3)
     assert {error.kind for error in result.errors.values()} == {ErrorKind.LOAD}

@@ -15,6 +15,7 @@ class Cause(StrEnum):
     BEGIN_MISSING = "begin-of-text missing"
     SYSTEM_DROPPED = "system text dropped"
     SYSTEM_OTHER = "another system text"
+    PLACEHOLDER = "placeholder of an image in the prompt"
     IMAGE_MISSING = "image missing"
     IMAGE_PLACE = "image after the question"
     QUESTION = "another question text"

@@ -124,6 +124,9 @@ class _Comparison:
                 return difference(cause, text)
             case Cause.SYSTEM_OTHER:
                 return difference(cause, f"{both}. {_PINNED_SYSTEM}")
+            case Cause.PLACEHOLDER:
+                advice = "Take it out of the case's prompt: the image is put before the prompt by itself"
+                return difference(cause, f"{both}. {advice}")
             case Cause.IMAGE_MISSING | Cause.IMAGE_MARKS:
                 text = f"the prompt of {has} has a place for the image, that of {lacks} has none"
                 return difference(cause, f"{text}; see its chat template")

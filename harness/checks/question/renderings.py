@@ -13,6 +13,7 @@ from typing import NamedTuple
 from harness.checks.answers import quoted
 from harness.checks.question.causes import Cause
 from harness.engines.contract import Question
+from harness.engines.images import PLACEHOLDERS
 
 __all__ = ["TextDifference", "compare_renderings", "excerpts", "without_begin"]
 
@@ -26,7 +27,7 @@ _HEADER = re.compile(
     r"|(?:(?<=\s)|^)(SYSTEM|USER|ASSISTANT|System|User|Human|Assistant): ?"
 )
 _ROLES = {"[inst]": "user", "human": "user", "model": "assistant"}
-_SPECIAL = r"(?:<(?!image>)[^<>\s]+>|\[/INST\])"
+_SPECIAL = rf"(?:(?!{PLACEHOLDERS.pattern})<[^<>\s]+>|\[/INST\])"
 _BEGIN = re.compile(rf"\s*({_SPECIAL})")
 _CLOSING = re.compile(rf"(?:\s*{_SPECIAL})*\s*\Z")
 _SPACE = re.compile(r"\s+")
@@ -155,6 +156,12 @@ def _question(a: str, b: str, *, both_images: bool, headed: bool) -> Iterator[Te
         return
     places = _image_places(a), _image_places(b)
     same_words = _bare(a) == _bare(b)
+    if both_images and (not same_words or len(places[0]) != len(places[1])):
+        # A case has one image: what else looks like its place stood in the prompt, and only one side took it.
+        spelled = [_bare(PLACEHOLDERS.sub("", text)) for text in (a, b)]
+        if spelled[0] == spelled[1]:
+            yield TextDifference(Cause.PLACEHOLDER, None, (a, b))
+            return
     last = [bool(place) and place[-1] == len(_bare(text)) for place, text in zip(places, (a, b), strict=True)]
     if both_images and (places[0] != places[1] if same_words else last[0] != last[1]):
         later = places[1] > places[0] if same_words else last[1]

@@ -22,6 +22,16 @@ PIXEL_MOVE = 2**-5
 Rounding to bfloat16 moves it by about 2**-9 of the values, one grey level in every pixel at random by 0.02.
 """
 
+STEP_NOISE = 2**-9
+"""How far the mean square of a tile's steps may move by rounding, at least.
+
+One grey level up or down in every pixel at random adds 0.0004. Of its size, another 2**-6 for bfloat16.
+"""
+
+_STEPS_OF_SIZE = 2**-6
+_COARSELY = 4  # times `PIXEL_MOVE`: what no rounding moves a mark by, and no filter one of blocks
+_EXPLAINS = 1 / 8  # of how far the tiles moved, at most, is left by the view that explains it
+_RESIZED = 8  # times `PIXEL_NOISE`: what a filter may move the mean of a tile of fine lines
 _MOST_SHOWN = 3
 
 
@@ -59,19 +69,36 @@ def compare_pixels(a: Question, b: Question) -> QuestionDifference | None:
     pairs = list(zip(a.pixel_means, b.pixel_means, strict=False))
     shown = ", ".join(f"{p:.3g} and {q:.3g}" for p, q in pairs[:_MOST_SHOWN])
     means = f"the means of the tiles ({shown}{', …' if pairs[_MOST_SHOWN:] else ''})"
-    if _apart(a.pixel_means, b.pixel_means) <= 1:
-        moved = max((abs(p - q) for p, q in zip(a.pixel_marks, b.pixel_marks, strict=False)), default=0.0)
-        if not moved <= PIXEL_MOVE * max([1.0, *map(abs, (*a.pixel_marks, *b.pixel_marks))]):
+    apart, moved = _apart(a.pixel_means, b.pixel_means), _moved(a.pixel_marks, b.pixel_marks)
+    known = bool(a.pixel_views) and len(a.pixel_views) == len(b.pixel_views)
+    plain, view = _nearest_view(a, b) if known else (moved, "")
+    if view and apart <= 1:
+        return difference(
+            Cause.PIXELS,
+            f"the same values in other places: {means} are equal within rounding, and one side's tiles are "
+            f"the other's, {view}",
+        )
+    if plain <= _COARSELY and apart <= (_RESIZED if known else 1) and _other_steps(a, b):
+        return difference(
+            Cause.PIXELS,
+            f"the picture is resized otherwise: {means} are close, but edges are sharper on one side. See "
+            "resample and antialias of the image processors, and by which library they resize",
+            title="resized otherwise",
+        )
+    if apart <= 1:
+        if plain > 1 or not moved <= _COARSELY:
+            what = "another one, or its tiles entered in another order"
+            if not known:
+                what = f"mirrored, turned or resized otherwise, its colours are swapped, or it is {what}"
             return difference(
                 Cause.PIXELS,
-                f"the same values in other places: {means} are equal within rounding, the tiles' marks move "
-                f"by up to {moved:.3g}. The picture is mirrored or turned, its colours are swapped, or its "
-                "tiles entered in another order",
+                f"other values though {means} are equal within rounding: the tiles' marks move by up to "
+                f"{moved:.3g} times what rounding does. The picture is {what}",
             )
         return difference(
             Cause.PIXELS,
-            f"the pixel values are not bit-equal, but {means} are, within rounding: another dtype, another "
-            "release of the image library, or another filter",
+            f"the pixel values are not bit-equal, but {means} are, within rounding: another dtype, or "
+            "another release of the image library",
             note=True,
         )
     if _apart(sorted(a.pixel_means), sorted(b.pixel_means)) <= 1:
@@ -81,6 +108,32 @@ def compare_pixels(a: Question, b: Question) -> QuestionDifference | None:
         Cause.PIXELS,
         f"{count_of_tiles(a.tiles or 0)} on both sides, but {means} differ by up to {largest:.3g}: another "
         "picture or normalisation; see image_mean, image_std and rescale_factor of the image processors",
+    )
+
+
+def _nearest_view(a: Question, b: Question) -> tuple[float, str]:
+    """How far the tiles' blocks moved, in `PIXEL_MOVE`, and which of `Question.VIEWS` explains it or ''."""
+    count = len(a.pixel_views) // len(Question.VIEWS)
+    views = [a.pixel_views[at : at + count] for at in range(0, len(a.pixel_views), count)]
+    moved = {
+        name: _moved(view, b.pixel_views[:count]) for name, view in zip(Question.VIEWS, views, strict=True)
+    }
+    plain, *others = Question.VIEWS
+    nearest = min(others, key=moved.__getitem__)
+    explained = moved[plain] > 1 and moved[nearest] <= moved[plain] * _EXPLAINS
+    return moved[plain], nearest if explained else ""
+
+
+def _moved(left: Sequence[float], right: Sequence[float]) -> float:
+    """The largest difference of two lists of marks, as a multiple of `PIXEL_MOVE` and their size."""
+    size = max([1.0, *map(abs, (*left, *right))])
+    return max((abs(p - q) for p, q in zip(left, right, strict=False)), default=0.0) / (PIXEL_MOVE * size)
+
+
+def _other_steps(a: Question, b: Question) -> bool:
+    return any(
+        abs(p - q) > max(STEP_NOISE, _STEPS_OF_SIZE * max(p, q))
+        for p, q in zip(a.pixel_steps, b.pixel_steps, strict=False)
     )
 
 

@@ -8,7 +8,10 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image, ImageOps
+from PIL import Image
+
+from harness.engines.images import open_image
+from harness.errors import EngineError
 
 __all__ = ["LARGEST", "Thumbnail", "make_thumbnail"]
 
@@ -27,15 +30,16 @@ class Thumbnail(NamedTuple):
 
 
 def make_thumbnail(path: Path, *, most: int = LARGEST) -> Thumbnail:
-    """The picture at ``path`` in at most ``most`` bytes."""
+    """The picture at ``path`` as models see it, in at most ``most`` bytes."""
+    if not path.exists():
+        return Thumbnail("", "image missing")
     try:
         with warnings.catch_warnings():
             # A picture of very many pixels is worth a warning elsewhere; here it is only made small.
             warnings.simplefilter("ignore")
-            picture = _opened(path)
-    except FileNotFoundError:
-        return Thumbnail("", "image missing")
-    except Exception:  # noqa: BLE001 - decoders fail in many ways on a damaged file
+            picture = open_image(str(path), least=2 * _STEPS[0][0])
+            picture.thumbnail((_STEPS[0][0],) * 2, Image.Resampling.LANCZOS)
+    except EngineError:
         return Thumbnail("", "image unreadable")
     for side, quality in _STEPS:
         small = picture.copy()
@@ -45,15 +49,3 @@ def make_thumbnail(path: Path, *, most: int = LARGEST) -> Thumbnail:
         if out.tell() <= most:
             return Thumbnail("data:image/webp;base64," + base64.b64encode(out.getvalue()).decode("ascii"))
     return Thumbnail("", "image left out to keep this page small")
-
-
-def _opened(path: Path) -> Image.Image:
-    """The picture in memory, upright, and no larger than the largest thumbnail needs."""
-    largest = _STEPS[0][0]
-    with Image.open(path) as image:
-        image.draft("RGB", (2 * largest, 2 * largest))  # lets JPEG decode at a fraction of the size
-        upright = ImageOps.exif_transpose(image)
-        has_alpha = upright.mode in {"LA", "PA", "RGBA"} or "transparency" in upright.info
-        picture = upright.convert("RGBA" if has_alpha else "RGB")
-    picture.thumbnail((largest, largest), Image.Resampling.LANCZOS)
-    return picture
