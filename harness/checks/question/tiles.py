@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 from harness.checks.question.causes import Cause, QuestionDifference, difference
@@ -29,7 +30,7 @@ One grey level up or down in every pixel at random adds 0.0004. Of its size, ano
 """
 
 _STEPS_OF_SIZE = 2**-6
-_COARSELY = 4  # times `PIXEL_MOVE`: what no rounding moves a mark by, and no filter one of blocks
+_COARSELY = 6  # times `PIXEL_MOVE`: what no rounding moves a mark by, and hardly a filter
 _EXPLAINS = 1 / 8  # of how far the tiles moved, at most, is left by the view that explains it
 _RESIZED = 8  # times `PIXEL_NOISE`: what a filter may move the mean of a tile of fine lines
 _MOST_SHOWN = 3
@@ -131,9 +132,15 @@ def _moved(left: Sequence[float], right: Sequence[float]) -> float:
 
 
 def _other_steps(a: Question, b: Question) -> bool:
-    return any(
-        abs(p - q) > max(STEP_NOISE, _STEPS_OF_SIZE * max(p, q))
-        for p, q in zip(a.pixel_steps, b.pixel_steps, strict=False)
+    """Whether edges are sharper on one side, and not only because all its values are larger."""
+    products = [sum(map(operator.mul, a.pixel_views, views)) for views in (a.pixel_views, b.pixel_views)]
+    scale = (products[1] / products[0]) ** 2 if products[0] else 1.0
+    return all(
+        any(
+            abs(each * p - q) > max(STEP_NOISE, _STEPS_OF_SIZE * max(p, q))
+            for p, q in zip(a.pixel_steps, b.pixel_steps, strict=False)
+        )
+        for each in (1.0, scale)
     )
 
 
