@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache, reduce
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image, ImageChops, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageFile, UnidentifiedImageError
 
 from harness.cases.problems import describe, shown
-from harness.engines.images import as_models_see, over_8_bits, whole_images_only
+from harness.engines.images import as_models_see, over_8_bits
 from harness.git_lfs import POINTER, is_pointer
 
 __all__ = ["FORMATS", "MAX_PIXELS", "CheckedImage", "ImageProblem", "check_image"]
@@ -29,7 +30,7 @@ _BASE64 = re.compile(
     r"\s*(iVBORw0KGgo|/9j/|UklGR|R0lGOD|Qk)[A-Za-z0-9+/=\s]{99,}"
 )  # PNG, JPEG, WEBP, GIF, BMP
 _LONGEST_SHOWN = 300  # characters of a path
-_ORIENTATION, _UPRIGHT = 0x0112, 1  # the tag of EXIF, and the value that turns nothing
+_ORIENTATION, _TURNED = 0x0112, range(2, 9)  # the tag of EXIF; 1 is upright, and some cameras write 0
 _ROUNDING = 3  # grey levels
 _FEW = 1 / 1000  # of all pixels
 
@@ -90,7 +91,7 @@ def check_image(name: str, *, folder: Path) -> CheckedImage | ImageProblem:
 @cache
 def _looked_at(path: Path, _size: int, _changed: int) -> tuple[ImageProblem, ...] | ImageProblem:
     """Read and decode the file. The last arguments only tell one state of the file from the next."""
-    with warnings.catch_warnings(), whole_images_only():
+    with warnings.catch_warnings(), _whole_images_only():
         warnings.simplefilter("ignore")
         try:
             return _content(path)
@@ -105,6 +106,16 @@ def _looked_at(path: Path, _size: int, _changed: int) -> tuple[ImageProblem, ...
             return ImageProblem(
                 f"which is truncated or damaged ({error})", "an image that decodes to its end"
             )
+
+
+@contextmanager
+def _whole_images_only() -> Iterator[None]:
+    """Some libraries (LMDeploy) switch this on for the whole process when they are imported."""
+    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _content(path: Path) -> tuple[ImageProblem, ...] | ImageProblem:
@@ -127,8 +138,7 @@ def _content(path: Path) -> tuple[ImageProblem, ...] | ImageProblem:
 def _turned(image: Image.Image) -> ImageProblem | None:
     """EXIF data, which viewers go by and models do not."""
     with suppress(Exception):  # what is no EXIF data turns nothing
-        orientation = image.getexif().get(_ORIENTATION, _UPRIGHT)
-        if orientation != _UPRIGHT:
+        if (orientation := image.getexif().get(_ORIENTATION)) in _TURNED:
             return ImageProblem(
                 f"whose EXIF data turns it in viewers (orientation {orientation}), and not for the models",
                 "a picture that is stored as it is meant; turn its pixels and take the tag out",

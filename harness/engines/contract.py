@@ -121,6 +121,7 @@ class Question:
     filter changes and rounding hardly.
     """
 
+    IMAGE: ClassVar[str] = "<image>"
     VIEWS: ClassVar[tuple[str, ...]] = (
         "as it is",
         "mirrored",
@@ -130,8 +131,6 @@ class Question:
         "turned by three quarters",
         "with red and blue swapped",
     )
-
-    IMAGE: ClassVar[str] = "<image>"
 
     text: str | None = None
     tokens: int | None = None

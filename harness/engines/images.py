@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from harness.errors import EngineError, ErrorKind
@@ -13,15 +13,7 @@ from harness.git_lfs import POINTER, is_pointer
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = [
-    "MARKS",
-    "PLACEHOLDERS",
-    "as_models_see",
-    "open_image",
-    "over_8_bits",
-    "trial_pictures",
-    "whole_images_only",
-]
+__all__ = ["MARKS", "PLACEHOLDERS", "as_models_see", "open_image", "over_8_bits", "trial_pictures"]
 
 # What models put around an image's placeholders, beside nothing at all.
 MARKS = (
@@ -35,21 +27,8 @@ MARKS = (
     ("<im_start>", "<im_end>"),
 )
 PLACEHOLDERS = re.compile(
-    "|".join(
-        re.escape(word)
-        for word in (
-            *(mark for pair in MARKS for mark in pair),
-            *("<IMAGE_TOKEN>", "<IMG_CONTEXT>", "<|image_pad|>", "<|image|>", "<image_soft_token>", "[IMG]"),
-            *(
-                "<image_placeholder>",
-                "<ImageHere>",
-                "<im_patch>",
-                "<|image_1|>",
-                "<|imgpad|>",
-                "<|placeholder|>",
-            ),
-        )
-    )
+    r"<IMAGE_TOKEN>|<IMG_CONTEXT>|<\|image(?:_pad|_1)?\|>|<image_(?:soft_token|placeholder)>|<ImageHere>"
+    r"|<im_patch>|<\|(?:imgpad|placeholder)\|>|\[IMG\]|" + "|".join(map(re.escape, chain(*MARKS)))
 )
 """A word by which a model's processor or LMDeploy finds the place of an image in a prompt."""
 
@@ -64,10 +43,11 @@ def open_image(path: str, *, least: int | None = None) -> Image:
 
     Raises EngineError(FAILED) for what is no image, not all of one, or one of more than 8 bits.
     """
-    from PIL import Image
+    from PIL import Image, ImageFile
 
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # LMDeploy's import sets it: half a picture, half of it grey
     try:
-        with whole_images_only(), Image.open(path) as opened:
+        with Image.open(path) as opened:
             if least is not None:
                 opened.draft(None, (least, least))
             if over := over_8_bits(opened):
@@ -87,22 +67,8 @@ def as_models_see(image: Image) -> Image:
 
 def over_8_bits(image: Image) -> str:
     """Why a picture of more than 8 bits a channel is not taken, '' where it has no more."""
-    if not image.mode.startswith(("I", "F")):
-        return ""
-    what = f"a grey picture of more than 8 bits (Pillow's mode {image.mode})"
-    return f"{what}, in which all above 255 would be white"
-
-
-@contextmanager
-def whole_images_only() -> Iterator[None]:
-    """Some libraries (LMDeploy) switch half images, the rest of them grey, on for the whole process."""
-    from PIL import ImageFile
-
-    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
-    try:
-        yield
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = before
+    what = f"a grey picture of more than 8 bits (Pillow's mode {image.mode}), in which all above 255 is white"
+    return what if image.mode.startswith(("I", "F")) else ""
 
 
 def trial_pictures(tiles: int | None) -> Iterator[Image]:

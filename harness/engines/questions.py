@@ -80,14 +80,8 @@ def _views(pieces: Sequence[Values]) -> tuple[Values, ...]:
     channels, height, width = size
     high, wide = height // _BLOCKS, width // _BLOCKS
     top, left = height % _BLOCKS // 2, width % _BLOCKS // 2
-    blocks = np.stack(
-        [
-            piece[:, top : top + _BLOCKS * high, left : left + _BLOCKS * wide]
-            .reshape(channels, _BLOCKS, high, _BLOCKS, wide)
-            .mean((2, 4), dtype=np.float64)
-            for piece in pieces
-        ]
-    )
+    whole = np.stack(pieces)[:, :, top : top + _BLOCKS * high, left : left + _BLOCKS * wide]
+    blocks = whole.reshape(-1, channels, _BLOCKS, high, _BLOCKS, wide).mean((3, 5), dtype=np.float64)
     turns = (np.rot90(blocks, quarters, (2, 3)) for quarters in (2, 1, 3))
     return (blocks, blocks[..., ::-1], blocks[:, :, ::-1], *turns, blocks[:, ::-1])
 

@@ -187,7 +187,7 @@ class TestRemarks:
         return [remark.found for remark in result.remarks]
 
     @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-    @pytest.mark.parametrize("orientation", [1, 6])
+    @pytest.mark.parametrize("orientation", [0, 1, 6])
     def test_orientation(self, folder: Path, kind: str, orientation: int) -> None:
         exif = Image.Exif()
         exif[0x0112] = orientation
