@@ -23,7 +23,7 @@ PIXEL_MOVE = 2**-5
 Rounding to bfloat16 moves it by about 2**-9 of the values, one grey level in every pixel at random by 0.02.
 """
 
-STEP_NOISE = 2**-9
+STEP_NOISE = 2**-11
 """How far the mean square of a tile's steps may move by rounding, at least.
 
 One grey level up or down in every pixel at random adds 0.0004. Of its size, another 2**-6 for bfloat16.
@@ -98,8 +98,8 @@ def compare_pixels(a: Question, b: Question) -> QuestionDifference | None:
             )
         return difference(
             Cause.PIXELS,
-            f"the pixel values are not bit-equal, but {means} are, within rounding: another dtype, or "
-            "another release of the image library",
+            f"the pixel values are not bit-equal, but {means} are, within rounding: another dtype, "
+            "another release of the image library, or another filter on few edges",
             note=True,
         )
     if _apart(sorted(a.pixel_means), sorted(b.pixel_means)) <= 1:

@@ -111,6 +111,28 @@ def test_one_grey_level_more_or_less_and_bfloat16_are_rounding() -> None:
         assert compared(values, rounded).note
 
 
+def test_one_grey_level_more_or_less_on_a_flat_picture_is_rounding() -> None:
+    """Which has no steps but these."""
+    for seed in SEEDS:
+        levels = np.random.default_rng(seed).integers(127, 130, (1, 3, SIDE, SIDE)) / 255
+        values, flat = (
+            ((v - MEAN) / DEVIATION).astype(np.float32) for v in (levels, np.full_like(levels, 128 / 255))
+        )
+        assert compared(flat, values).note
+
+
+def test_another_filter_on_the_few_edges_of_one_shape() -> None:
+    """As in the suites of this repository, normalised to -1 to 1: 1 to 4% of the values differ."""
+    image = Image.new("RGB", (150, 56), "white")
+    ImageDraw.Draw(image).rectangle((20, 9, 90, 40), fill="black")
+    plain, other = (
+        np.asarray(image.resize((SIDE, SIDE), each), dtype=np.float32).transpose(2, 0, 1)[None] / 127.5 - 1
+        for each in (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR)
+    )
+    assert 0 < (plain != other).mean() < 0.1
+    assert compared(plain, other).title == "resized otherwise"
+
+
 def test_another_picture_of_the_same_mean_is_neither_resized_nor_turned() -> None:
     for seed in SEEDS:
         values, other = tile(picture(seed)), tile(picture(seed + 50))
