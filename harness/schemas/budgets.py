@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
-from harness.schemas.fields import FileModel, Percent, optional
+from harness.schemas.fields import FileModel, optional
 
 __all__ = ["BudgetsEntry"]
 
+_PERCENT = r"^[1-4]?[0-9](\.[0-9]+)?%$"
+
+
+def _margin(value: object) -> float:
+    """A number above 0, or a share of probability under a half, which stands here for one."""
+    if isinstance(value, str) and re.search(_PERCENT, value) and float(value[:-1]) > 0:
+        return 1.0
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf"):
+        return float(value)
+    raise PydanticCustomError(
+        "margin", "a number greater than 0, or such as 2.5% of a probability, under 50%"
+    )
+
+
+_Margin = Annotated[
+    float,
+    BeforeValidator(_margin),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": _PERCENT}]}
+    ),
+]
 _Above = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=0)]
 _Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
@@ -35,7 +58,7 @@ class RegressionBudget(FileModel):
 class BudgetsEntry(FileModel):
     """What a gate (`harness gate`, pytest --gate) lets pass, of a suite or of a whole comparison."""
 
-    margin: _Above | Percent = optional(
+    margin: _Margin = optional(
         "Change of a letter's log-odds that does not matter, such as 0.1, or by how much that moves a "
         "probability of one half, such as 2.5%."
     )

@@ -17,7 +17,6 @@ __all__ = [
     "Letter",
     "Mark",
     "NonBlank",
-    "Percent",
     "ProfileName",
     "PythonVersion",
     "SuiteName",
@@ -29,7 +28,6 @@ __all__ = [
 LETTER = r"^[A-Z]$"
 _NON_BLANK = r"\S"
 _TAG = r"^\S+$"
-_PERCENT = r"^([1-4]?[0-9](\.[0-9]+)?)%$"
 _MARK = r"^[A-Za-z_][A-Za-z0-9_]*$"
 _CASE_ID = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 SUITE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"
@@ -44,7 +42,6 @@ MEANINGS = {
     LETTER: "one capital letter, A to Z",
     _NON_BLANK: "text that is not empty",
     _TAG: "a word without spaces",
-    _PERCENT: "log-odds, or such as '2.5%' by which they move a probability of one half",
     _MARK: "a pytest mark: letters, digits and _, not beginning with a digit",
     _CASE_ID: "letters, digits, _, . and -, beginning with a letter, a digit or _",
     SUITE_NAME: "letters, digits, _ and -, not beginning with - (the name is part of test ids)",
@@ -58,7 +55,6 @@ MEANINGS = {
 Letter = Annotated[str, Field(pattern=LETTER)]
 NonBlank = Annotated[str, Field(pattern=_NON_BLANK)]
 Tag = Annotated[str, Field(pattern=_TAG, max_length=60)]
-Percent = Annotated[str, Field(pattern=_PERCENT, max_length=12)]
 Mark = Annotated[str, Field(pattern=_MARK, max_length=60)]
 CaseId = Annotated[str, Field(pattern=_CASE_ID, max_length=100)]
 ProfileName = Annotated[str, Field(pattern=_PROFILE_NAME, max_length=50)]

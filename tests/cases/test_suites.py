@@ -206,6 +206,10 @@ def test_budgets_of_a_suite(folder: Path) -> None:
         f"cases:\n{GOOD}"
     )
     assert load_suite(suite).budgets == Budgets(margin=0.05, spread=1.5, moved=2, lost=1, accuracy=0.02)
+    suite.write_text(f"budgets: {{margin: 2.5%, strict: true}}\ncases:\n{GOOD}")
+    given = load_suite(suite).budgets
+    assert given.margin == pytest.approx(0.1, abs=1e-3)  # of a probability of one half
+    assert given.strict
     suite.write_text(f"budgets: {{noise: {{cases: 3}}}}\ncases:\n{GOOD}")
     assert load_suite(suite).budgets == Budgets(moved=3)
 
@@ -213,7 +217,16 @@ def test_budgets_of_a_suite(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("budgets", "field", "allowed"),
     [
-        ("{margin: §0}", "budgets.margin", "a number greater than 0.0"),
+        (
+            "{margin: §0}",
+            "budgets.margin",
+            "a number greater than 0, or such as 2.5% of a probability, under 50%",
+        ),
+        (
+            "{margin: §50%}",
+            "budgets.margin",
+            "a number greater than 0, or such as 2.5% of a probability, under 50%",
+        ),
         ("{noise: {spread: §-1.0}}", "budgets.noise.spread", "a number greater than 0.0"),
         ("{noise: {cases: §1.5}}", "budgets.noise.cases", "a whole number"),
         ("{regression: {cases: §-1}}", "budgets.regression.cases", "0 or more"),
