@@ -26,6 +26,7 @@ def test_what_is_no_margin_is_refused(text: str) -> None:
 def test_a_profile_has_budgets_for_a_whole_comparison(tmp_path: Path) -> None:
     file = tmp_path / "profiles.yaml"
     (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text("{}")
     head = "profiles:\n  p:\n    model: m\n    dtype: float32\n    device: cpu\n    reference: torch\n"
     file.write_text(f"{head}    engines: {{torch: {{}}}}\n")
     assert load_profiles(file, ())[0].budgets == Budgets()
