@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from harness.checks.answers import Parting, by_text, id_text, parting
 from harness.checks.full_vocabulary import FullVocabulary, compare_rows
 from harness.checks.intervals import Interval, apart, overlapping
@@ -22,8 +20,9 @@ from harness.checks.result import Finding, Metric, Result
 from harness.checks.side import Side, side_of
 from harness.checks.tolerances import Tolerances
 from harness.checks.undecided import over_limit_or_undecided
-from harness.distributions import logsumexp, total_variation
-from harness.engines.contract import Reading, Row
+from harness.distributions import total_variation
+from harness.engines.contract import Row
+from harness.engines.readings import row_misfit
 from harness.errors import RecordingError
 from harness.recordings.store import Recording
 
@@ -182,30 +181,15 @@ def judge(agreement: Agreement, tolerances: Tolerances) -> Agreed:
 
 def row_belongs(recording: Recording, row: Row) -> bool:
     """Whether ``row`` [V] is the answer's row of the recording's first path."""
-    reading: Reading = recording.answer.readings[0]
-    # Journals keep nine digits: enough to tell any two float32 apart, not to write a float64 back unchanged.
-    letters = np.array_equal(
-        _float32(_letter_logits(recording, row)), _float32(reading.letter_logits), equal_nan=True
-    )
-    log_z = math.nan if reading.log_z is None else reading.log_z
-    return letters and bool(np.isclose(logsumexp(row), log_z, rtol=1e-7, atol=1e-7, equal_nan=True))
-
-
-def _letter_logits(recording: Recording, row: Row) -> list[float]:
-    return [float(row[i]) for i in recording.answer.letter_ids if i < row.size]
+    return not row_misfit(row, recording.answer.readings[0], recording.answer.letter_ids)
 
 
 def _require_own_row(recording: Recording, row: Row) -> None:
-    if not row_belongs(recording, row):
-        found, reading = _letter_logits(recording, row), recording.answer.readings[0]
+    if found := row_misfit(row, recording.answer.readings[0], recording.answer.letter_ids):
         raise RecordingError(
-            f"{recording.case}, {recording.engine}: the stored row has letter logits {found}, the recording "
-            f"{list(reading.letter_logits)}; run again with --fresh to make both anew"
+            f"{recording.case}, {recording.engine}: the stored row is not the recording's: {found}; run "
+            "again with --fresh to make both anew"
         )
-
-
-def _float32(values: Sequence[float]) -> Row:
-    return np.array(values, dtype=np.float32)
 
 
 def _coarse_total_variation(a: Side, b: Side) -> float:

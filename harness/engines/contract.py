@@ -187,7 +187,9 @@ class Answer:
     log-probabilities as the engine's own interface reports them (at the answer's row; of the generated
     tokens), empty when it reports none. ``seconds`` maps parts of the work to wall time.
     ``rows`` maps each path to the raw float32 logits [V] of the answer's row; a worker stores them apart from
-    the journal. ``question`` is what the model was really asked.
+    the journal. ``question`` is what the model was really asked. ``request`` is the digest (see
+    `harness.engines.codec.request_digest`) of the request that was prepared for this answer, by which a
+    mix-up of cases is found; it is not kept, and '' where an engine does not say.
 
     In an answer by text ``prompt_ids``, ``generated_ids`` and ``letter_ids`` are empty, and so are the ids of
     its readings, whose other fields stay as they are.
@@ -204,6 +206,7 @@ class Answer:
     seconds: Mapping[str, float] = field(default_factory=dict)
     rows: Mapping[str, Row] = field(default_factory=dict, compare=False, repr=False)
     question: Question = Question()
+    request: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,16 @@ from harness.engines.contract import Entry, Reading, Row
 from harness.engines.letters import LetterIds
 from harness.errors import EngineError, ErrorKind
 
-__all__ = ["NotFinite", "RowReader", "TextEntry", "ceiling", "read_rows", "read_top", "read_top_texts"]
+__all__ = [
+    "NotFinite",
+    "RowReader",
+    "TextEntry",
+    "ceiling",
+    "read_rows",
+    "read_top",
+    "read_top_texts",
+    "row_misfit",
+]
 
 _ROUNDING: Final = 1e-6
 """How far the probabilities of a list, which engines compute in float32, may be off in sum."""
@@ -149,6 +158,25 @@ def _with_answer(
 
 def _rank(row: npt.NDArray[np.floating], token: int) -> int:
     return int((row > row[token]).sum() + (row[:token] == row[token]).sum())
+
+
+def row_misfit(row: Row, reading: Reading, letter_ids: Sequence[int]) -> str:
+    """How ``row`` [V] is not the answer's row that ``reading`` was read of, '' where it is.
+
+    Nine digits of the reading's numbers are kept: enough to tell any two float32 apart, not to write a
+    float64 back unchanged.
+    """
+    if bad := int((np.isnan(row) | np.isposinf(row)).sum()):
+        return f"found {bad} of {row.size} logits NaN or +inf; allowed: none"
+    if not np.isfinite(row).any():
+        return f"found no finite number among {row.size} logits; allowed: at least one"
+    letters = [float(row[i]) for i in letter_ids if i < row.size]
+    if not np.array_equal(np.asarray(letters, np.float32), np.asarray(reading.letter_logits, np.float32)):
+        return f"found the letters' logits {letters}; allowed: {[*reading.letter_logits]}, as they were read"
+    log_z = float(logsumexp(row))
+    if reading.log_z is None or not math.isclose(log_z, reading.log_z, rel_tol=1e-7, abs_tol=1e-7):
+        return f"found a log Z of {log_z}; allowed: {reading.log_z}, as it was read"
+    return ""
 
 
 class TextEntry(NamedTuple):

@@ -33,6 +33,8 @@ _GROUPS = (
     (_FORM, "form of fingerprints"),
 )
 _TOLD_BY_FILES = ("model.hash", "environment.lock")
+# On a GPU LMDeploy takes as many as fit beside what else is there; one that was asked for is a setting.
+_FREE_MEMORY = ("loaded.engine_config.num_gpu_blocks", "loaded.limits.num_gpu_blocks")
 _ABSENT = "(absent)"
 _LONGEST = 60
 
@@ -48,7 +50,7 @@ def what_changed(before: Mapping[str, Json], after: Mapping[str, Json]) -> WhatC
     """What differs between the fingerprints of two sides; of an empty one only that it is not known."""
     if not (before and after):
         return WhatChanged((NOT_KNOWN,), ())
-    differences = describe_differences(before, after)
+    differences = tuple(d for d in describe_differences(before, after) if d.path not in _FREE_MEMORY)
     told = [d for d in differences if d.path not in _TOLD_BY_FILES]
     if any(d.path == _FORM for d in told):
         # Of two forms of fingerprints, what one of them lacks or tells in another way says nothing.

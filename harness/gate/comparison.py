@@ -36,8 +36,8 @@ class Comparison:
     order. ``common`` says which cases one side only has, ``changed`` what differs between the fingerprints.
     ``commands`` has, by case name, the command that shows just this case, and ``limits`` those of the
     metrics, by the noise floors or the table. ``allowed`` is what was let pass that would else be refused,
-    ``stale`` says which noise floors no longer hold. ``judged`` judges again, with another share of false
-    alarms.
+    ``stale`` says which noise floors no longer hold, ``damaged`` which files of the folder of recordings have
+    lost something. ``judged`` judges again, with another share of false alarms.
     """
 
     baseline: GateSide
@@ -51,11 +51,12 @@ class Comparison:
     limits: Mapping[str, Tolerances] = field(default_factory=dict, repr=False)
     allowed: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
     judged: partial[ComparisonVerdict] | None = field(default=None, repr=False)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader should know of cases that were not compared."""
+        """What a reader should know of cases that were not compared, and of what the comparison rests on."""
         candidate, baseline = self.candidate.label, self.baseline.label
         told = (
             ("asked of {b} and not of {c}, which counts as ERROR", self.common.missing),
@@ -71,7 +72,8 @@ class Comparison:
         if renames := self.common.renamed:
             told_of = few([f"{old} is now {new}" for old, new in renames.items()])
             cases.append(f"{_count(tuple(renames))} under another name, and asking the very same: {told_of}")
-        return (*cases, *(f"let pass: other {name} under one name" for name in self.allowed), *self.stale)
+        let_pass = (f"let pass: other {name} under one name" for name in self.allowed)
+        return (*cases, *let_pass, *self.stale, *self.damaged)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,6 +91,7 @@ def gate(
             if len(pairs) == 1:
                 raise
             found.append(refused(baseline, candidate, str(error)))
+    found[0] = replace(found[0], damaged=(*scoring.store.damage(), *kept.runs.damage()))  # told once
     levels = shares([one.verdict for one in found])
     comparisons = tuple(
         one if one.judged is None or level == ALPHA else replace(one, verdict=one.judged(alpha=level))

@@ -174,7 +174,7 @@ def _side(
 
 
 def _runs_at(name: SideName, kept: Kept, subjects: Sequence[Subject]) -> list[StoredRun]:
-    """The runs that ``name`` means, oldest first: the last one, and earlier ones of the same fingerprint.
+    """The runs that ``name`` means as they were stored: the last one, and earlier ones of its fingerprint.
 
     They belong together because a run may have asked a few cases only.
     """
@@ -190,7 +190,9 @@ def _runs_at(name: SideName, kept: Kept, subjects: Sequence[Subject]) -> list[St
         found = [run for run in every if run.day <= name.at]
         wanted = f"one on or before {name.at}"
     if not found:
-        raise GateError(f"found {name.text!r}, no such stored run; allowed: {wanted}; {_told(name, every)}")
+        notes = "".join(f"\nnote: {sentence}" for sentence in kept.runs.damage())
+        told = f"{_told(name, every)}{notes}"
+        raise GateError(f"found {name.text!r}, no such stored run; allowed: {wanted}; {told}")
     return [run for run in found if run.fingerprint == found[-1].fingerprint]
 
 

@@ -51,14 +51,16 @@ Verify = Callable[[Result], None]
 def recording(subject: Subject, request: pytest.FixtureRequest) -> Recording:
     """What the subject's engine answered. An engine that could not answer makes this test an ERROR."""
     __tracebackhide__ = True
-    return _answered(request, lambda run: run.scoring.recording(subject))
+    return _answered(request, subject, lambda run, one: run.scoring.recording(one))
 
 
 @pytest.fixture
 def agreement(subject: Subject, request: pytest.FixtureRequest) -> Agreement:
-    """The subject's recording beside its reference's. An ERROR if either engine could not answer."""
+    """The subject's recording beside its reference's. An ERROR, by its id, if either could not answer."""
     __tracebackhide__ = True
-    return _answered(request, lambda run: run.scoring.agreement(subject.reference(), subject))
+    for either in (subject, subject.reference()):
+        _answered(request, either, lambda run, one: run.scoring.recording(one))
+    return _answered(request, subject, lambda run, one: run.scoring.agreement(one.reference(), one))
 
 
 @pytest.fixture
@@ -76,12 +78,13 @@ def tolerances(subject: Subject, request: pytest.FixtureRequest) -> Tolerances:
     """
     compares = "agreement" in request.fixturenames
     about = [subject, subject.reference()] if compares else [subject]
-    dtypes = _answered(request, lambda run: "+".join(run.scoring.dtype(one) for one in about)).split("+")
+    told = [_answered(request, each, lambda run, one: run.scoring.dtype(one)) for each in about]
+    dtypes = "+".join(told).split("+")
     # Of a model with weights in several types, quantised ones among them, the floating types set the noise.
     dtypes = [dtype for dtype in dtypes if dtype in DEFAULTS] or dtypes
     if compares:
         agreement = request.getfixturevalue("agreement")
-        return _answered(request, lambda run: run.limits(subject, agreement, dtypes))
+        return _answered(request, subject, lambda run, one: run.limits(one, agreement, dtypes))
     return resolve(*dtypes, overrides=[subject.profile.tolerances, subject.case.tolerances])
 
 
@@ -180,11 +183,11 @@ def suite_gate(gate_suite: str, request: pytest.FixtureRequest) -> SuiteGate:
     return gate.suite(gate_suite)
 
 
-def _answered(request: pytest.FixtureRequest, ask: Callable[[Run], _T]) -> _T:
+def _answered(request: pytest.FixtureRequest, subject: Subject, ask: Callable[[Run, Subject], _T]) -> _T:
+    """What ``ask`` finds out of ``subject``, which heads the error where its engine could not answer."""
     __tracebackhide__ = True
-    run, subject = request.config.stash[RUN], request.getfixturevalue("subject")
     try:
-        return ask(run)
+        return ask(request.config.stash[RUN], subject)
     except EngineError as error:
         raise EngineError(
             error.kind,

@@ -30,6 +30,7 @@ from harness.reports.outcomes import Outcomes
 from harness.reports.progress import ProgressLine
 from harness.reports.table import render_table
 from harness.scoring.scoring import Scoring
+from harness.scoring.stored_runs import StoredRuns
 from harness.scoring.subjects import SELECTIONS, Subject
 from harness.snapshots.files import require_converted
 from harness.snapshots.update import SnapshotSection, add_options, is_updating
@@ -306,6 +307,8 @@ class _MainProcess:
                 tell_verdicts([judged.verdict], environ=os.environ, write_line=say, changed=changed)
         for remark in self._config.stash[RUN].remarks:
             terminalreporter.write_line(remark, yellow=True)
+            for sentence in StoredRuns(self._config.stash[RUN].scoring.store.root).damage():
+                say(f"note: {sentence}", yellow=True)
         if not self._outcomes.summaries:
             self._write_reports(terminalreporter)
             return

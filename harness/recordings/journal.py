@@ -81,6 +81,12 @@ class Journal:
         return tuple(self._seen.damaged)
 
     @property
+    def damage(self) -> str:
+        """A sentence about the damaged lines, '' without any."""
+        lines = self._seen.damaged
+        return f"{self.path}: {len(lines)} damaged lines left out, first {lines[0]}" if lines else ""
+
+    @property
     def cut_off(self) -> int:
         """How many lines were left unfinished by a process that was ended while it wrote."""
         return self._seen.cut_off

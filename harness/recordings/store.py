@@ -4,7 +4,7 @@ The store's folder::
 
     recordings/KIND-HASH.jsonl   a journal per engine: fingerprints, recordings, errors
     metrics.jsonl                a journal of metrics between two recordings
-    rows/KEY.PATH.npy            full rows of logits, [V] float32, written by workers
+    rows/KEY.PATH.npy            full rows of logits, [V] float32, written by workers (`harness.workers.rows`)
     .gitignore                   keeps all of it out of version control
 
 A recording's line holds the answer as compressed JSON, so that one with a long prompt stays under 2 KB: token
@@ -20,9 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-import numpy as np
 from filelock import FileLock, Timeout
 
 from harness.engines.codec import answer_from_json, answer_to_json
@@ -30,7 +28,7 @@ from harness.engines.contract import Answer, Json, Row
 from harness.errors import EngineError, ErrorKind
 from harness.recordings.fingerprint import asked_today, digest, engine_id, engine_id_of
 from harness.recordings.journal import Journal, compact_json, disk_error
-from harness.workers.rows import row_file
+from harness.workers.rows import read_row, row_file
 
 __all__ = ["Recording", "RecordingStore"]
 
@@ -195,8 +193,7 @@ class RecordingStore:
         """
         file = row_file(self.rows_folder, key, path)
         try:
-            with file.open("rb") as stream:
-                row = _whole_row(stream)
+            row = read_row(file)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -228,11 +225,8 @@ class RecordingStore:
 
     def damage(self) -> tuple[str, ...]:
         """A sentence per journal used so far that has damaged lines; what stood on them is made again."""
-        return tuple(
-            f"{journal.path}: {len(journal.damaged)} damaged lines left out, first {journal.damaged[0]}"
-            for journal in (*self._journals.values(), self._metrics)
-            if journal.damaged
-        )
+        journals = (*self._journals.values(), self._metrics)
+        return tuple(journal.damage for journal in journals if journal.damage)
 
     def _journal(self, engine: str) -> Journal:
         if engine not in self._journals:
@@ -269,15 +263,3 @@ def _packed(answer: Answer) -> str:
 
 def _unpacked(text: str) -> Answer:
     return answer_from_json(json.loads(zlib.decompress(base64.b64decode(text))))
-
-
-def _whole_row(stream: BinaryIO) -> Row | None:
-    try:
-        # Not np.load: it takes a damaged file for an archive if its first bytes happen to be those of one.
-        row = np.lib.format.read_array(stream, allow_pickle=False)
-    except OSError:
-        raise
-    except Exception:  # noqa: BLE001 - numpy says in many ways that a file is damaged
-        return None
-    whole = row.dtype == np.float32 and row.ndim == 1 and not stream.read(1)
-    return row if whole else None

@@ -22,6 +22,7 @@ from harness.recordings.store import Recording, RecordingStore
 from harness.scoring.resolving import EngineProgress, Engines, ResolvedEngine
 from harness.scoring.subjects import Subject, images_of, request_for
 from harness.workers import Failed, Job, Loaded, Progress, Scored, run
+from harness.workers.rows import row_file
 
 __all__ = ["Scoring", "paths_with_rows"]
 
@@ -143,18 +144,20 @@ class Scoring:
 
     def rows(self, subject: Subject) -> dict[str, Row]:
         """The full rows [V] that are still kept for the subject's recording, by path."""
-        return self._rows(self.recording(subject))
-
-    def _rows(self, recording: Recording) -> dict[str, Row]:
+        recording = self.recording(subject)
         rows = {path: self.store.load_row(recording.key, path) for path in paths_with_rows(recording)}
         return {path: row for path, row in rows.items() if row is not None}
 
     def _first_row(self, recording: Recording) -> Row | None:
-        """The row of the path that gives the answer."""
+        """The row of the path that gives the answer; None where there is none that is this recording's.
+
+        A worker that was ended between writing rows and answering leaves rows of a recording never made.
+        """
         readings = recording.answer.readings
         if not readings or not _has_row(readings[0]):
             return None
-        return self.store.load_row(recording.key, readings[0].path)
+        row = self.store.load_row(recording.key, readings[0].path)
+        return row if row is not None and row_belongs(recording, row) else None
 
     def job(self, subject: Subject) -> Job:
         """How the subject's engine is run for its recordings; raises `EngineError` if it is not there."""
@@ -223,12 +226,14 @@ class Scoring:
         return missing
 
     def _has_rows(self, recording: Recording) -> bool:
-        """Whether the full rows are there and are this recording's, as far as its paths see any."""
-        rows, first = self._rows(recording), next(iter(recording.answer.readings), None)
-        if len(rows) != len(paths_with_rows(recording)):
+        """Whether the full rows are there, as far as its paths see any.
+
+        That of the first path, which is what others are compared with, must be whole and this recording's.
+        """
+        wanted, first = paths_with_rows(recording), next(iter(recording.answer.readings), None)
+        if not all(row_file(self.store.rows_folder, recording.key, path).exists() for path in wanted):
             return False
-        # A worker that was ended between writing rows and answering leaves rows of a recording never made.
-        return first is None or not _has_row(first) or row_belongs(recording, rows[first.path])
+        return first is None or not _has_row(first) or self._first_row(recording) is not None
 
     def _make_engine(self, plan: _Plan, with_rows: set[str]) -> None:
         def show(phase: str) -> None:

@@ -11,6 +11,7 @@ import datetime
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +32,10 @@ __all__ = ["StoredRun", "StoredRuns", "model_name", "store_run"]
 class StoredRun:
     """One engine in one run.
 
-    ``when`` is ISO 8601 with its zone. ``fingerprint`` is the engine's name by content, as
-    `harness.recordings.fingerprint.engine_id` makes it, and ``model`` what the profile calls its model.
-    ``keys`` has the recording's key of each case that was answered, ``errors`` the first line of why for each
-    that was not.
+    ``when`` is ISO 8601 with the zone of its clock, for people: it orders nothing. ``fingerprint`` is the
+    engine's name by content, as `harness.recordings.fingerprint.engine_id` makes it, and ``model`` what the
+    profile calls its model. ``keys`` has the recording's key of each case that was answered, ``errors`` the
+    first line of why for each that was not.
     """
 
     run: str
@@ -80,7 +81,9 @@ class StoredRuns:
                 "model": run.model,
                 "errors": dict(run.errors),
             }
-            others = [other for name, other in known.items() if name != key and _same_engine(other, run)]
+            # Of what is written before it only: it is read first, also when it was added to since.
+            earlier = takewhile(lambda name: name != key, known)
+            others = [known[name] for name in earlier if _same_engine(known[name], run)]
             if others and others[-1].keys == run.keys:
                 entry["as"] = f"{others[-1].run} {run.profile}/{run.engine}"
             else:
@@ -88,13 +91,18 @@ class StoredRuns:
             self._journal.append(key, entry)
 
     def of(self, profile: str, engine: str) -> tuple[StoredRun, ...]:
-        """Every stored run of one engine, oldest first."""
-        found = [run for run in self._read().values() if (run.profile, run.engine) == (profile, engine)]
-        return tuple(sorted(found, key=lambda run: run.when))
+        """Every stored run of one engine, in the order in which they were stored, whatever clocks said."""
+        return tuple(run for run in self.all() if (run.profile, run.engine) == (profile, engine))
 
     def all(self) -> tuple[StoredRun, ...]:
-        """Every stored run, oldest first."""
-        return tuple(sorted(self._read().values(), key=lambda run: run.when))
+        """Every stored run, in that order."""
+        return tuple(self._read().values())
+
+    def damage(self) -> tuple[str, ...]:
+        """A sentence where lines are damaged: what stood on them is not known any more."""
+        self._journal.refresh()
+        damage = self._journal.damage
+        return (f"{damage}: runs that are not known any more",) if damage else ()
 
     def _read(self) -> dict[str, StoredRun]:
         """By key, in the order of writing. A run whose like is lost with a damaged line is left out."""

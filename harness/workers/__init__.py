@@ -11,6 +11,7 @@ parent's side
 ``supervisor.py``           batches, who is blamed when a worker ends early, when to give up
 ``conversation.py``         loading, and one batch, as the parent sees them
 ``endings.py``              how a worker ended, in words
+``handed_over.py``          whether an answer fits its request
 ``process.py``              one worker process: descriptors, log, ending its whole group
 ``gpu_turn.py``             one run at a time on a GPU, and its memory free again before the next engine
 ``interpreter.py``          `probe`, `toolkit`, `find_model`, `ask_tokenizer`

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Mapping
 
-from harness.engines.codec import answer_from_json, request_digest, request_to_json, settings_to_json
+from harness.engines.codec import answer_from_json, request_to_json, settings_to_json
 from harness.engines.contract import Request
 from harness.errors import EngineError, ErrorKind, RecordingError
-from harness.workers.endings import Ending, how_it_ended
+from harness.workers.endings import Ending, how_it_ended, memory_killer
 from harness.workers.events import Event, Failed, Job, Loaded, Progress, Scored
+from harness.workers.handed_over import HandedOver
 from harness.workers.process import WorkerProcess
 from harness.workers.protocol import Message
-from harness.workers.rows import sweep_unfinished
+from harness.workers.rows import forget_rows, sweep_unfinished
 
 __all__ = ["Item", "load", "score"]
 
@@ -57,15 +58,20 @@ def load(worker: WorkerProcess, job: Job) -> Generator[Event, None, EngineError 
     if message["event"] == "refused":
         kind, why = ErrorKind(message["kind"]), message["message"]
         tail = "" if message["says_all"] else tail
-    elif last := worker.log_tail(lines=1):
-        why += f": {last}"
+    else:
+        if last := worker.log_tail(lines=1):
+            why += f": {last}"
+        if killer := memory_killer(returncode):
+            why += f"; {killer}: use a machine with more memory, or a smaller model"
     return EngineError(kind, f"{where}: {why}", log=str(job.log), log_tail=tail, refused=why)
 
 
 def score(
-    worker: WorkerProcess, job: Job, left: dict[str, Item], phase: str
+    worker: WorkerProcess, job: Job, left: dict[str, Item], phase: str, check: HandedOver
 ) -> Generator[Event, None, Ending | None]:
     """Score the items in ``left``, which loses each as its `Scored` or `Failed` is yielded.
+
+    An answer that ``check`` finds not to fit its request is a `Failed`, and none of its rows are left.
 
     Returns None when the batch came to its end, else what broke it off. Unless the ending ``lives_on``, the
     worker is dead then.
@@ -94,7 +100,7 @@ def score(
             return Ending(
                 kind=ErrorKind(message["kind"]), what=what, log_tail=worker.log_tail(), lives_on=True
             )
-        outcome = _outcome(message, left, worker, job)
+        outcome = _outcome(message, left, worker, job, check)
         if outcome is None:
             returncode = worker.kill(grace=_EXIT_SECONDS)
             what = f"the worker {how_it_ended(returncode)}"
@@ -110,16 +116,18 @@ def _left(since: float, seconds: float) -> float:
 
 
 def _outcome(
-    message: Message, left: Mapping[str, Item], worker: WorkerProcess, job: Job
+    message: Message, left: Mapping[str, Item], worker: WorkerProcess, job: Job, check: HandedOver
 ) -> Scored | Failed | None:
     try:
         if message["event"] == "answer":
-            key = message["key"]
-            if message["request"] != request_digest(left[key][1]):
-                what = "the worker answered another request than this one; nothing of it is kept"
-                error = EngineError(ErrorKind.FAILED, what, log=str(job.log), log_tail=worker.log_tail())
-                return Failed(key, error)
-            return Scored(key, answer_from_json(message["answer"]))
+            key, request = left[message["key"]]
+            answer = answer_from_json(message["answer"])
+            misfit = check.misfit(key, request, answer, message["request"])
+            if misfit is None:
+                return Scored(key, answer)
+            if job.rows is not None:
+                forget_rows(job.rows, key)
+            return Failed(key, EngineError(*misfit, log=str(job.log), log_tail=worker.log_tail()))
         if message["event"] == "failure":
             kind, text = ErrorKind(message["kind"]), message["message"]
             return Failed(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harness.errors import EngineError, ErrorKind
 from harness.workers.events import Job
 
-__all__ = ["Ending", "how_it_ended"]
+__all__ = ["Ending", "how_it_ended", "memory_killer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +43,16 @@ class Ending:
             )
         if self.kind is ErrorKind.OUT_OF_MEMORY:
             return smaller
-        if self.kind is ErrorKind.CRASH and self.returncode == -signal.SIGKILL:
-            return f"signal 9 is often the kernel's out-of-memory killer: {smaller}"
+        if self.kind is ErrorKind.CRASH and (killer := memory_killer(self.returncode)):
+            return f"{killer}: {smaller}"
         if self.kind is ErrorKind.CRASH:
             return "the log's last lines say more"
         return ""
+
+
+def memory_killer(returncode: int | None) -> str:
+    """A hint at memory that ran out, '' where a process ended otherwise."""
+    return "signal 9 is often the kernel's out-of-memory killer" if returncode == -signal.SIGKILL else ""
 
 
 def how_it_ended(returncode: int | None) -> str:

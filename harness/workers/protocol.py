@@ -11,7 +11,7 @@ close     free the engine and exit
 from the worker, by ``event``
 loaded    ``fingerprint``
 refused   ``kind``, ``message``: the engine could not be loaded; ``says_all``: the log has no more to tell
-answer    ``key``, ``answer``, ``request``: the digest of the request that it answers
+answer    ``key``, ``answer``, ``request``: the digest of the request that it answers, as the engine says
 failure   ``key``, ``kind``, ``message``: no answer to this one; the engine lives on
 raised    ``kind``, ``message``: an exception ended the batch; the worker lives on
 scored    the batch is over

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import math
 import os
 import runpy
 import shlex
@@ -137,11 +136,10 @@ def _reply(key: str, request: Request, result: object, rows: Path | None) -> Mes
         kind, message = result.kind, result.message
     elif not isinstance(result, Answer):
         message = f"the engine yielded a {type(result).__name__}; allowed: Answer or Failure"
-    elif bad := _not_finite(result):
-        kind, message = ErrorKind.NOT_FINITE, f"{bad}; allowed: finite numbers"
     else:
         try:
-            told = {"answer": answer_to_json(result), "request": request_digest(request)}
+            digest = result.request or request_digest(request)
+            told = {"answer": answer_to_json(result), "request": digest}
             answer = {"event": "answer", "key": key, **told}
             encode(answer)
             if rows is not None:
@@ -152,29 +150,6 @@ def _reply(key: str, request: Request, result: object, rows: Path | None) -> Mes
         else:
             return answer
     return {"event": "failure", "key": key, "kind": kind, "message": message}
-
-
-def _not_finite(answer: Answer) -> str | None:
-    """The first number that is NaN or infinite, and where; engines check too, this is the last gate."""
-    groups = {
-        "reported_top": [entry.logprob for entry in answer.reported_top],
-        "reported_logprobs": answer.reported_logprobs,
-    }
-    for reading in answer.readings:
-        groups[f"{reading.path}.logprobs"] = reading.logprobs
-        # A letter outside a partial reading has the logit -inf, and its ceiling says how large it can be.
-        groups[f"{reading.path}.letter_logits"] = [
-            logit for logit in reading.letter_logits if not (reading.partial and logit == -math.inf)
-        ]
-        groups[f"{reading.path}.letter_ceilings"] = reading.letter_ceilings
-        groups[f"{reading.path}.log_z"] = () if reading.log_z is None else (reading.log_z,)
-        groups[f"{reading.path}.top"] = [entry.logprob for entry in reading.top]
-        groups[f"{reading.path}.other_spellings"] = reading.other_spellings
-    for name, values in groups.items():
-        for index, value in enumerate(values):
-            if not math.isfinite(value):
-                return f"{name}[{index}] is {value}"
-    return None
 
 
 def _kind(error: BaseException) -> ErrorKind:

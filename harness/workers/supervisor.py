@@ -7,7 +7,8 @@ must not pass for a sound one.
 
 Who scores again: a new worker after an end or a silence. After an exception the same one goes on, but if it
 raises again before it has answered anything, the engine itself may be broken (as a CUDA context is after a
-failed assertion), so that case is tried in a new worker before it is blamed.
+failed assertion), so that case is tried in a new worker before it is blamed. A worker whose GPU's memory ran
+out is replaced at once: what its allocator holds may be in pieces too small for the next case.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.engines.contract import Request
-from harness.errors import EngineError, HarnessError
+from harness.errors import EngineError, ErrorKind, HarnessError
 from harness.workers import conversation
 from harness.workers.conversation import Item
 from harness.workers.endings import Ending
 from harness.workers.events import Event, Failed, Job, Progress, Scored
 from harness.workers.gpu_turn import GpuTurn, Look, free_memory
+from harness.workers.handed_over import HandedOver
 from harness.workers.process import WorkerProcess, start_worker
 from harness.workers.rows import forget_rows
 
@@ -72,7 +74,7 @@ def _run(
     # A server that runs already has what it needs.
     ours = requests and job.settings.device == "cuda" and "url" not in job.settings.options
     turn = GpuTurn(look if ours else dict)
-    supervisor = _Supervisor(job, start, turn)
+    supervisor = _Supervisor(job, start, turn, HandedOver(job, [request for _, request in requests]))
     size = max(1, job.settings.batch_size)
     done = 0
     try:
@@ -104,8 +106,11 @@ class _Attempt:
 
 
 class _Supervisor:
-    def __init__(self, job: Job, start: Callable[[Job], WorkerProcess], turn: GpuTurn) -> None:
+    def __init__(
+        self, job: Job, start: Callable[[Job], WorkerProcess], turn: GpuTurn, check: HandedOver
+    ) -> None:
         self._job = job
+        self._check = check
         self._turn = turn
         self._start = start
         self._worker: WorkerProcess | None = None
@@ -174,7 +179,9 @@ class _Supervisor:
                     yield Failed(key, worker)
                 return
             count = len(attempt.left)
-            ending = yield from conversation.score(worker, self._job, attempt.left, attempt.phase)
+            ending = yield from conversation.score(
+                worker, self._job, attempt.left, attempt.phase, self._check
+            )
             attempt.ending = ending
             if len(attempt.left) < count:
                 self._starts, self._doubtful = 0, False
@@ -183,6 +190,9 @@ class _Supervisor:
             self._last_ending = ending
             if not ending.lives_on:
                 self._worker = None
+                return
+            if ending.kind is ErrorKind.OUT_OF_MEMORY and self._job.settings.device == "cuda":
+                self.kill()
                 return
             if not self._doubtful or not attempt.left:
                 self._doubtful = True

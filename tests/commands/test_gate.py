@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness.cli import main
 from tests.gate_folder import Folder
 
 TODAY = datetime.datetime.now().astimezone().date()
@@ -185,6 +186,20 @@ class TestStoredRuns:
         # That run is stored, too, and is not taken for the one before it.
         assert gate_folder.gate("p/torch@previous", "p/torch") == 0
         assert "model files.config.json: " in capsys.readouterr().out
+
+    def test_what_a_damaged_line_has_lost_is_told_once(
+        self, gate_folder: Folder, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        gate_folder.write_suite("say A", "torch: say A lmdeploy: say B")
+        assert gate_folder.gate() == 1
+        assert "damaged" not in capsys.readouterr().out
+        file = gate_folder.path / ".harness" / "runs.jsonl"
+        file.write_bytes(file.read_bytes().replace(b'"engine":"torch"', b'"engine":"tarch"'))
+        assert gate_folder.gate("p/torch@previous", "p/torch") == 2
+        note = f"note: {file}: 1 damaged lines left out, first 2: runs that are not known any more"
+        assert capsys.readouterr().err.count(note) == 1
+        assert main(["gate", "p"]) == 1
+        assert capsys.readouterr().out.count(note) == 1
 
     def test_what_runs_there_are_is_told(
         self, gate_folder: Folder, capsys: pytest.CaptureFixture[str]

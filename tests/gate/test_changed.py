@@ -53,6 +53,18 @@ def test_other_weights_are_named_by_file_with_short_hashes() -> None:
     assert lines == ("model files.model.safetensors: 111111111111 → 777777777777",)
 
 
+def test_what_follows_free_memory_is_no_change_unless_it_was_asked_for() -> None:
+    def loaded(blocks: int) -> dict[str, Any]:
+        return {"engine_config": {"num_gpu_blocks": blocks, "tp": 1}, "limits": {"num_gpu_blocks": blocks}}
+
+    before = {**BEFORE, "loaded": loaded(1500)}
+    assert what_changed(before, {**BEFORE, "loaded": loaded(1498)}) == WhatChanged((), ())
+    asked = {**BEFORE["settings"], "options": {"num_gpu_blocks": 1498}}
+    assert what_changed(before, {**before, "settings": asked}).lines == (
+        "setting options: (absent) → num_gpu_blocks",
+    )
+
+
 def test_what_only_one_kind_of_engine_tells_is_left_out() -> None:
     lines = changed(
         settings={"kind": "torch", "dtype": "bfloat16"}, loaded={"device": "gpu", "attention": "x"}

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.engines.contract import Row
 from harness.recordings.store import RecordingStore
+from harness.workers.rows import row_file, save_rows
+
+
+def save_row(store: RecordingStore, row: Row, *, key: str = "k", path: str = "captured") -> Path:
+    """As a worker does."""
+    store.rows_folder.mkdir(parents=True, exist_ok=True)
+    save_rows(store.rows_folder, key, {path: row})
+    return row_file(store.rows_folder, key, path)
 
 
 def write_row(store: RecordingStore, row: object, *, key: str = "k", path: str = "captured") -> Path:
@@ -70,6 +79,28 @@ def test_a_pickle_is_never_opened(store: RecordingStore) -> None:
     assert store.load_row("k", "captured") is None
     assert not file.exists()
     assert not trace.exists()
+
+
+def test_no_flipped_bit_goes_unnoticed(store: RecordingStore) -> None:
+    file = save_row(store, np.linspace(-3, 3, 20, dtype=np.float32))
+    whole = file.read_bytes()
+    for place in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[place // 8] ^= 1 << place % 8
+        file.write_bytes(flipped)
+        assert store.load_row("k", "captured") is None, f"bit {place % 8} of byte {place // 8}"
+        assert not file.exists()
+    file.write_bytes(whole)
+    assert store.load_row("k", "captured") is not None
+
+
+def test_rows_are_numpy_s_to_others_and_those_of_earlier_versions_are_read(store: RecordingStore) -> None:
+    row = np.linspace(-3, 3, 20, dtype=np.float32)
+    assert np.array_equal(np.load(save_row(store, row)), row)
+    write_row(store, row, path="earlier")
+    earlier = store.load_row("k", "earlier")
+    assert earlier is not None
+    assert np.array_equal(earlier, row)
 
 
 @settings(deadline=None, max_examples=200)

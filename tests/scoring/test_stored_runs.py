@@ -23,15 +23,45 @@ RUN = StoredRun(
 )
 
 
-def test_runs_come_back_oldest_first(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "when",
+    [
+        "2026-10-25T08:00:00+00:00",  # a clock set back
+        "2026-10-24T21:30:00-12:00",  # later by half an hour, in another zone
+        "2026-11-01T09:00:00+00:00",
+    ],
+)
+def test_runs_come_back_as_they_were_stored_whatever_clocks_say(tmp_path: Path, when: str) -> None:
     runs = StoredRuns(tmp_path)
-    later = replace(RUN, run="r2", when="2026-11-01T09:00:00+00:00", keys={"s.a": "other"})
-    runs.add(later)
+    later = replace(RUN, run="r2", when=when, keys={"s.a": "other"})
     runs.add(RUN)
+    runs.add(later)
     runs.add(replace(RUN, engine="lmdeploy"))
     assert StoredRuns(tmp_path).of("p", "torch") == (RUN, later)
     assert RUN.day == "2026-10-25"
     assert len(StoredRuns(tmp_path).all()) == 3
+
+
+def test_a_run_that_is_added_to_names_none_that_was_stored_after_it(tmp_path: Path) -> None:
+    runs = StoredRuns(tmp_path)
+    runs.add(replace(RUN, keys={"s.a": "aa"}))
+    later = replace(RUN, run="r2")
+    runs.add(later)
+    runs.add(RUN)
+    assert StoredRuns(tmp_path).of("p", "torch") == (RUN, later)
+
+
+def test_a_damaged_line_is_told_and_the_others_are_read(tmp_path: Path) -> None:
+    runs = StoredRuns(tmp_path)
+    later = replace(RUN, run="r2", keys={"s.a": "other"})
+    runs.add(RUN)
+    runs.add(later)
+    assert runs.damage() == ()
+    file = tmp_path / "runs.jsonl"
+    file.write_bytes(file.read_bytes().replace(b'"run":"r1"', b'"run":"r9"'))
+    again = StoredRuns(tmp_path)
+    assert again.damage() == (f"{file}: 1 damaged lines left out, first 2: runs that are not known any more",)
+    assert again.of("p", "torch") == (later,)
 
 
 def test_a_run_with_the_same_recordings_names_the_one_before(tmp_path: Path) -> None:

@@ -67,6 +67,20 @@ class TestRecordings:
         project.run("-k", "engines_agree").assert_outcomes(passed=1)
         assert len(project.recorded()) == 4  # the rows were gone, so both were made again
 
+    def test_a_damaged_row_is_made_again_where_it_is_wanted_and_used_nowhere(self, project: Project) -> None:
+        project.write_suite(one="say A", two="say A again")
+        project.run("-k", "not snapshot", "--keep-logits")
+        for name in ("lmdeploy-*.two-stage", "torch-*.forward"):
+            file = min((project.folder / ".harness" / "rows").glob(f"{name}.npy"))
+            whole = bytearray(file.read_bytes())
+            whole[-30] ^= 64  # another number, and not one of a letter
+            file.write_bytes(whole)
+        project.run("-k", "not snapshot", "--keep-logits").assert_outcomes(passed=12)
+        assert len(project.recorded()) == 4  # what was compared is known
+        (project.folder / ".harness" / "metrics.jsonl").unlink()
+        project.run("-k", "not snapshot", "--keep-logits").assert_outcomes(passed=12)
+        assert len(project.recorded()) == 6
+
 
 class TestInterruption:
     def start(self, project: Project, *arguments: str) -> subprocess.Popen[str]:

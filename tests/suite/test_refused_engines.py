@@ -108,6 +108,15 @@ def test_a_reference_that_is_not_there_is_an_error_of_the_comparison_alone(proje
     project.run("-k", "top_k or stages").assert_outcomes(passed=2)
 
 
+def test_an_error_is_headed_by_the_engine_that_had_it(project: Project) -> None:
+    project.write_profiles(**engines({"patch": str(HERE / "stand_in_engine.py")}))
+    project.write_suite(one="torch: die")
+    result = project.run("-k", "engines_agree")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["crash: cases/s.yaml:*: s.one-p-torch: *signal 9*"])
+    result.stdout.no_fnmatch_line("crash: *s.one-p-lmdeploy*")
+
+
 def test_an_interpreter_that_does_not_start(project: Project) -> None:
     broken = project.folder / "python"
     broken.write_text("#!/nowhere/at/all\n")

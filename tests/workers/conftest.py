@@ -57,7 +57,7 @@ class Workers:
             kind=fields.pop("kind", str(self.FAKE_ENGINE)),
             model=str(self.folder),
             dtype="float32",
-            device="cpu",
+            device=fields.pop("device", "cpu"),
             paths=("forward",),
             top_k=2,
             batch_size=batch_size,

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from harness.engines.codec import request_digest
 from harness.engines.contract import Answer, EngineSettings, Entry, Failure, Outcome, Reading, Request, Row
 from harness.errors import EngineError, ErrorKind, LettersError
 
@@ -168,6 +169,14 @@ class FakeEngine:
                 return Outcome(request.case, answer(request, numbers={argument: float("nan")}))
             case "partial":
                 return Outcome(request.case, partial(answer(request), float(argument)))
+            case "answer-to":
+                other = replace(request, prompt=argument)
+                return Outcome(request.case, replace(answer(request), request=request_digest(other)))
+            case "few-letters":
+                return Outcome(request.case, replace(answer(request), letter_ids=(7,)))
+            case "other-row":
+                found = answer(request, rows=True)
+                return Outcome(request.case, replace(found, rows={"forward": found.rows["forward"] + 1}))
         return Outcome(request.case, answer(request, rows="rows" in self.settings.options))
 
     def close(self) -> None:
@@ -185,24 +194,25 @@ def answer(
     rows: bool = False,
 ) -> Answer:
     """An answer that tells requests apart: its generated ids are the prompt's code points."""
+    generated, letters = tuple(map(ord, request.prompt[:50])), len(request.letters)
     reading = Reading(
         path="forward",
-        argmax=(7,),
-        logprobs=(numbers.get("logprobs", -0.25),),
-        letter_logits=(1.5, numbers.get("letter_logits", -2.0)),
+        argmax=generated,
+        logprobs=(numbers.get("logprobs", -0.25),) * len(generated),
+        letter_logits=(1.5, numbers.get("letter_logits", -2.0))[:letters],
         log_z=numbers.get("log_z", 3.0),
         top=(Entry(7, numbers.get("top", -0.25)), Entry(8, -1.0)),
-        other_spellings=(0.0, numbers.get("other_spellings", 0.125)),
+        other_spellings=(0.0, numbers.get("other_spellings", 0.125))[:letters],
     )
     return Answer(
         prompt_ids=(1, 2, 3),
-        generated_ids=tuple(map(ord, request.prompt[:50])),
+        generated_ids=generated,
         text=request.prompt if text is None else text,
-        letter_ids=(7, 8),
+        letter_ids=(7, 8)[:letters],
         answer_step=0,
         readings=(reading,),
         reported_top=(Entry(7, numbers.get("reported_top", -0.25)),),
-        reported_logprobs=(numbers.get("reported_logprobs", -0.25),),
+        reported_logprobs=(numbers.get("reported_logprobs", -0.25),) * len(generated),
         seconds={"all": 0.5},
         rows=rows_of(request) if rows else {},
     )
@@ -222,10 +232,10 @@ def partial(whole: Answer, ceiling: float) -> Answer:
 def rows_of(request: Request) -> dict[str, Row]:
     import numpy as np  # here, because it is most of the time that a worker takes to start
 
-    return {
-        "forward": np.arange(6, dtype=np.float32),
-        "generate": np.full(6, len(request.prompt), np.float32),
-    }
+    forward = np.full(256, -np.inf, dtype=np.float32)
+    forward[[7, 8]] = 1.5, -2.0
+    forward[0] = np.log(np.exp(3) - np.exp(1.5) - np.exp(-2))  # so that log Z is 3
+    return {"forward": forward, "generate": np.full(6, len(request.prompt), np.float32)}
 
 
 def load(settings: EngineSettings) -> FakeEngine:

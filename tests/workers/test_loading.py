@@ -26,7 +26,11 @@ if TYPE_CHECKING:
         ("raise no weights here", ErrorKind.LOAD, ": RuntimeError: no weights here"),
         ("raise-engine-error no such dtype", ErrorKind.UNSUPPORTED, ": no such dtype"),
         ("exit 3", ErrorKind.LOAD, ": the worker exited with code 3: about to exit"),
-        ("kill-9", ErrorKind.LOAD, ": the worker was killed by signal 9 (SIGKILL)"),
+        (
+            "kill-9",
+            ErrorKind.LOAD,
+            ": the worker was killed by signal 9 (SIGKILL); signal 9 is often the kernel's out-of-memory",
+        ),
         ("sys.exit no licence", ErrorKind.LOAD, ": SystemExit: no licence"),
         (
             "import surely_not_there.deep",

@@ -277,6 +277,35 @@ def test_the_answer_to_another_request_is_none(workers: Workers) -> None:
     assert "answered another request" in str(result.error)
 
 
+def test_an_answer_that_says_it_is_another_request_s_is_the_error_of_its_case(workers: Workers) -> None:
+    result = workers.run("a", "answer-to b", "c")
+    assert sorted(result.answers) == [0, 2]
+    assert result.error.kind is ErrorKind.FAILED
+    assert result.error.message.startswith("the worker answered another request than this one; nothing of")
+    assert len(result.loads) == 1
+
+
+def test_what_does_not_fit_its_request_is_an_error_and_no_row_of_it_stays(
+    workers: Workers, tmp_path: Path
+) -> None:
+    result = workers.run("a", "few-letters", "other-row", "b", rows=tmp_path / "rows", options={"rows": True})
+    assert sorted(result.answers) == [0, 3]
+    assert "letter_ids: found 1 entries; allowed: 2" in result.errors[1].message
+    assert "row of forward: found the letters' logits [2.5, -1.0]" in result.errors[2].message
+    assert {file.name.partition(".")[0] for file in (tmp_path / "rows").iterdir()} == {"key0", "key3"}
+
+
+@pytest.mark.parametrize(("device", "loads"), [("cpu", 1), ("cuda", 2)])
+def test_a_worker_whose_gpu_ran_out_of_memory_is_replaced(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch, device: str, loads: int
+) -> None:
+    monkeypatch.setattr("tests.workers.conftest.run", lambda *given: run(*given, look=dict))
+    result = workers.run("a", "torch-memory", "b", batch_size=1, device=device)
+    assert sorted(result.answers) == [0, 2]
+    assert result.error.kind is ErrorKind.OUT_OF_MEMORY
+    assert len(result.loads) == loads
+
+
 def test_an_engine_that_never_answers_is_given_up(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "_STARTS_WITHOUT_OUTCOME", 3)
     result = workers.run("a", *["exit 3"] * 5, "b", batch_size=1)

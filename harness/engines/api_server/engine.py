@@ -24,6 +24,7 @@ from harness.engines.api_server.limits import TopLimit, largest_accepted
 from harness.engines.api_server.scored import SCORED, InputScorer
 from harness.engines.api_server.serving import Server
 from harness.engines.api_server.tokens import Spelling, spelling_of
+from harness.engines.codec import request_digest
 from harness.engines.contract import Answer, EngineSettings, Failure, Json, Outcome, Question, Request
 from harness.engines.images import open_image
 from harness.engines.pixel_limits import pixel_limits
@@ -202,6 +203,7 @@ class ApiServer:
             readings=tuple(readings[path] for path in paths if path in readings),
             seconds=seconds,
             question=Question(tokens=choice.prompt_tokens),
+            request=request_digest(request),
         )
 
     def _body(self, request: Request, picture: str | None) -> dict[str, Json]:

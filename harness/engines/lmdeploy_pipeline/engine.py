@@ -19,6 +19,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from harness.engines.codec import request_digest
 from harness.engines.contract import (
     Answer,
     Engine,
@@ -249,6 +250,7 @@ class LmdeployPipeline:
             seconds=dict(scored.seconds),
             rows={path: row for path, each in scored.readers.items() if (row := each.answer) is not None},
             question=scored.question,
+            request=request_digest(scored.request),
         )
 
     def _reading(self, path: str, scored: Scored) -> Reading:

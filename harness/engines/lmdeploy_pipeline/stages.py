@@ -55,6 +55,7 @@ class Scored:
     path that has no rows.
     """
 
+    request: Request
     prompt_ids: tuple[int, ...]
     generated: Generated
     letter_ids: LetterIds
@@ -68,6 +69,7 @@ class Scored:
 class _FirstDone:
     """A case after stage one."""
 
+    request: Request
     prepared: Prepared
     generated: Generated
     letter_ids: LetterIds
@@ -149,6 +151,7 @@ class Stages:
     ) -> Scored:
         by_path = {self._steps.first: done.reader, TWO_STAGE: second}
         return Scored(
+            request=done.request,
             prompt_ids=tuple(map(int, done.prepared.ids)),
             generated=done.generated,
             letter_ids=done.letter_ids,
@@ -193,6 +196,7 @@ class Stages:
             take=None if reader is None else partial(_read, reader),
         )
         return _FirstDone(
+            request=request,
             prepared=prepared,
             generated=generated,
             letter_ids=letters,

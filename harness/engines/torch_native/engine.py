@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 import torch
 import transformers
 
+from harness.engines.codec import request_digest
 from harness.engines.contract import Answer, EngineSettings, Failure, Json, Outcome, Request, Row
 from harness.engines.gpu import gpus_in_use
 from harness.engines.out_of_memory import is_out_of_memory
@@ -248,6 +249,7 @@ class TorchEngine:
                 seconds=work.seconds,
                 rows={path: row for path, row in answers.items() if row is not None},
                 question=prepared.question,
+                request=request_digest(prepared.request),
             ),
         )
 
