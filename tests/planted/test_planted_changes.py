@@ -106,6 +106,19 @@ def test_temperature_trap(planted: Planted) -> None:
 
 
 @pytest.mark.slow
+def test_each_case_has_the_answer_of_the_next(planted: Planted) -> None:
+    planted.engine("lmdeploy", patch=str(FAULTS / "results_off_by_one.py"))
+    result = planted.run("-k", "stages_consistent", "--report=r.html")
+    result.assert_outcomes(errors=result.parseoutcomes()["errors"])
+    result.stdout.fnmatch_lines(
+        [
+            "failed: cases/*: *-embedded-lmdeploy: the worker answered another request than this one, *; nothing*"
+        ]
+    )
+    assert (planted.folder / "r.html").exists()
+
+
+@pytest.mark.slow
 def test_snapshot_edited_by_a_hundredth(planted: Planted) -> None:
     file = planted.folder / "snapshots" / "embedded" / "torch" / "shapes.jsonl"
     name, one = next(iter(read_suite(file).cases.items()))

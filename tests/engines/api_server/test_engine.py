@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from harness.engines.codec import request_digest
 from harness.engines.contract import Answer, Failure, Request
 from harness.errors import ErrorKind
 from tests.engines.api_server.asking import ASK, answer, engine, refusal, score
@@ -28,6 +29,7 @@ def test_letters_outside_the_top_are_bounded(server: StandIn) -> None:
     assert reading.other_spellings == pytest.approx((0.0, 0.03, 0.0, 0.0))
     assert found.question.tokens == 52
     assert (found.prompt_ids, found.generated_ids, found.letter_ids) == ((), (), ())
+    assert found.request == request_digest(ASK)
 
 
 def test_the_request_is_greedy_and_has_the_image_first(server: StandIn, tmp_path: Path) -> None:

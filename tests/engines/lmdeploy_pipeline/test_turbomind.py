@@ -20,6 +20,7 @@ from PIL import Image
 
 from harness.checks.stages import check_stages
 from harness.checks.tolerances import resolve
+from harness.engines.codec import request_digest
 from harness.engines.contract import Answer, Engine, EngineSettings, Failure, Request
 from harness.engines.lmdeploy_pipeline import engine as lmdeploy_pipeline
 from harness.engines.lmdeploy_pipeline.engine import LmdeployPipeline
@@ -145,6 +146,7 @@ def test_every_path_gives_the_models_own_rows(bench: Bench, picture: str, versio
     for request in asked:
         prompt, truth = expected(request, version)
         answer = found[request.case]
+        assert answer.request == request_digest(request)
         assert answer.prompt_ids == tuple(prompt)
         assert answer.generated_ids == truth.ids, request.case
         assert [reading.path for reading in answer.readings] == list(BOTH)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from harness.distributions import log_softmax
+from harness.engines.codec import request_digest
 from harness.engines.contract import Request
 from tests.engines.torch_native.asking import (
     BOTH,
@@ -105,9 +106,9 @@ def test_the_literal_path_is_the_method_as_one_would_write_it(
     probabilities = torch.softmax(output.scores[0][0].double(), dim=-1).numpy()
     ids = [processor.tokenizer.convert_tokens_to_ids(letter) for letter in LETTERS]
 
-    answer = answers_of(embedded, [request_of("wide", QUESTION, image=pictures.wide, letters=LETTERS)])[
-        "wide"
-    ]
+    request = request_of("wide", QUESTION, image=pictures.wide, letters=LETTERS)
+    answer = answers_of(embedded, [request])["wide"]
+    assert answer.request == request_digest(request)
     assert answer.prompt_ids == tuple(inputs["input_ids"][0].tolist())
     assert answer.generated_ids == tuple(output.sequences[0, -1:].tolist())
     assert answer.letter_ids == tuple(ids)
