@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from harness.engines.codec import request_digest
-from harness.engines.contract import Answer, Request
+from harness.engines.contract import Answer, Entry, Request
 from harness.engines.readings import row_misfit
 from harness.errors import ErrorKind
 from harness.workers.events import Job
@@ -103,21 +103,29 @@ def _holds(text: str, prompt: str) -> bool:
     return " ".join(prompt.split()) in " ".join(text.split())
 
 
+def _logprobs(answer: Answer) -> dict[str, Sequence[float]]:
+    """What the answer has of log-probabilities, by field."""
+    found: dict[str, Sequence[float]] = {}
+    found |= {"reported_top": _values(answer.reported_top), "reported_logprobs": answer.reported_logprobs}
+    for each in answer.readings:
+        found |= {f"{each.path}.logprobs": each.logprobs, f"{each.path}.top": _values(each.top)}
+        found[f"{each.path}.letter_ceilings"] = each.letter_ceilings
+    return found
+
+
+def _values(entries: Sequence[Entry]) -> tuple[float, ...]:
+    return tuple(entry.logprob for entry in entries)
+
+
 def _not_finite(answer: Answer) -> Iterator[str]:
     """Numbers that are NaN or infinite, and where; engines check too, this is the last gate."""
-    groups = {
-        "reported_top": [entry.logprob for entry in answer.reported_top],
-        "reported_logprobs": answer.reported_logprobs,
-    }
+    groups = _logprobs(answer)
     for reading in answer.readings:
-        groups[f"{reading.path}.logprobs"] = reading.logprobs
         # A letter outside a partial reading has the logit -inf, and its ceiling says how large it can be.
         groups[f"{reading.path}.letter_logits"] = [
             logit for logit in reading.letter_logits if not (reading.partial and logit == -math.inf)
         ]
-        groups[f"{reading.path}.letter_ceilings"] = reading.letter_ceilings
         groups[f"{reading.path}.log_z"] = () if reading.log_z is None else (reading.log_z,)
-        groups[f"{reading.path}.top"] = [entry.logprob for entry in reading.top]
         groups[f"{reading.path}.other_spellings"] = reading.other_spellings
     for name, values in groups.items():
         for index, value in enumerate(values):
@@ -167,16 +175,11 @@ def _ranges(answer: Answer, request: Request, width: float) -> Iterator[str]:
         "letter_ids": answer.letter_ids,
         "reported_top": [entry.id for entry in answer.reported_top],
     }
-    logs = {
-        "reported_top": [entry.logprob for entry in answer.reported_top],
-        "reported_logprobs": answer.reported_logprobs,
-    }
+    logs = _logprobs(answer)
     for reading in answer.readings:
         here, log_z = reading.path, reading.log_z or 0.0
         ids[f"{here}.argmax"], ids[f"{here}.letter_ranks"] = reading.argmax, reading.letter_ranks
         ids[f"{here}.top"] = [entry.id for entry in reading.top]
-        logs[f"{here}.top"] = [entry.logprob for entry in reading.top]
-        logs[f"{here}.logprobs"], logs[f"{here}.letter_ceilings"] = reading.logprobs, reading.letter_ceilings
         logs[f"{here}.letter_logits less log_z"] = [logit - log_z for logit in reading.letter_logits]
         for share in reading.other_spellings:
             if not 0.0 <= share <= 1.0 + _ROUNDING:
