@@ -81,8 +81,15 @@ def register(commands: Subparsers) -> None:
         "--allow",
         action="append",
         default=[],
-        choices=["weights"],
-        help="compare other weights under the same model's name; else it is refused",
+        choices=["weights", "model-upgrade"],
+        help="weights: judge by noise although they are others; model-upgrade: as that option",
+    )
+    parser.add_argument(
+        "--model-upgrade",
+        action="append_const",
+        dest="allow",
+        const="model-upgrade",
+        help="judge other weights under the same model's name by accuracy, as those of another model are",
     )
     parser.add_argument(
         "--set",

@@ -12,6 +12,7 @@ from harness.errors import UnknownName
 if TYPE_CHECKING:
     from harness.cases.folder import Loaded
     from harness.cases.profiles import EngineSpec, Profile
+    from harness.cases.suites import Suite
     from harness.commands import Subparsers
     from harness.planning.suite_plan import SuitePlan
 
@@ -32,7 +33,14 @@ def register(commands: Subparsers) -> None:
         help="say the smallest differences that a suite can find, and how many cases are missing",
         epilog=_EPILOG,
     )
-    parser.add_argument("suite", metavar="SUITE", help="a suite's name: that of its file without .yaml")
+    parser.add_argument(
+        "suite", nargs="?", metavar="SUITE", help="a suite's name: that of its file without .yaml"
+    )
+    parser.add_argument(
+        "--model-upgrade",
+        action="store_true",
+        help="say how many cases another model takes; without SUITE of all suites judged together",
+    )
     parser.add_argument("--profile", metavar="NAME", help="default: the first that plain pytest runs")
     parser.add_argument("--engine", metavar="NAME", help="whose margins and noise; default: the reference")
     add_cases(parser)
@@ -53,6 +61,8 @@ def _run(options: argparse.Namespace) -> int:
     from harness.planning.report import report, to_json
 
     def measure() -> Outcome:
+        if options.model_upgrade:
+            return _upgrade(options)
         plan = _plan(options)
         return Outcome(text=report(plan), data=to_json(plan))
 
@@ -65,9 +75,7 @@ def _plan(options: argparse.Namespace) -> SuitePlan:
     from harness.planning.suite_plan import Goal, plan_suite
 
     loaded = load(options.cases)
-    known = {suite.name: suite for suite in loaded.suites}
-    if (suite := known.get(options.suite)) is None:
-        raise UnknownName(f"suite: found {options.suite!r}; allowed: {', '.join(known)}")
+    suite = _suite(loaded, options.suite)
     profile = _profile(loaded, options.profile, suite.name)
     engine = _engine(profile, options.engine)
     root = options.recordings.absolute()
@@ -75,6 +83,38 @@ def _plan(options: argparse.Namespace) -> SuitePlan:
     if margins.unrecorded:
         say(f"without a recording, and left out: {', '.join(margins.unrecorded)}")
     return plan_suite(suite.name, margins.looks, margins.noise, goals=[Goal(*goal) for goal in options.goal])
+
+
+def _upgrade(options: argparse.Namespace) -> Outcome:
+    """Of one suite, or of those that the gate judges together."""
+    from harness.cases.folder import load
+    from harness.planning.recorded import cluster_of
+    from harness.planning.upgrade_plan import plan_upgrade
+    from harness.verdicts.paired_accuracy import MARGIN
+
+    loaded = load(options.cases)
+    if options.suite is not None:
+        suites = [_suite(loaded, options.suite)]
+    else:
+        names = options.profile and loaded.profile(options.profile).suites
+        suites = [s for s in loaded.suites if s.budgets.accuracy is None and (not names or s.name in names)]
+    cases = [case for suite in suites for case in suite.cases]
+    if not cases:
+        raise UnknownName("found no suite without an accuracy budget; allowed: SUITE, which is judged alone")
+    text, data = plan_upgrade(
+        ", ".join(suite.name for suite in suites),
+        cases=len(cases),
+        groups=len({cluster_of(case) for case in cases}),
+        margin=MARGIN if (asked := suites[0].budgets.accuracy) is None else asked,
+    )
+    return Outcome(text=text, data=data)
+
+
+def _suite(loaded: Loaded, name: str | None) -> Suite:
+    known = {suite.name: suite for suite in loaded.suites}
+    if name is None or name not in known:
+        raise UnknownName(f"suite: found {name!r}; allowed: {', '.join(known)}")
+    return known[name]
 
 
 def _profile(loaded: Loaded, name: str | None, suite: str) -> Profile:

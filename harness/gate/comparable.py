@@ -17,17 +17,19 @@ from harness.scoring.subjects import images_of, request_for
 
 __all__ = [
     "ALLOWED",
+    "MODEL_UPGRADE",
     "WEIGHTS",
     "Common",
     "differing_question",
     "find_common",
+    "is_upgrade",
     "renamed_since",
     "require_comparable",
 ]
 
-WEIGHTS = "weights"
-ALLOWED = (WEIGHTS,)
-"""What `--allow` may name."""
+WEIGHTS, MODEL_UPGRADE = "weights", "model-upgrade"
+ALLOWED = (WEIGHTS, MODEL_UPGRADE)
+"""What `--allow` may name; ``--model-upgrade`` is short for the second."""
 
 # Of what a case asks, what decides the distribution over the letters, with its name for people.
 _FIELDS: Mapping[str, str] = {
@@ -113,7 +115,7 @@ def require_comparable(
     allow: Collection[str] = (),
 ) -> tuple[str, ...]:
     """What of ``allow`` was let pass; raises `GateError` with the differing fields for anything else."""
-    problems = _other_weights(baseline, candidate)
+    problems = [] if is_upgrade(baseline, candidate, allow) else _other_weights(baseline, candidate)
     let_pass = (WEIGHTS,) if problems and WEIGHTS in allow else ()
     problems = [] if let_pass else problems
     found = [
@@ -180,6 +182,20 @@ def _same_as_today(
     return asked_of(request, images) if same else None
 
 
+def is_upgrade(baseline: GateSide, candidate: GateSide, allow: Collection[str]) -> bool:
+    """Whether another model is judged, and so its accuracy: by name, or by ``allow`` under one name.
+
+    Not where the weights are known to be the same, nor where ``allow`` names `WEIGHTS`: those are judged by
+    noise, as quantised or converted weights are.
+    """
+    before, after = _weights(baseline.fingerprint), _weights(candidate.fingerprint)
+    if WEIGHTS in allow or (before and before == after):
+        return False
+    return MODEL_UPGRADE in allow or bool(
+        baseline.model and candidate.model and baseline.model != candidate.model
+    )
+
+
 def _other_weights(baseline: GateSide, candidate: GateSide) -> list[str]:
     """A line if both sides name one model whose weights were others."""
     if baseline.model != candidate.model:
@@ -192,7 +208,8 @@ def _other_weights(baseline: GateSide, candidate: GateSide) -> list[str]:
     more = f" and {len(names) - 1} more files" if len(names) > 1 else ""
     return [
         f"model.files.{names[0]}{more}: other weights ({hashes}) under the same name {candidate.model}; "
-        f"allowed: the same weights, an engine whose profile says another `model:`, or --allow {WEIGHTS}"
+        "allowed: the same weights; those of another model, to be judged by accuracy (--model-upgrade, or an "
+        f"engine with another `model:`); those of the same one, quantised or converted (--allow {WEIGHTS})"
     ]
 
 

@@ -13,7 +13,13 @@ from harness.cases.suites import Case, Suite
 from harness.checks.tolerances import Tolerances, known_dtypes, resolve
 from harness.errors import GateError
 from harness.gate.changed import WhatChanged, what_changed
-from harness.gate.comparable import Common, find_common, renamed_since, require_comparable
+from harness.gate.comparable import (
+    Common,
+    find_common,
+    is_upgrade,
+    renamed_since,
+    require_comparable,
+)
 from harness.gate.side import GateSide, few
 from harness.gate.side_floors import SideFloors
 from harness.recordings.fingerprint import digest
@@ -23,6 +29,7 @@ from harness.verdicts.judging import judge
 from harness.verdicts.noise_floor import NoiseFloor
 from harness.verdicts.noise_limits import noise_limits
 from harness.verdicts.noise_model import Noise
+from harness.verdicts.upgrade_judging import judge_upgrade
 from harness.verdicts.verdict import Change, ComparisonVerdict, ExitStatus, Verdict
 
 __all__ = ["Comparison", "Terms", "compare_sides", "refused"]
@@ -119,17 +126,19 @@ def compare_sides(
     changes = tuple(_change(case, baseline, candidate, scoring) for case in common.both)
     budgets = {suite.name: _budgets(suite.budgets, terms) for suite in suites}
     own = next((profile.budgets for profile in profiles if profile.name == candidate.profile), Budgets())
-    judged = partial(
-        judge,
-        changes,
-        baseline=baseline.label,
-        candidate=candidate.label,
-        budgets=budgets,
-        whole=_budgets(own, terms),
-        margin=default_margin(*limits.dtypes) if terms.margin is None else terms.margin,
-        noise=limits.noise,
-        strict=terms.strict,
-    )
+    if upgrade := is_upgrade(baseline, candidate, terms.allow):
+        judged = partial(judge_upgrade, models=(baseline.model, candidate.model))
+        if own.accuracy is not None:
+            judged = partial(judged, margin=own.accuracy)
+    else:
+        judged = partial(
+            judge,
+            whole=_budgets(own, terms),
+            margin=default_margin(*limits.dtypes) if terms.margin is None else terms.margin,
+            noise=limits.noise,
+            strict=terms.strict,
+        )
+    judged = partial(judged, changes, baseline=baseline.label, candidate=candidate.label, budgets=budgets)
     again = list(terms.again)
     return Comparison(
         baseline=baseline,
@@ -143,9 +152,10 @@ def compare_sides(
         limits={
             case.name: limits.metrics(change, case.tolerances, cases=len(changes))
             for case, change in zip(common.both, changes, strict=True)
+            if not upgrade
         },
         allowed=let_pass,
-        stale=limits.stale,
+        stale=() if upgrade else limits.stale,
         judged=judged,
     )
 

@@ -20,7 +20,7 @@ from harness.verdicts.case_judging import Look, look
 from harness.verdicts.noise_model import Noise
 from harness.verdicts.verdict import Change
 
-__all__ = ["Margins", "NoRecordings", "read_margins"]
+__all__ = ["Margins", "NoRecordings", "cluster_of", "read_margins"]
 
 
 class NoRecordings(HarnessError):  # noqa: N818 - it says what is missing
@@ -99,3 +99,8 @@ def _recordings(root: Path, profile: Profile, engine: EngineSpec) -> Mapping[str
 def _beside_itself(case: Case, recording: Recording, asked: str) -> Change:
     agreement = compare(recording, recording, case.letters)
     return Change.of(case, images=images_of(case), agreement=agreement, asked=asked)
+
+
+def cluster_of(case: Case) -> str:
+    """What cases that share an image have in common."""
+    return " ".join(images_of(case)) or case.name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from harness.verdicts.verdict import ComparisonVerdict, Estimate, SuiteVerdict, Verdict
 
 __all__ = ["HEADINGS", "context", "figures", "headline", "suite_words", "verdict_words"]
@@ -61,6 +63,8 @@ def figures(suite: SuiteVerdict) -> tuple[str, ...]:
 
 
 def _count(expected: float) -> str:
+    if math.isnan(expected):
+        return _UNKNOWN
     return f"< {_LEAST_COUNT}" if 0 < expected < _LEAST_COUNT else f"{expected:.2g}"
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.reports.accuracy_text import accuracy_lines
 from harness.reports.verdict_figures import HEADINGS, context, figures, headline, suite_words, verdict_words
 from harness.reports.worst_cases import one_line, worst_cases
 from harness.verdicts.verdict import CaseVerdict, ComparisonVerdict, SuiteVerdict, Verdict
@@ -59,6 +60,9 @@ def render_verdict(verdict: ComparisonVerdict, *, width: int | None = None, colo
         console.print(Text("\n".join(_wrapped(sentence, room))))
         for reason in reasons:
             console.print(Text("\n".join(_wrapped(f"- {reason}", room, indent="  "))))
+    if verdict.accuracy is not None:
+        lines = [wrapped for line in accuracy_lines(verdict.accuracy) for wrapped in _wrapped(line, room)]
+        console.print(Text("\n".join(["", *lines])))
     worst = worst_cases(verdict.cases)
     if worst.shown:
         console.print()

@@ -51,7 +51,7 @@ class RegressionBudget(FileModel):
     cases: _Count = optional("How many right answers may be lost beyond noise; 0 if left out.")
     accuracy: _Share = optional(
         "Loss of accuracy, as a share of the cases, that must be excluded with 95% confidence, such as 0.02; "
-        "left out to ask for nothing."
+        "left out to ask for nothing, and of another model for 0.02."
     )
 
 

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, JsonValue
 from harness.schemas.fields import FileModel, Letter
 
 __all__ = [
+    "AccuracyEntry",
     "AnswerEntry",
     "CaseEntry",
     "CheckEntry",
@@ -24,6 +25,7 @@ __all__ = [
     "FlipEntry",
     "HistoryEntry",
     "ImageEntry",
+    "LostAndGainedEntry",
     "MetricEntry",
     "ReportFile",
     "SideEntry",
@@ -108,6 +110,32 @@ class SuiteEntry(FileModel):
     flips: Count = Field(description="How many top letters changed.")
     expected_flips: Number | None = Field(description="How many flips noise alone would give.")
     missing_cases: Count | None = Field(description="How many more cases would end an INCONCLUSIVE.")
+
+
+class AccuracyEntry(FileModel):
+    """The change of accuracy among cases whose answers are known on both sides."""
+
+    cases: Count = Field(description="How many they are.")
+    baseline: Share = Field(description="Share of right answers of the baseline.")
+    candidate: Share = Field(description="Share of right answers of the candidate.")
+    low: Number = Field(description="The lower end of the change's 95% interval.")
+    high: Number = Field(description="The upper end of the change's 95% interval.")
+    upper_loss: Number = Field(description="What the loss is under with 95% confidence.")
+    lost: Count = Field(description="How many right answers were lost.")
+    gained: Count = Field(description="How many right answers were gained.")
+    p_lost: Share = Field(description="Exact one-sided McNemar test of a loss.")
+    p_gained: Share = Field(description="Exact one-sided McNemar test of a gain.")
+    decides: Number = Field(description="The margin that as many such cases can decide.")
+
+
+class LostAndGainedEntry(FileModel):
+    """Right answers that were lost and gained."""
+
+    change: AccuracyEntry = Field(description="The change among all cases.")
+    lost: list[Text] = Field(description="Names of the cases whose right answer was lost.")
+    gained: list[Text] = Field(description="Names of the cases whose right answer was gained.")
+    tags: dict[Text, AccuracyEntry] = Field(description="The change among the cases of each tag.")
+    letters: list[tuple[Text, Text, Count]] = Field(description="Before, after, and how many changed so.")
 
 
 class CoverageEntry(FileModel):
@@ -215,6 +243,7 @@ class ComparisonEntry(FileModel):
     noise: Text = Field(description="Where the noise comes from, in words.")
     changed: list[DifferenceEntry] = Field(description="What differs between the fingerprints.")
     notes: list[Text] = Field(description="What a reader should know of cases that were not compared.")
+    accuracy: LostAndGainedEntry | None = Field(description="Where two models were compared; else null.")
     suites: list[SuiteEntry] = Field(description="The verdicts on the suites.")
     cases: list[CaseEntry] = Field(description="The cases.")
 

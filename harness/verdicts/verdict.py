@@ -8,6 +8,7 @@ from enum import IntEnum, StrEnum
 
 from harness.cases.suites import Case
 from harness.checks.agreement import Agreement
+from harness.verdicts.paired_accuracy import LostAndGained
 
 __all__ = [
     "CaseVerdict",
@@ -259,6 +260,7 @@ class ComparisonVerdict:
     ``whole`` is that verdict with its numbers, None where nothing could be judged; ``suites`` say what was
     found in each, and ``where`` points at groups of cases in which something was. ``noise`` says in words
     where the noise comes from: a measured floor, or the table of a dtype.
+    ``accuracy`` has which right answers were lost and gained, where the sides are two models.
     """
 
     baseline: str
@@ -271,6 +273,7 @@ class ComparisonVerdict:
     noise: str
     whole: SuiteVerdict | None = None
     where: tuple[Place, ...] = ()
+    accuracy: LostAndGained | None = None
 
     @property
     def within_margin(self) -> bool:

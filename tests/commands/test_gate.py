@@ -136,7 +136,15 @@ class TestRefused:
         printed = capsys.readouterr()
         assert printed.out == ""
         assert "model.files.model.safetensors: other weights (" in printed.err
-        assert "allowed: the same weights" in printed.err
+        assert (
+            "allowed: the same weights; those of another model, to be judged by accuracy (--model-upgrade,"
+            in (printed.err)
+        )
+        assert "quantised or converted (--allow weights)" in printed.err
+        assert gate_folder.gate("p/torch@previous", "p/torch", "--model-upgrade") == 3  # four cases are few
+        printed = capsys.readouterr()
+        assert "other weights of m, judged by paired accuracy: accuracy 100.0% → 100.0%" in printed.out
+        assert " more cases are needed; 4 cases can decide a margin of " in printed.out
         assert gate_folder.gate("p/torch@previous", "p/torch", "--allow", "weights") == 0
         printed = capsys.readouterr()
         assert "model files.model.safetensors: " in printed.out
@@ -145,10 +153,30 @@ class TestRefused:
     def test_another_model_is_an_upgrade_that_the_profile_says(
         self, gate_folder: Folder, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        gate_folder.clean(4)
+        gate_folder.write_suite(*(f"say A {n}" for n in range(24)), budgets={"regression": {"accuracy": 0.2}})
+        gate_folder.write_profiles(q={"engines": {"torch": {}, "next": {"kind": "torch", "model": "next"}}})
+        assert gate_folder.gate("q/torch", "q/next", "--json", "report.json") == 0
+        printed = capsys.readouterr().out
+        assert printed.startswith(
+            "DRIFT: q/next against q/torch, 24 cases: another model (m → next), judged by "
+        )
+        assert "no worse than 20 points shown" in printed
+        assert "model files.model.safetensors: " in printed
+        comparison = json.loads((gate_folder.path / "report.json").read_text())["comparisons"][0]
+        assert comparison["accuracy"]["change"]["cases"] == 24
+        assert comparison["cases"][0]["limit"] is None
+        # The same model quantised: by noise, as ever, and SAME can be said.
+        assert gate_folder.gate("q/torch", "q/next", "--allow", "weights") == 0
+        assert capsys.readouterr().out.startswith("SAME: ")
+
+    def test_a_copy_of_the_model_is_no_upgrade(
+        self, gate_folder: Folder, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        gate_folder.clean()
+        (gate_folder.cases / "next" / "model.safetensors").write_text("m")
         gate_folder.write_profiles(q={"engines": {"torch": {}, "next": {"kind": "torch", "model": "next"}}})
         assert gate_folder.gate("q/torch", "q/next") == 0
-        assert "model files.model.safetensors: " in capsys.readouterr().out
+        assert capsys.readouterr().out.startswith("SAME: ")
 
     def test_nothing_in_common(self, gate_folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
         gate_folder.clean(2)

@@ -80,6 +80,27 @@ def test_a_plan_of_stored_recordings(folder: Path, capsys: pytest.CaptureFixture
     assert "they ask something else by now" in capsys.readouterr().err
 
 
+def test_a_model_upgrade_needs_no_recordings(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _plan("--model-upgrade", "--json", "plan.json") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("other, s: 13 cases, 13 groups ")
+    rows = {line.split()[0]: line.split()[1:] for line in lines if line[:1].isdigit()}
+    assert rows["2"] == ["(asked", "for)", "310", "774", "1,547", "2,320", "3,093"]
+    assert rows["10"] == ["13*", "31", "62", "93", "124"]
+    assert lines[-2].startswith("a margin that 13 cases can decide: 9.75 at 2%, 15.4 at 5%, ")
+    data = json.loads((folder / "plan.json").read_text())
+    assert data["needed"][1][1] == 774
+    assert data["decides"]["13 cases"][0] == pytest.approx(0.0975, abs=1e-4)
+
+    suite = yaml.safe_load((folder / "cases" / "s.yaml").read_text())
+    suite["budgets"] = {"regression": {"accuracy": 0.04}}
+    (folder / "cases" / "s.yaml").write_text(yaml.safe_dump(suite))
+    assert _plan("s", "--model-upgrade") == 0
+    assert "\n4 (asked for)" in capsys.readouterr().out
+    assert _plan("--model-upgrade") == 0  # of those that are judged together
+    assert capsys.readouterr().out.startswith("other: 1 cases")
+
+
 @pytest.mark.usefixtures("folder")
 def test_without_recordings_it_says_what_makes_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert _plan("s", "--recordings", "nowhere") == 1
@@ -96,6 +117,7 @@ def test_without_recordings_it_says_what_makes_them(capsys: pytest.CaptureFixtur
     ("arguments", "told"),
     [
         (["t"], "suite: found 't'; allowed: other, s"),
+        ([], "suite: found None; allowed: other, s"),
         (["s", "--profile", "q"], "profile: found 'q'"),
         (["s", "--profile", "marked"], "profile marked runs other, not s"),
         (["s", "--engine", "turbo"], "--engine: found 'turbo'; allowed: torch, lmdeploy"),

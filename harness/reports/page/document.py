@@ -24,6 +24,7 @@ from harness.recordings.fingerprint import Difference, digest, image_fingerprint
 from harness.reports.report_input import HistoryPoint, ReportInput, ReportSide
 from harness.reports.summary import CheckSummary
 from harness.schemas import report as entries
+from harness.verdicts.paired_accuracy import AccuracyChange, LostAndGained
 from harness.verdicts.rules import TESTS
 from harness.verdicts.verdict import CaseVerdict, Change, Estimate, Evidence, SuiteVerdict
 
@@ -114,6 +115,7 @@ def _comparison(given: ReportInput, pictures: _Pictures) -> entries.ComparisonEn
         noise=judged.noise,
         changed=_differences(given.changed),
         notes=list(given.notes),
+        accuracy=None if judged.accuracy is None else _lost_and_gained(judged.accuracy),
         suites=[_suite(suite) for suite in judged.suites],
         cases=[
             _case(
@@ -128,6 +130,22 @@ def _comparison(given: ReportInput, pictures: _Pictures) -> entries.ComparisonEn
             )
             for verdict in judged.cases
         ],
+    )
+
+
+def _lost_and_gained(found: LostAndGained) -> entries.LostAndGainedEntry:
+    return entries.LostAndGainedEntry(
+        change=_accuracy(found.change),
+        lost=list(found.lost),
+        gained=list(found.gained),
+        tags={tag: _accuracy(change) for tag, change in found.tags.items()},
+        letters=[(old, new, count) for (old, new), count in found.letters.items()],
+    )
+
+
+def _accuracy(change: AccuracyChange) -> entries.AccuracyEntry:
+    return entries.AccuracyEntry(
+        **{name: getattr(change, name) for name in entries.AccuracyEntry.model_fields}
     )
 
 

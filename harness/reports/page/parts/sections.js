@@ -86,7 +86,7 @@ function drawSuites(section, comparison) {
         suite.evidence.map((one) => el("tr", {}, el("th", { scope: "row" }, one.name, el("span", { class: "small block" }, one.rule)),
           el("td", { class: "number" }, figure(one.p, 2)), el("td", { class: "number" }, figure(one.adjusted, 2)),
           el("td", {}, one.found ? el("strong", {}, "found") : "no"), el("td", {}, one.text)))))),
-    el("p", { class: "small" }, `Noise: ${comparison.noise}. Margin for SAME: ${[...new Set(comparison.suites.map((suite) => figure(suite.margin)))].join(", ")} in log-odds.`));
+    el("p", { class: "small" }, `Noise: ${comparison.noise}.` + (comparison.accuracy ? "" : ` Margin for SAME: ${[...new Set(comparison.suites.map((suite) => figure(suite.margin)))].join(", ")} in log-odds.`)));
 }
 
 function drawCharts(section, comparison, page) {
