@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ from harness.cases.yaml_document import Document, Steps
 from harness.cases.yaml_source import read_document
 from harness.engines.contract import EngineSettings
 from harness.engines.pixel_limits import PIXELS
+from harness.engines.template_date import TEMPLATE_DATE
 from harness.schemas.options import PATHS, side_of, taken_by
 from harness.schemas.profiles import ProfilesFile
 
@@ -152,6 +154,7 @@ class _Checks:
             for name, engine in engines.items():
                 if isinstance(engine, dict):
                     self._check_engine((*steps, "engines", name), engine, entry)
+        self._check_day(steps, entry)
         if self._sound(steps, entry, "suites"):
             for number, suite in enumerate(entry["suites"]):
                 if suite not in suite_names:
@@ -223,6 +226,7 @@ class _Checks:
             if patch.suffix != ".py" or not patch.is_file():
                 allowed = f"a Python file that exists; looked for {shown(patch)}"
                 self._document.add((*steps, "patch"), describe(entry["patch"]), allowed)
+        self._check_day(steps, entry)
         if "kind" in self._broken.get(steps, ()):
             return
         kind = entry.get("kind", name)
@@ -238,25 +242,34 @@ class _Checks:
             # LMDeploy knows no float32 and turns it into float16 without a word.
             owner = steps if "dtype" in entry else steps[:2]
             self._document.add((*owner, "dtype"), "float32 for lmdeploy on cuda", "float16, bfloat16 or auto")
-        self._check_images(steps, entry, profile, kind)
+        self._check_asked(steps, entry, profile, kind)
         options = entry["options"] if isinstance(entry.get("options"), dict) else {}
         side = side_of(kind, options, "cuda" if either.get("device") == "cuda" else "cpu")
         check_engine_options(self._document, self._broken, steps, entry, side)
         self._check_trust(steps, entry, profile, options)
 
-    def _check_images(
+    def _check_day(self, steps: Steps, entry: Mapping[str, Any]) -> None:
+        if self._sound(steps, entry, TEMPLATE_DATE):
+            try:
+                date.fromisoformat(entry[TEMPLATE_DATE])
+            except ValueError:
+                allowed = "a day of the calendar, such as 2026-01-31"
+                self._document.add((*steps, TEMPLATE_DATE), describe(entry[TEMPLATE_DATE]), allowed)
+
+    def _check_asked(
         self, steps: Steps, entry: Mapping[str, Any], profile: Mapping[str, Any], kind: str
     ) -> None:
-        """Limits of images: a server cannot be told any, and the fewest pixels are not above the most."""
+        """What goes into a prompt: a server cannot be told, and the fewest pixels are not above the most."""
         owners = ((steps, entry), (steps[:2], profile))
         found = {
             name: ((*owner, name), data[name])
-            for name in ("max_tiles", *PIXELS)
+            for name in ("max_tiles", *PIXELS, TEMPLATE_DATE)
             for owner, data in reversed(owners)
             if self._sound(owner, data, name)
         }
         for name, (place, value) in found.items() if kind == "api" else ():
-            allowed = f"no {name} for {steps[-1]}, a server, which keeps to its model's own limit"
+            own = "clock" if name == TEMPLATE_DATE else "model's own limit"
+            allowed = f"no {name} for {steps[-1]}, a server, which keeps to its {own}"
             self._document.add(place, f"{name}: {value}", allowed)
         (_, least), (place, most) = (found.get(name, (steps, None)) for name in PIXELS)
         if least is not None and most is not None and least > most:
@@ -328,7 +341,7 @@ def _engine(
     options = {**default_options(side, own), **own}
     if "engine_config" in entry:
         options["engine_config"] = entry["engine_config"]
-    options |= {name: merged[name] for name in PIXELS if name in merged}
+    options |= {name: merged[name] for name in (*PIXELS, TEMPLATE_DATE) if name in merged}
     if kind == "api":
         options.setdefault("timeout", _OF_DEADLINE * deadlines["case"])
     # A revision says something of the model that it stands beside.

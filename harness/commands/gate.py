@@ -81,8 +81,9 @@ def register(commands: Subparsers) -> None:
         "--allow",
         action="append",
         default=[],
-        choices=["weights", "model-upgrade"],
-        help="weights: judge by noise although they are others; model-upgrade: as that option",
+        choices=["weights", "model-upgrade", "question"],
+        help="weights: judge by noise although they are others; model-upgrade: as that option; question: "
+        "pass sides that were asked different questions, which are else INCONCLUSIVE",
     )
     parser.add_argument(
         "--model-upgrade",

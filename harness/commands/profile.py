@@ -23,7 +23,8 @@ def register(commands: Subparsers) -> None:
     check = actions.add_parser(
         "check",
         help="check files, settings, environments, letters and memory of a profile without loading weights",
-        epilog="Exit status: 0 nothing is wrong (? is what cannot be known from here), 1 something is.",
+        epilog="Exit status: 0 nothing is wrong (? is what cannot be known from here, ! what will mislead), "
+        "1 something is.",
     )
     check.add_argument("profile", metavar="NAME", help="a profile of profiles.yaml")
     add_cases(check)

@@ -12,7 +12,7 @@ from harness.cases.profiles import Profile
 from harness.cases.suites import Case
 from harness.errors import GateError
 from harness.gate.changed import what_changed
-from harness.gate.comparable import WEIGHTS, differing_question
+from harness.gate.comparable import QUESTION, WEIGHTS, differing_question
 from harness.gate.comparison import Comparison, Terms, compare_sides
 from harness.gate.side import GateSide, Kept, accepted_side, load_side
 from harness.gate.side_floors import SideFloors
@@ -206,7 +206,9 @@ def _compare(
         replace(suite, cases=tuple(case for case in suite.cases if case.name in same))
         for suite in kept.suites
     ]
-    terms = Terms(allow=(WEIGHTS,), floors=SideFloors(kept.scoring.store.root, profiles, snapshots=snapshots))
+    terms = Terms(
+        allow=(WEIGHTS, QUESTION), floors=SideFloors(kept.scoring.store.root, profiles, snapshots=snapshots)
+    )
     return compare_sides(before, side, [s for s in wanted if s.cases], profiles, kept.scoring, terms)
 
 
@@ -256,7 +258,7 @@ def _decide(
             if not first:  # of the first acceptance everything is new, and stands below
                 moved[name] = Moved(why=_NEW, old=None, new=case.letters)
         elif verdict is not None and verdict.verdict in _KEPT and not (together and _still_right(verdict)):
-            chosen[name] = was
+            chosen[name] = replace(was, rendered=case.rendered)
         elif was.logprobs is not None or was.letters != case.letters:
             why = _TOGETHER if verdict is not None and verdict.verdict in _KEPT else ""
             why = (

@@ -18,6 +18,7 @@ from harness.scoring.subjects import images_of, request_for
 __all__ = [
     "ALLOWED",
     "MODEL_UPGRADE",
+    "QUESTION",
     "WEIGHTS",
     "Common",
     "differing_question",
@@ -27,8 +28,8 @@ __all__ = [
     "require_comparable",
 ]
 
-WEIGHTS, MODEL_UPGRADE = "weights", "model-upgrade"
-ALLOWED = (WEIGHTS, MODEL_UPGRADE)
+WEIGHTS, MODEL_UPGRADE, QUESTION = "weights", "model-upgrade", "question"
+ALLOWED = (WEIGHTS, MODEL_UPGRADE, QUESTION)
 """What `--allow` may name; ``--model-upgrade`` is short for the second."""
 
 # Of what a case asks, what decides the distribution over the letters, with its name for people.

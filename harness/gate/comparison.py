@@ -10,16 +10,19 @@ from functools import partial
 from harness.cases.budgets import Budgets, default_margin
 from harness.cases.profiles import Profile
 from harness.cases.suites import Case, Suite
+from harness.checks.question.kept import compare_kept
 from harness.checks.tolerances import Tolerances, known_dtypes, resolve
 from harness.errors import GateError
 from harness.gate.changed import WhatChanged, what_changed
 from harness.gate.comparable import (
+    QUESTION,
     Common,
     find_common,
     is_upgrade,
     renamed_since,
     require_comparable,
 )
+from harness.gate.findings import check_findings, question_causes, question_findings
 from harness.gate.side import GateSide, few
 from harness.gate.side_floors import SideFloors
 from harness.recordings.fingerprint import digest
@@ -40,7 +43,8 @@ class Comparison:
     """Two sides and what was judged of them.
 
     ``changes`` and ``cases`` are what the judge was given and the cases as the suites have them, in one
-    order. ``common`` says which cases one side only has, ``changed`` what differs between the fingerprints.
+    order. ``common`` says which cases one side only has, ``changed`` what differs between the questions
+    and the fingerprints.
     ``commands`` has, by case name, the command that shows just this case, and ``limits`` those of the
     metrics, by the noise floors or the table. ``allowed`` is what was let pass that would else be refused,
     ``stale`` says which noise floors no longer hold, ``damaged`` which files of the folder of recordings have
@@ -138,7 +142,16 @@ def compare_sides(
             noise=limits.noise,
             strict=terms.strict,
         )
-    judged = partial(judged, changes, baseline=baseline.label, candidate=candidate.label, budgets=budgets)
+    asked = question_findings(changes, allowed=QUESTION in terms.allow, upgrade=upgrade)
+    judged = partial(
+        judged,
+        changes,
+        baseline=baseline.label,
+        candidate=candidate.label,
+        budgets=budgets,
+        findings=(*asked, *check_findings(common.both, baseline, candidate, profiles)),
+    )
+    changed = what_changed(baseline.fingerprint, candidate.fingerprint)
     again = list(terms.again)
     return Comparison(
         baseline=baseline,
@@ -147,7 +160,7 @@ def compare_sides(
         changes=changes,
         cases=common.both,
         common=common,
-        changed=what_changed(baseline.fingerprint, candidate.fingerprint),
+        changed=changed._replace(lines=(*question_causes(changes), *changed.lines)),
         commands={case.name: shlex.join([*again, "--case", case.name]) for case in common.both},
         limits={
             case.name: limits.metrics(change, case.tolerances, cases=len(changes))
@@ -234,6 +247,9 @@ def _change(case: Case, baseline: GateSide, candidate: GateSide, scoring: Scorin
     agreement = None
     if before is not None and after is not None:
         agreement = scoring.beside(before, after, case.letters)
+        if baseline.rounded or candidate.rounded:  # of what was accepted there are hashes only
+            shown = baseline.shown(case.name), candidate.shown(case.name)
+            agreement = replace(agreement, question=compare_kept(*shown))
     asked = candidate.asked.get(case.name) or baseline.asked.get(case.name) or {}
     images = asked.get("images")
     return Change.of(

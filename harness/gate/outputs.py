@@ -56,8 +56,14 @@ def comparison_text(
 def suite_text(comparison: Comparison, suite: SuiteVerdict) -> str:
     """The same for one suite."""
     cases = tuple(case for case in comparison.verdict.cases if case.suite == suite.suite)
+    names = {case.case for case in cases}
     own = replace(
-        comparison.verdict, verdict=suite.verdict, sentence=suite.sentence, suites=(suite,), cases=cases
+        comparison.verdict,
+        verdict=suite.verdict,
+        sentence=suite.sentence,
+        suites=(suite,),
+        cases=cases,
+        findings=tuple(one for one in comparison.verdict.findings if not names.isdisjoint(one.cases)),
     )
     return comparison_text(replace(comparison, verdict=own))
 

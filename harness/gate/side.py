@@ -14,7 +14,7 @@ from harness.engines.contract import Json
 from harness.errors import EngineError, GateError
 from harness.gate.sides import PREVIOUS, SideName
 from harness.recordings.device import device_line
-from harness.recordings.fingerprint import engine_id_of, loaded_dtype
+from harness.recordings.fingerprint import engine_id_of, loaded_dtype, rendered_of
 from harness.recordings.store import Recording
 from harness.scoring.scoring import Scoring
 from harness.scoring.stored_runs import StoredRun, StoredRuns, model_name
@@ -36,7 +36,8 @@ class GateSide:
     accepted, '' without any. ``model`` is what the profile called its model then, ``fingerprint`` that of the
     engine as it was loaded (empty if it never was). ``recordings`` are under today's case names. A case that
     the engine could not answer is in ``errors``. ``asked`` is what each was asked, None where that was not
-    kept. ``rounded`` is whether the numbers have the six decimals of a baseline's file only.
+    kept. ``rounded`` is whether the numbers have the six decimals of a baseline's file only; ``rendered`` is
+    then what that file keeps of what was really shown (`harness.recordings.fingerprint.rendered_of`).
     """
 
     label: str
@@ -50,6 +51,11 @@ class GateSide:
     errors: Mapping[str, str] = field(repr=False)
     asked: Mapping[str, Mapping[str, Json] | None] = field(repr=False)
     rounded: bool = False
+    rendered: Mapping[str, Mapping[str, Json] | None] = field(default_factory=dict, repr=False)
+
+    def shown(self, case: str) -> Mapping[str, Json] | None:
+        """What was really shown for a case that was answered, in short; None where that was not kept."""
+        return self.rendered.get(case) if self.rounded else rendered_of(self.recordings[case].answer)
 
     def renamed(self, names: Mapping[str, str]) -> GateSide:
         """The side with other names for some of its cases: by the old name the new one."""
@@ -64,6 +70,7 @@ class GateSide:
             recordings={case: replace(one, case=case) for case, one in under(self.recordings).items()},
             errors=under(self.errors),
             asked=under(self.asked),
+            rendered=under(self.rendered),
         )
 
     @property
@@ -283,6 +290,7 @@ def accepted_side(suites: Sequence[AcceptedSuite]) -> GateSide:
         errors={},
         asked={name: case.asked for name, case in cases.items()},
         rounded=True,
+        rendered={name: case.rendered for name, case in cases.items()},
     )
 
 

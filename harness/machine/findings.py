@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Finding", "Mark", "lacking", "right", "unknown", "wrong"]
+__all__ = ["Finding", "Mark", "lacking", "remark", "right", "unknown", "wrong"]
 
 _INDENT = " " * 6
 
@@ -17,6 +17,7 @@ class Mark(StrEnum):
     RIGHT = "✓"
     WRONG = "✗"
     UNKNOWN = "?"
+    REMARK = "!"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,11 @@ def unknown(topic: str, text: str, *, command: str = "") -> Finding:
 def wrong(topic: str, text: str, place: object, *, allowed: str, command: str) -> Finding:
     """It will not work as it is."""
     return Finding(Mark.WRONG, topic, text, place, allowed, command)
+
+
+def remark(topic: str, text: str, *, command: str) -> Finding:
+    """It works, and will mislead; ``command``, or an edit, mends it."""
+    return Finding(Mark.REMARK, topic, text, command=command)
 
 
 def lacking(wanted: bool, topic: str, text: str, command: str) -> Finding:

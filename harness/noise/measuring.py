@@ -14,6 +14,7 @@ from harness.cases.profiles import EngineSpec, Profile
 from harness.checks.log_odds import SCALARS
 from harness.engines.contract import Json
 from harness.engines.pixel_limits import pixel_limits
+from harness.engines.template_date import TEMPLATE_DATE
 from harness.errors import EngineError
 from harness.noise.assembling import License, assemble
 from harness.noise.runs import REFERENCE, Done, Runs, Work
@@ -84,7 +85,8 @@ def native_engine(profile: Profile, spec: EngineSpec) -> EngineSpec | None:
 
     def model(each: EngineSpec) -> tuple[object, ...]:
         settings = each.settings
-        return settings.model, each.revision, settings.max_tiles, pixel_limits(settings)
+        day = settings.options.get(TEMPLATE_DATE)
+        return settings.model, each.revision, settings.max_tiles, pixel_limits(settings), day
 
     natives = [e for e in profile.engines if e.settings.kind == _NATIVE and model(e) == model(spec)]
     natives.sort(key=lambda each: (each.name != spec.name, each.name != profile.reference))

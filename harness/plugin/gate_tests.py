@@ -171,10 +171,12 @@ def gate_suite_of(item: pytest.Item) -> str | None:
 def tell(item: pytest.Item, gate: GateRun, name: str) -> None:
     """Note on a test of the gate what pytest's main process is to know, for its exit status and report."""
     comparison = gate.comparison()
+    found = [one.text for one in comparison.verdict.findings]
     said: dict[str, object] = {
         "status": int(comparison.verdict.status),
-        "whole": comparison.verdict.sentence,
+        "whole": [*found, comparison.verdict.sentence],
         "rows": quiet_rows(comparison, name),
+        **({"finding": "\n".join(found)} if found else {}),
     }
     suite = next((one for one in comparison.verdict.suites if one.suite == name), None)
     if suite is not None:
@@ -199,7 +201,7 @@ class GateOutcomes:
         said = dict(report.user_properties).get(GATE_PROPERTY)
         if isinstance(said, dict):
             self._statuses.append(ExitStatus(int(said["status"])))
-            self._sentences[str(said["whole"])] = None
+            self._sentences |= dict.fromkeys(map(str, said["whole"]))
             self.rows.update(said["rows"])
         elif "::test_gate[" in report.nodeid:
             if report.failed:
@@ -220,7 +222,7 @@ class GateOutcomes:
         return int(ExitStatus.worst(self._statuses) if self._statuses else ExitStatus.ERROR)
 
     def lines(self) -> list[str]:
-        """The verdict in a sentence, or that there is none."""
+        """What was found before the numbers and the verdict, a sentence each, or that there is none."""
         if not self._statuses:
             return ["no test of the gate ran, so nothing was judged"]
         return list(self._sentences) or ["the two sides could not be compared; nothing was judged"]

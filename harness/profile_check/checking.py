@@ -16,6 +16,7 @@ from harness.environments.checking import Loadable, look_at_needs, needs_gpu
 from harness.environments.store import Environments
 from harness.machine.findings import Finding, right, unknown, wrong
 from harness.machine.nvidia import read_nvidia
+from harness.profile_check.clock import look_at_clock
 from harness.profile_check.environment import look_at_environment
 from harness.profile_check.letters import Letters, look_at_letters
 from harness.profile_check.memory import look_at_memory
@@ -63,13 +64,15 @@ class ProfileCheck:
 
     def engine(self, engine: EngineSpec) -> Iterator[Finding]:
         """Every finding on ``engine``, as soon as it is known."""
-        if engine.settings.kind == "api":
+        if served := engine.settings.kind == "api":
             if not engine.settings.options.get("serve"):
                 yield from look_at_server(engine, self._places)
                 return
             engine = _what_it_serves_with(engine)
         model = self._look_at_model(engine)
         yield from model.findings
+        if model.files is not None:
+            yield from look_at_clock(engine, model.files.folder, served=served)
         yield from self._remote_code(engine, model)
         yield from look_at_settings(engine, self._places, saved_as=_saved_as(model))
         if model.files is not None and model.files.config:

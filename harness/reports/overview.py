@@ -27,12 +27,13 @@ _LONGEST = 100
 
 
 def overview_text(verdicts: Sequence[ComparisonVerdict]) -> str:
-    """The table for a terminal, and how all end together."""
+    """What was found before the numbers, the table for a terminal, and how all end together."""
+    found = [f"{verdict.candidate}: {one.text}" for verdict in verdicts for one in verdict.findings]
     rows = [COLUMNS, *overview(verdicts)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     lines.insert(1, "─" * max(map(len, lines)))
-    return "\n".join((*lines, "", ending(verdicts), ""))
+    return "\n".join((*found, *[""] * bool(found), *lines, "", ending(verdicts), ""))
 
 
 def overview(verdicts: Sequence[ComparisonVerdict]) -> list[tuple[str, ...]]:

@@ -36,10 +36,11 @@ STYLES: Mapping[Verdict, str] = {
 def render_verdict(verdict: ComparisonVerdict, *, width: int | None = None, color: bool = False) -> str:
     """Lines for a terminal ``width`` columns wide (None: as wide as they get), each with its newline.
 
-    The verdict in a sentence; a line per suite with its spread, shift (each with a 90% interval), accuracy
-    and flips; the reasons with their numbers; then at most `worst_cases.MOST` cases, the worst first, with
-    file and line, and how many more there are. Places and table rows are never broken and may be wider.
-    With ``color`` there are ANSI colours; without it the text is the same.
+    What was found before the numbers, a line each; the verdict in a sentence; a line per suite with its
+    spread, shift (each with a 90% interval), accuracy and flips; the reasons with their numbers; then at most
+    `worst_cases.MOST` cases, the worst first, with file and line, and how many more there are. Places and
+    table rows are never broken and may be wider. With ``color`` there are ANSI colours; without it the text
+    is the same.
     """
     room = width or UNLIMITED
     out = io.StringIO()
@@ -47,6 +48,9 @@ def render_verdict(verdict: ComparisonVerdict, *, width: int | None = None, colo
     console = Console(
         file=out, width=UNLIMITED, force_terminal=color, color_system=color_system, highlight=False
     )
+    for finding in verdict.findings:
+        style = STYLES[Verdict.INCONCLUSIVE] if finding.blocks else ""
+        console.print(Text("\n".join(_wrapped(finding.text, room)), style=style))
     for line in _wrapped(headline(verdict), room):
         console.print(_with_verdict(line, verdict.verdict))
     for line in context(verdict):

@@ -64,6 +64,10 @@ class _EngineDefaults(FileModel):
         "Most pixels of an image, for such models (LMDeploy's mm_processor_kwargs); the model's own, which "
         "may differ between engines, if left out."
     )
+    template_date: Day = optional(
+        "Day, such as 2026-01-31, that a chat template which writes a date (strftime_now) writes; that of "
+        "the run if left out."
+    )
     batch_size: Annotated[int, Field(ge=1, le=4096)] = optional("Most cases scored together; 16 if left out.")
     deadlines: Deadlines = optional("How long an engine may be silent before its worker is ended.")
 

@@ -22,6 +22,7 @@ __all__ = [
     "DifferenceEntry",
     "EstimateEntry",
     "EvidenceEntry",
+    "FindingEntry",
     "FlipEntry",
     "HistoryEntry",
     "ImageEntry",
@@ -231,6 +232,15 @@ class CaseEntry(FileModel):
     history: list[HistoryEntry] = Field(description="Earlier stored runs, the oldest first.")
 
 
+class FindingEntry(FileModel):
+    """What was found of the two sides before their numbers."""
+
+    name: Text = Field(description="What it is about, in a word.")
+    text: Text = Field(description="What was found, where, and what is allowed.")
+    cases: list[Text] = Field(description="Names of the cases in which it was found.")
+    blocks: bool = Field(description="Whether it keeps the comparison from passing.")
+
+
 class ComparisonEntry(FileModel):
     """A candidate judged against a baseline."""
 
@@ -241,6 +251,10 @@ class ComparisonEntry(FileModel):
     sentence: Text = Field(description="The verdict in a sentence.")
     status: StatusName = Field(description="How a gate ends.")
     noise: Text = Field(description="Where the noise comes from, in words.")
+    findings: list[FindingEntry] = Field(
+        default=[],
+        description="What comes before the numbers, such as another question; missing in old reports.",
+    )
     changed: list[DifferenceEntry] = Field(description="What differs between the fingerprints.")
     notes: list[Text] = Field(description="What a reader should know of cases that were not compared.")
     accuracy: LostAndGainedEntry | None = Field(description="Where two models were compared; else null.")

@@ -13,10 +13,18 @@ from dataclasses import dataclass
 
 from harness.cases.profiles import EngineSpec, Profile
 from harness.cases.suites import Case
-from harness.engines.contract import Request
+from harness.engines.contract import EngineSettings, Request
 from harness.recordings.fingerprint import image_fingerprint
 
-__all__ = ["SELECTIONS", "Subject", "images_of", "request_for", "subjects"]
+__all__ = [
+    "SELECTIONS",
+    "Subject",
+    "has_two_accounts",
+    "images_of",
+    "reports_log_probabilities",
+    "request_for",
+    "subjects",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +56,28 @@ class Subject:
         return Subject(self.case, self.profile, engine)
 
 
-def _reports_log_probabilities(subject: Subject) -> bool:
-    settings = subject.engine.settings
-    # TurboMind's, under greedy decoding, are one token with 0.0: nothing that could be right or wrong.
+def reports_log_probabilities(settings: EngineSettings) -> bool:
+    """Whether such an engine reports log-probabilities that could be right or wrong."""
+    # TurboMind's, under greedy decoding, are one token with 0.0.
     return (
         settings.kind == "lmdeploy" and settings.top_k > 0 and settings.options.get("backend") != "turbomind"
     )
 
 
+def has_two_accounts(settings: EngineSettings) -> bool:
+    """Whether such an engine gives two accounts of an answer; one cannot contradict itself.
+
+    It takes two paths, or a path and reported values. What is reported is the path top-k. An engine that
+    takes the best paths it has counts.
+    """
+    return len(settings.paths) != 1 or (reports_log_probabilities(settings) and settings.paths != ("top-k",))
+
+
 SELECTIONS: Mapping[str, Callable[[Subject], bool]] = {
     "every": lambda _: True,
     "compared": lambda subject: not subject.is_reference,
-    "top-k": _reports_log_probabilities,
-    # One account of an answer cannot contradict itself: it takes two paths, or a path and reported values.
-    # What is reported is the path top-k. An engine that takes the best paths it has is asked as well.
-    "staged": lambda subject: (
-        len(subject.engine.settings.paths) != 1
-        or (_reports_log_probabilities(subject) and subject.engine.settings.paths != ("top-k",))
-    ),
+    "top-k": lambda subject: reports_log_probabilities(subject.engine.settings),
+    "staged": lambda subject: has_two_accounts(subject.engine.settings),
 }
 
 

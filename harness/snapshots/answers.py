@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from harness.checks.answers import top_index
 from harness.checks.intervals import Interval, letter_intervals
+from harness.checks.question.kept import compare_kept
 from harness.engines.contract import Answer, Json
 
-__all__ = ["DECIMALS", "LOWERED", "differences", "share_interval", "snapshot_data"]
+__all__ = ["DECIMALS", "LOWERED", "differences", "rendered_otherwise", "share_interval", "snapshot_data"]
 
 DECIMALS: Final = 6
 LOWERED: Final = "lowered"
@@ -63,6 +64,15 @@ def differences(stored: str, received: str, tolerance: float) -> list[str]:
     except ValueError:
         return stored.splitlines()
     return list(_differences("", _compared(old), _compared(json.loads(received)), tolerance))
+
+
+def rendered_otherwise(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:
+    """A line that says so where the prompt of ``new`` was rendered otherwise than when ``old`` was accepted.
+
+    Whether the two match is decided by their answers alone.
+    """
+    found = () if old is None else compare_kept(old.get("rendered"), new.get("rendered"))
+    return [f"{each.title} ({each.text})" for each in found if not each.note]
 
 
 def share_interval(value: Json) -> Interval | None:

@@ -23,7 +23,7 @@ from syrupy.types import SerializableData, SerializedData, SnapshotIndex
 
 from harness.errors import GateError
 from harness.snapshots.accepted import AcceptedCase, AcceptedSuite
-from harness.snapshots.answers import differences
+from harness.snapshots.answers import differences, rendered_otherwise
 from harness.snapshots.files import put_case, read_suite
 
 __all__ = ["CaseSnapshotExtension", "extension", "unused_cases"]
@@ -141,11 +141,14 @@ class CaseSnapshotExtension(AbstractSyrupyExtension):
         return not differences(str(snapshot_data), str(serialized_data), self.tolerance)
 
     def diff_lines(self, serialized_data: SerializedData, snapshot_data: SerializedData) -> Iterator[str]:
-        """Only what moved too far; all of it where there is no snapshot yet."""
-        if snapshot_data:
-            yield from differences(str(snapshot_data), str(serialized_data), self.tolerance)
-            if not str(snapshot_data).startswith("{"):
+        """Only what moved too far, behind a prompt rendered otherwise; all of it where there is none yet."""
+        stored, received = str(snapshot_data or ""), str(serialized_data)
+        if stored.startswith("{"):
+            yield from rendered_otherwise(json.loads(stored), json.loads(received))
+        if stored:
+            yield from differences(stored, received, self.tolerance)
+            if not stored.startswith("{"):
                 return  # the file is damaged, which is told with what to do; an update would be refused
         else:
-            yield from (f"+ {line}" for line in str(serialized_data).splitlines())
+            yield from (f"+ {line}" for line in received.splitlines())
         yield "accept the present output: run the same command with --snapshot-update, and review the change"

@@ -19,6 +19,7 @@ from harness.engines.contract import Json
 from harness.errors import EngineError
 from harness.reports.outcomes import PROPERTY, SNAPSHOT
 from harness.scoring.subjects import Subject
+from harness.snapshots.answers import rendered_otherwise
 from harness.snapshots.change import SnapshotChange, letters_in, snapshot_change
 from harness.snapshots.extension import CaseSnapshotExtension
 from harness.snapshots.told import Action, SnapshotUpdate, distributions, update_lines
@@ -203,4 +204,4 @@ def _details(change: SnapshotChange, tolerances: Tolerances) -> tuple[str, ...]:
     moved = "" if change.share is None else f"{change.share}; allowed: {tolerances.snapshot:.3g}"
     odds = "" if change.odds is None else str(change.odds)
     others = (line for line in change.differences if not line.startswith(("letters.", "top:")))
-    return tuple(filter(None, (moved, odds, *others)))
+    return tuple(filter(None, (*rendered_otherwise(change.old, change.new), moved, odds, *others)))

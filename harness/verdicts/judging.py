@@ -15,6 +15,7 @@ from harness.cases.budgets import Budgets
 from harness.verdicts.case_judging import look
 from harness.verdicts.deciding import Found, Judged, Terms, case_verdicts, find, open_words, word_of
 from harness.verdicts.evidence import found_from, holm, holm_levels
+from harness.verdicts.findings import Finding, with_findings
 from harness.verdicts.group_tests import FEWEST, GroupTests, group_tests
 from harness.verdicts.moves import Index, Moves, moves_of
 from harness.verdicts.noise_model import Noise
@@ -49,8 +50,9 @@ def judge(
     whole: Budgets | None = None,
     strict: bool = False,
     alpha: float = ALPHA,
+    findings: Sequence[Finding] = (),
 ) -> ComparisonVerdict:
-    """Judge all ``changes`` between two sides.
+    """Judge all ``changes`` between two sides; what ``findings`` do to it says `with_findings`.
 
     ``budgets`` are those of suites, and allow what was found in each; ``whole`` are those of the comparison.
     ``margin`` is used where neither names one. ``strict`` lets no margin excuse what was found. A comparison
@@ -70,7 +72,7 @@ def judge(
     word = _word(found, status)
     own = _verdict(ALL, found, word, terms, opened, missing, passes=status is not ExitStatus.FAILED)
     where, suites = _breakdown(judged, found, own, terms)
-    return ComparisonVerdict(
+    told = ComparisonVerdict(
         baseline=baseline,
         candidate=candidate,
         verdict=word,
@@ -81,7 +83,9 @@ def judge(
         noise=noise.words,
         whole=own,
         where=where,
+        findings=tuple(findings),
     )
+    return with_findings(told)
 
 
 def _nothing(baseline: str, candidate: str, noise: Noise) -> ComparisonVerdict:

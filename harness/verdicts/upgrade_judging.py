@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from harness.cases.budgets import Budgets
 from harness.verdicts.case_judging import CaseLimits, Look, decide, look
+from harness.verdicts.findings import Finding, with_findings
 from harness.verdicts.judging import ALL
 from harness.verdicts.lost_and_gained import NOTHING, lost_and_gained
 from harness.verdicts.paired_accuracy import MARGIN, AccuracyChange, points
@@ -61,6 +62,7 @@ def judge_upgrade(
     budgets: Mapping[str, Budgets],
     margin: float = MARGIN,
     alpha: float = ALPHA,
+    findings: Sequence[Finding] = (),
 ) -> ComparisonVerdict:
     """Judge ``changes`` between sides whose ``models`` differ, by the rules of docs/gate.md, 'Another model'.
 
@@ -90,7 +92,7 @@ def judge_upgrade(
         worst.words
     ]
     head = f"{worst.verdict}: {candidate} against {baseline}, {_count(len(looks))}: {what}"
-    return ComparisonVerdict(
+    judged = ComparisonVerdict(
         baseline=baseline,
         candidate=candidate,
         verdict=worst.verdict,
@@ -105,7 +107,9 @@ def judge_upgrade(
         noise="no measure between two models",
         whole=_suite(ALL, looks, worst, level, together=looks) if looks else None,
         accuracy=whole,
+        findings=tuple(findings),
     )
+    return with_findings(judged)
 
 
 def _decide(looks: Sequence[Look], margin: float, alpha: float) -> _Decision:

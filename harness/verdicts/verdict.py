@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING
 
 from harness.cases.suites import Case
 from harness.checks.agreement import Agreement
 from harness.verdicts.paired_accuracy import LostAndGained
+
+if TYPE_CHECKING:  # findings change verdicts
+    from harness.verdicts.findings import Finding
 
 __all__ = [
     "CaseVerdict",
@@ -260,7 +264,8 @@ class ComparisonVerdict:
     ``whole`` is that verdict with its numbers, None where nothing could be judged; ``suites`` say what was
     found in each, and ``where`` points at groups of cases in which something was. ``noise`` says in words
     where the noise comes from: a measured floor, or the table of a dtype.
-    ``accuracy`` has which right answers were lost and gained, where the sides are two models.
+    ``accuracy`` has which right answers were lost and gained, where the sides are two models. ``findings``
+    are what comes before the numbers.
     """
 
     baseline: str
@@ -274,6 +279,7 @@ class ComparisonVerdict:
     whole: SuiteVerdict | None = None
     where: tuple[Place, ...] = ()
     accuracy: LostAndGained | None = None
+    findings: tuple[Finding, ...] = ()
 
     @property
     def within_margin(self) -> bool:

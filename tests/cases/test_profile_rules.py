@@ -129,6 +129,18 @@ RULES = {
     "top-k below": (engine("top_k: §-1"), "profiles.p.engines.e.top_k", "-1", "0 or more"),
     "top-k above": (engine("top_k: §1025"), "profiles.p.engines.e.top_k", "1025", "1024 or less"),
     "batch of none": (engine("batch_size: §0"), "profiles.p.engines.e.batch_size", "0", "1 or more"),
+    "a day that is none": (
+        engine("template_date: §2026-02-30"),
+        "profiles.p.engines.e.template_date",
+        "2026-02-30",
+        "a day of the calendar",
+    ),
+    "a server's date": (
+        profile("template_date: §2026-01-31, engines: {torch: {}, api: {options: {serve: true}}}"),
+        "profiles.p.template_date",
+        "template_date: 2026-01-31",
+        "no template_date for api, a server, which keeps to its clock",
+    ),
     "no tile": (engine("max_tiles: §0"), "profiles.p.engines.e.max_tiles", "0", "1 or more"),
     "no system text": (profile("system: §'  ', engines: {torch: {}}"), "profiles.p.system", "'  '", "text"),
     "deadline of zero": (

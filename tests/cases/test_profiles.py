@@ -105,6 +105,7 @@ profiles:
         device: cpu
         batch_size: 1
         max_tiles: 12
+        template_date: 2026-01-31
         paths: [generate, forward]
         options: {attention: eager, threads: 2}
 """
@@ -140,7 +141,7 @@ profiles:
     assert (new.settings.dtype, new.settings.device, new.settings.batch_size) == ("float32", "cpu", 1)
     assert new.settings.max_tiles == 12
     assert new.settings.paths == ("generate", "forward")
-    assert new.settings.options == {"attention": "eager", "threads": 2}
+    assert new.settings.options == {"attention": "eager", "threads": 2, "template_date": "2026-01-31"}
     assert (new.python, new.load_seconds, new.case_seconds) == (sys.executable, 900, 30)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.reports.overview import COLUMNS, ending, overview, overview_text
+from harness.verdicts.findings import Finding
 from harness.verdicts.verdict import Verdict
 from tests.reports.made_verdicts import made_case, made_comparison, made_suite
 
@@ -46,3 +49,10 @@ def test_all_end_together_with_the_worst() -> None:
     told = f"exit status 1 (FAILED) by versions/lmdeploy_0_18; 2 {shared}"
     assert ending([same, drift]) == told
     assert overview_text([same, drift]).endswith(f"\n\n{told}\n")
+
+
+def test_what_was_found_before_the_numbers_comes_first() -> None:
+    finding = Finding(name="question", text="asked otherwise", cases=("shapes.case-1",), blocks=True)
+    verdicts = [replace(made_comparison([made_case()]), findings=(finding,)), made_comparison([made_case()])]
+    first, second, *_ = overview_text(verdicts).splitlines()
+    assert (first, second) == ("versions/lmdeploy_0_18: asked otherwise", "")

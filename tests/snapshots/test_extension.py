@@ -219,3 +219,18 @@ def test_an_extension_knows_its_case(tmp_path: Path) -> None:
 
 def test_no_folder_means_nothing_is_left_over(tmp_path: Path) -> None:
     assert unused_cases(tmp_path, set()) == {}
+
+
+def test_a_prompt_rendered_otherwise_is_told_where_the_answer_moved(suite: pytest.Pytester) -> None:
+    def asked(share: float, ids: str) -> dict[str, Any]:
+        shown = {"version": 1, "text": "a", "ids": ids, "tokens": 3, "tiles": 0, "pixels": None}
+        return data(share) | {"rendered": shown}
+
+    write_cases(suite, red=asked(0.5, "1"), blue=asked(0.25, "1"))
+    file(suite).unlink()
+    run(suite, "--snapshot-update").assert_outcomes(passed=3)
+    write_cases(suite, red=asked(0.6, "2"), blue=asked(0.25, "2"))
+    result = run(suite)
+    result.assert_outcomes(passed=2, failed=1)
+    told = "the prompt was rendered differently than when this was accepted (token ids differ)"
+    result.stdout.fnmatch_lines([f"*{told}*", "*letters.A: 0.5 -> 0.6*"])

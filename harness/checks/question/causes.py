@@ -30,6 +30,7 @@ class Cause(StrEnum):
     TOKENISATION = "segment-wise tokenisation"
     IDS = "token ids"
     LENGTH = "prompt length"
+    ACCEPTED = "the prompt was rendered differently than when this was accepted"
     RENDERING = "rendering"
     UNKNOWN = "not known"
 

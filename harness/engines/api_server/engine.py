@@ -29,6 +29,7 @@ from harness.engines.contract import Answer, EngineSettings, Failure, Json, Outc
 from harness.engines.images import open_image
 from harness.engines.pixel_limits import pixel_limits
 from harness.engines.prefix_cache import asks_prefix_cache, check_in_force, is_warm
+from harness.engines.template_date import TEMPLATE_DATE
 from harness.errors import EngineError, ErrorKind, LettersError
 
 __all__ = ["CHAT", "ApiServer", "load"]
@@ -57,9 +58,11 @@ def load(settings: EngineSettings) -> ApiServer:
             "paths", SCORED, f"{CHAT}; inputs are scored on a server that is started with serve"
         )
     limits = {"max_tiles": settings.max_tiles, **pixel_limits(settings)}
-    for name, value in limits.items():
+    for name, value in {**limits, TEMPLATE_DATE: options.get(TEMPLATE_DATE)}.items():
         if value is not None:
-            raise _unsupported(name, str(value), "none; a server keeps to its model's own limit")
+            raise _unsupported(
+                name, str(value), "none; a server keeps to its model's own limit and to its clock"
+            )
     if settings.top_k < 1:
         raise _unsupported("top_k", str(settings.top_k), "1 or more: it is all that a server tells")
     if bool(options.get("serve")) == bool(options.get("url")):

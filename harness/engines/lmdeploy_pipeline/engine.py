@@ -54,6 +54,7 @@ from harness.engines.out_of_memory import is_out_of_memory
 from harness.engines.pixel_limits import pixel_limits
 from harness.engines.prefix_cache import is_warm
 from harness.engines.readings import read_top
+from harness.engines.template_date import pin_template_date
 from harness.errors import EngineError, ErrorKind, LettersError
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def load(settings: EngineSettings) -> Engine:
         lmdeploy_on_cpu.install(dtype=settings.dtype)
     import torch
 
+    pin_template_date(settings)
     if settings.device == "cuda":
         gpus_in_use(settings)
     threads = settings.options.get("threads")

@@ -12,6 +12,7 @@ from typing import Final
 
 from harness.engines.contract import EngineSettings, Json
 from harness.engines.prefix_cache import asks_prefix_cache
+from harness.engines.template_date import TEMPLATE_DATE
 from harness.errors import EngineError, ErrorKind
 
 __all__ = [
@@ -71,7 +72,7 @@ _ON_CPU: Final[Mapping[str, Json]] = {
 }
 _OWN: Final = (
     "backend", "chat_template_config", "engine_config", "gemm_tuning", "max_pixels", "min_pixels",
-    "prefix_cache", "stage_two", "threads", "trust_remote_code", "vision_config",
+    "prefix_cache", "stage_two", TEMPLATE_DATE, "threads", "trust_remote_code", "vision_config",
 )  # fmt: skip
 _OF_SERVERS: Final = ("key_env", "serve", "served_model", "timeout", "url")
 

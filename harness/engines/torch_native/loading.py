@@ -20,6 +20,7 @@ from transformers.models.auto import modeling_auto
 from harness.engines.contract import EngineSettings
 from harness.engines.pixel_limits import limit_pixels, pixel_limits, refuse_pixels
 from harness.engines.remote_code import environment_advice
+from harness.engines.template_date import TEMPLATE_DATE, pin_template_date
 from harness.engines.tile_limits import limit_tiles, refuse_tiles
 from harness.engines.torch_native.conversation import OWN, TOKENIZER
 from harness.engines.torch_native.passes import Passes, ProcessorPasses
@@ -31,7 +32,9 @@ __all__ = ["load_passes", "require_known"]
 _KINDS: Final = ("AutoModel", "AutoModelForCausalLM", "AutoModelForImageTextToText")
 _OFFERED: Final = ("img_context_token_id", "num_image_token")
 _PATHS = ("forward", "generate")
-_OPTIONS = ("attention", "max_pixels", "min_pixels", "template", "threads", "trust_remote_code")
+_OPTIONS = (
+    "attention", "max_pixels", "min_pixels", TEMPLATE_DATE, "template", "threads", "trust_remote_code",
+)  # fmt: skip
 
 
 def require_known(settings: EngineSettings) -> None:
@@ -46,14 +49,15 @@ def load_passes(settings: EngineSettings) -> Passes:
     """The checkpoint in the folder ``settings.model``, in ``settings.dtype`` ('auto': as it was saved).
 
     Raises EngineError (LOAD) if weights are missing or misshapen, if there is no processor for a model that
-    takes images, or no chat template; EngineError (UNSUPPORTED) if there is no way to keep to ``max_tiles``
-    or limits of pixels; and whatever Transformers raises for a folder it cannot read.
+    takes images, no chat template, or no way to pin its date; EngineError (UNSUPPORTED) if there is no way to
+    keep to ``max_tiles`` or limits of pixels; and whatever Transformers raises for a folder it cannot read.
     """
     trust = settings.options.get("trust_remote_code") is True
     if not Path(settings.model).is_dir():
         raise EngineError(
             ErrorKind.LOAD, f"there is no model folder {settings.model}; see `model` in the profile"
         )
+    pin_template_date(settings)
     config = transformers.AutoConfig.from_pretrained(settings.model, trust_remote_code=trust)
     if trust and (chat := _chat_class(settings, config)) is not None:
         if pixels := pixel_limits(settings):

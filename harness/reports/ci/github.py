@@ -48,7 +48,7 @@ class Level(StrEnum):
 def step_summary(
     verdicts: Sequence[ComparisonVerdict], *, changed: Sequence[Sequence[str]] = (), report: str = ""
 ) -> str:
-    """Markdown on comparisons: each verdict in a sentence, its suites, its worst cases.
+    """Markdown on comparisons: what was found before the numbers, the verdict, its suites, its worst cases.
 
     Several begin with a table of all. ``changed`` says in words, one by one, what differs between the
     fingerprints of each comparison's sides; ``report`` is where the full report is. Holds at most
@@ -57,6 +57,7 @@ def step_summary(
     """
     parts = []
     if len(verdicts) > 1:
+        parts += [f"**{cell(f'{v.candidate}: {one.text}')}**" for v in verdicts for one in v.findings]
         parts += [f"## {cell(ending(verdicts))}", table(COLUMNS, overview(verdicts))]
     for place, verdict in enumerate(verdicts):
         parts += [_comparison(verdict), *_changes(changed[place] if changed else ())]
@@ -133,7 +134,8 @@ def _changes(changed: Sequence[str]) -> list[str]:
 
 
 def _comparison(verdict: ComparisonVerdict) -> str:
-    parts = [f"## {cell(headline(verdict))}", cell("; ".join(context(verdict)))]
+    parts = [f"**{cell(finding.text)}**" for finding in verdict.findings]
+    parts += [f"## {cell(headline(verdict))}", cell("; ".join(context(verdict)))]
     # Those that say something come first, else in the order of the suites.
     suites = sorted(verdict.suites, key=lambda suite: suite.verdict in (Verdict.SAME, Verdict.NOISE))
     if suites:

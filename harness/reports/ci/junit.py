@@ -35,6 +35,7 @@ PROPERTIES: Mapping[str, str] = {
     "vlm.device": "where and with what the engine ran",
     "vlm.verdict": "a gate's verdict on the suite or the case, or that on an update of a snapshot",
     "vlm.sentence": "the same in a sentence",
+    "vlm.finding": "what was found of a gate's two sides before their numbers, such as another question",
 }
 """Properties by name, with what they mean; a property is left out where a test does not tell it."""
 
@@ -72,7 +73,8 @@ def flatten(report: pytest.TestReport, *, gate: str) -> None:
         elif name == SNAPSHOT and isinstance(value, Mapping):
             flat += [("vlm.verdict", str(value["verdict"]))] if value.get("verdict") else []
         elif name == gate and isinstance(value, Mapping):
-            flat += [(f"vlm.{key}", str(value[key])) for key in ("verdict", "sentence") if key in value]
+            told = ("verdict", "sentence", "finding")
+            flat += [(f"vlm.{key}", str(value[key])) for key in told if key in value]
         else:
             flat.append((name, value))
     report.user_properties[:] = flat
@@ -108,9 +110,11 @@ def junit_of_verdicts(verdicts: Sequence[ComparisonVerdict]) -> str:
 
 def _suite_case(parent: ET.Element, comparison: ComparisonVerdict, suite: SuiteVerdict) -> None:
     properties = {"vlm.suite": suite.suite, "vlm.engine": comparison.candidate, "vlm.verdict": suite.verdict}
+    found = [one.text for one in comparison.findings]
+    properties |= {"vlm.finding": "\n".join(found)} if found else {}
     element = _testcase(parent, suite.suite, "the suite as a whole", properties)
     sentence, reasons = suite_words(suite)
-    text = "\n".join((headline(comparison), sentence, *reasons))
+    text = "\n".join((*found, headline(comparison), sentence, *reasons))
     if suite.verdict is Verdict.ERROR:
         _outcome(element, "error", verdict_words(suite), text)
     elif suite.verdict is Verdict.INCONCLUSIVE or not suite.passes:

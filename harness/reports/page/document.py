@@ -113,6 +113,10 @@ def _comparison(given: ReportInput, pictures: _Pictures) -> entries.ComparisonEn
         sentence=judged.sentence,
         status=judged.status.name,  # type: ignore[arg-type]  # the names are those of StatusName
         noise=judged.noise,
+        findings=[
+            entries.FindingEntry(name=one.name, text=one.text, cases=list(one.cases), blocks=one.blocks)
+            for one in judged.findings
+        ],
         changed=_differences(given.changed),
         notes=list(given.notes),
         accuracy=None if judged.accuracy is None else _lost_and_gained(judged.accuracy),

@@ -20,6 +20,7 @@ from harness.reports.ci.github import (
     step_summary,
 )
 from harness.reports.worst_cases import MOST
+from harness.verdicts.findings import Finding
 from harness.verdicts.verdict import ExitStatus, Verdict
 from tests.reports.made_verdicts import made_case, made_comparison, made_suite
 
@@ -151,3 +152,12 @@ class TestAnnotations:
         unsure = replace(comparison, verdict=Verdict.INCONCLUSIVE, status=ExitStatus.INCONCLUSIVE)
         (line,) = annotations_of([unsure], workspace=HERE, folder=HERE)
         assert line.startswith("::warning title=INCONCLUSIVE ")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_was_found_before_the_numbers_comes_first(count: int) -> None:
+    finding = Finding(name="question", text="asked *otherwise*", cases=("shapes.case-1",), blocks=True)
+    verdict = replace(made_comparison([made_case()]), findings=(finding,))
+    first = step_summary([verdict] * count).splitlines()[0]
+    assert first.startswith("**")
+    assert first.endswith("asked \\*otherwise\\***")

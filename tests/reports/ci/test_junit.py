@@ -13,7 +13,7 @@ from harness.reports.summary import CheckSummary, Figures, Status
 from harness.verdicts.verdict import Verdict
 from tests.reports.made_verdicts import made_case, made_comparison, made_suite
 
-GATE = {"vlm.verdict", "vlm.sentence"}
+GATE = {"vlm.verdict", "vlm.sentence", "vlm.finding"}
 SUMMARY = CheckSummary(
     suite="s",
     case="s.c",

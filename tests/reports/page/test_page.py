@@ -23,6 +23,7 @@ from harness.reports.page.document import Report, make_report
 from harness.reports.page.page import render_page
 from harness.reports.page.thumbnails import LARGEST, make_thumbnail
 from harness.reports.report_files import write_document, write_page
+from harness.verdicts.findings import Finding
 from tests.reports.conftest import Open
 from tests.reports.report_data import draw_image, make_input
 
@@ -68,12 +69,21 @@ def test_hostile_text_stays_text(pictures: Path, tmp_path: Path, open_page: Open
     given = make_input(6, pictures)
     cases = [replace(case, prompt=HOSTILE, system=HOSTILE) for case in given.cases]
     changes = [replace(change, errors=(HOSTILE,)) for change in given.changes]
-    given = replace(given, name=HOSTILE, cases=cases, changes=changes, notes=(HOSTILE,))
+    finding = Finding(name="question", text=HOSTILE, cases=("a.b",), blocks=True)
+    verdict = replace(given.verdict, findings=(finding,))
+    given = replace(
+        given, name=HOSTILE, cases=cases, changes=changes, notes=(HOSTILE,), verdict=verdict, changed=()
+    )
     file = tmp_path / "hostile.html"
     write_page(make_report([given]), file)
     page = open_page(file)
     page.locator("button.opens").first.click()
     assert page.locator(".prompt").first.inner_text().replace("\n", "\u2028") == HOSTILE
+    # What comes before the numbers comes before the verdict, and is among what changed.
+    first = page.locator("#verdict > *").first
+    assert first.get_attribute("class") == "finding blocks"
+    assert first.text_content() == HOSTILE
+    assert "The question: the two sides were not asked the same" in page.locator("#changed").inner_text()
     assert page.locator("script").count() == 3
     assert page.locator("img[src=x]").count() == 0
     assert page.title().startswith(given.verdict.verdict)

@@ -29,7 +29,7 @@ function drawVerdict(section, comparison, page) {
   const told = comparison.suites.filter((suite) => suite.verdict === comparison.verdict).slice(0, 3);
   const counts = VERDICTS.map((verdict) => [verdict, comparison.cases.filter((entry) => entry.verdict === verdict).length]);
   const text = comparison.sentence.startsWith(`${comparison.verdict}: `) ? comparison.sentence.slice(comparison.verdict.length + 2) : comparison.sentence;
-  put(section, 
+  put(section, comparison.findings.map((one) => el("p", { class: `finding${one.blocks ? " blocks" : ""}` }, one.text)),
     el("h1", { id: "verdict-title", class: `verdict ${comparison.verdict}` }, icon(comparison.verdict, 34), el("span", {}, comparison.verdict)),
     el("p", { class: "sentence" }, text, /[.!?]$/.test(text) ? "" : "."),
     el("p", { class: "status" }, `${ends} (exit status ${status}).`),
@@ -57,7 +57,9 @@ function drawChanged(section, comparison) {
     el("td", { class: "small" }, KINDS[one.kind]), el("th", { scope: "row", class: "mono" }, one.path.replace(/^(installed|environment)\.packages\./, "")),
     el("td", { class: "mono" }, el("span", { class: "stacked" }, "before "), shown(one.before)),
     el("td", { class: "mono" }, el("span", { class: "stacked" }, "after "), shown(one.after))));
+  const asked = comparison.findings.some((one) => one.name === "question");
   put(section, heading("changed", "What changed"),
+    asked && el("p", {}, "The question: the two sides were not asked the same, as told above the verdict."),
     comparison.changed.length
       ? some(comparison.changed, 10, (items) => table("What differs between the two sides' fingerprints", ["about", "what", "baseline", "candidate"], rows(items), { hidden: true, kind: "changes" }), "difference")
       : el("p", {}, [comparison.baseline, comparison.candidate].every(answered) ? "Nothing differs between the two sides' fingerprints."
