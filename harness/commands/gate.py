@@ -172,6 +172,7 @@ def _compare(options: argparse.Namespace) -> tuple[Comparison, ...]:
             allow=tuple(dict.fromkeys(options.allow)),
             floors=SideFloors(found.scoring.store.root, loaded.profiles, snapshots=snapshots),
             again=_again(options),
+            every=[case.name for suite in loaded.suites for case in suite.cases],
         )
         suites = chosen_suites(loaded, options.case)
         return gate(pairs, loaded, found.scoring, terms, suites)

@@ -12,7 +12,7 @@ from harness.cases.profiles import Profile
 from harness.cases.suites import Case
 from harness.errors import GateError
 from harness.gate.changed import what_changed
-from harness.gate.comparable import QUESTION, WEIGHTS, differing_question
+from harness.gate.comparable import QUESTION, WEIGHTS, differing_question, renamed_since
 from harness.gate.comparison import Comparison, Terms, compare_sides
 from harness.gate.side import GateSide, Kept, accepted_side, load_side
 from harness.gate.side_floors import SideFloors
@@ -37,6 +37,7 @@ _TOGETHER = "with all cases together"
 _EDITED = "edited"
 _NEW = "new"
 _REMOVED = "removed"
+_RENAMED = "renamed from"
 _KEPT = (Verdict.SAME, Verdict.NOISE)
 
 
@@ -93,12 +94,15 @@ def accept(
         )
         for one in subjects
     }
-    before = {case: held for suite in old.values() for case, held in suite.cases.items()}
-    comparison = (
-        None
-        if not old
-        else _compare(list(old.values()), side, kept, profiles, list(cases.values()), snapshots)
-    )
+    renamed: Mapping[str, str] = {}
+    comparison = None
+    if old:
+        accepted = accepted_side(list(old.values()))
+        renamed = renamed_since(accepted, side.asked, list(cases.values()))
+        comparison = _compare(
+            accepted.renamed(renamed), side, kept, profiles, list(cases.values()), snapshots
+        )
+    before = {renamed.get(case, case): held for suite in old.values() for case, held in suite.cases.items()}
     judged = {} if comparison is None else {case.case: case for case in comparison.verdict.cases}
     whole = None if comparison is None else comparison.verdict.whole
     together = whole is not None and whole.together
@@ -111,6 +115,10 @@ def accept(
         _refuse_regression(comparison, lost)
     first = not any(suite.decisions for suite in old.values())
     moved, chosen = _decide(before, new, judged, first=first, together=together)
+    for was, now in renamed.items():
+        moved.setdefault(
+            now, Moved(why=f"{_RENAMED} {was}", old=before[now].letters, new=chosen[now].letters)
+        )
     acceptance = Acceptance(
         decision=datetime.datetime.now().astimezone().date().isoformat(),
         author=decision.author.strip(),
@@ -182,7 +190,7 @@ def _refuse_errors(side: GateSide) -> None:
 
 
 def _compare(
-    old: Sequence[AcceptedSuite],
+    before: GateSide,
     side: GateSide,
     kept: Kept,
     profiles: Sequence[Profile],
@@ -193,7 +201,6 @@ def _compare(
 
     Cases of which probabilities alone are kept are not among them.
     """
-    before = accepted_side(old)
     names = set(before.cases) & set(side.cases)
     same = {
         case.name

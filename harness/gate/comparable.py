@@ -87,8 +87,10 @@ def _by_question(asked: Mapping[str, Mapping[str, Json] | None]) -> dict[str, st
     return {question: names[0] for question, names in found.items() if len(names) == 1}
 
 
-def find_common(baseline: GateSide, candidate: GateSide, cases: Sequence[Case]) -> Common:
-    """Which cases are compared.
+def find_common(
+    baseline: GateSide, candidate: GateSide, cases: Sequence[Case], *, every: Collection[str] = ()
+) -> Common:
+    """Which of ``cases`` are compared; ``every`` names all that the folder has, where those are more.
 
     A case that the baseline has must be answered by the candidate too, unless the candidate was asked nothing
     of its suite; else leaving cases out would be a way past the gate.
@@ -103,7 +105,7 @@ def find_common(baseline: GateSide, candidate: GateSide, cases: Sequence[Case]) 
         missing=tuple(case.name for case in cases if case.name in missing),
         only_baseline=tuple(c.name for c in cases if c.name in theirs - ours and c.name not in missing),
         only_candidate=tuple(case.name for case in cases if case.name in ours - theirs),
-        gone=tuple(sorted(name for name in theirs if name not in known)),
+        gone=tuple(sorted(theirs - known.keys() - set(every))),
     )
 
 

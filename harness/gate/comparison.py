@@ -22,7 +22,7 @@ from harness.gate.comparable import (
     renamed_since,
     require_comparable,
 )
-from harness.gate.findings import check_findings, question_causes, question_findings
+from harness.gate.findings import check_findings, question_causes, question_findings, removed_findings
 from harness.gate.side import GateSide, few
 from harness.gate.side_floors import SideFloors
 from harness.recordings.fingerprint import digest
@@ -73,7 +73,6 @@ class Comparison:
             ("asked of {b} and not of {c}, which counts as ERROR", self.common.missing),
             ("asked of {b} only: {c} was asked nothing of their suite", self.common.only_baseline),
             ("new, and so not judged: {b} was not asked", self.common.only_candidate),
-            ("in {b} and in no suite any more", self.common.gone),
         )
         cases = [
             f"{_count(names)} {text.format(b=baseline, c=candidate)}: {few(names)}"
@@ -92,9 +91,9 @@ class Terms:
     """On what terms two sides are compared.
 
     ``margin`` wins over those of suites and profiles, None leaves them. ``strict`` lets no margin excuse what
-    was found. ``allow`` names what is let pass (see
-    `harness.gate.comparable.ALLOWED`). ``floors`` has the noise floors of sides; without, the table is
-    taken. ``again`` are the words of the command that compares the two again.
+    was found. ``allow`` names what is let pass (see `harness.gate.comparable.ALLOWED`). ``floors`` has the
+    noise floors of sides; without, the table is taken. ``again`` are the words of the command that compares
+    the two again. ``every`` names all cases of the folder, where only some are compared.
     """
 
     margin: float | None = None
@@ -102,6 +101,7 @@ class Terms:
     allow: Collection[str] = ()
     floors: SideFloors | None = None
     again: Sequence[str] = ()
+    every: Collection[str] = ()
 
 
 def compare_sides(
@@ -119,7 +119,7 @@ def compare_sides(
     cases = [case for suite in suites for case in suite.cases]
     renamed = renamed_since(baseline, candidate.asked, cases)
     baseline = baseline.renamed(renamed)
-    common = replace(find_common(baseline, candidate, cases), renamed=renamed)
+    common = replace(find_common(baseline, candidate, cases, every=terms.every), renamed=renamed)
     if not common.both:
         raise GateError(
             f"found no case that {baseline.label} ({few(baseline.cases) or 'none'}) and {candidate.label} "
@@ -149,7 +149,11 @@ def compare_sides(
         baseline=baseline.label,
         candidate=candidate.label,
         budgets=budgets,
-        findings=(*asked, *check_findings(common.both, baseline, candidate, profiles)),
+        findings=(
+            *asked,
+            *check_findings(common.both, baseline, candidate, profiles),
+            *removed_findings(common.gone, baseline, strict=terms.strict),
+        ),
     )
     changed = what_changed(baseline.fingerprint, candidate.fingerprint)
     again = list(terms.again)

@@ -14,13 +14,13 @@ from harness.checks.top_k import TopKAudit, check_top_k
 from harness.engines.codec import settings_from_json
 from harness.errors import RecordingError
 from harness.gate.comparable import QUESTION
-from harness.gate.side import GateSide
+from harness.gate.side import GateSide, few
 from harness.recordings.fingerprint import loaded_dtype
 from harness.scoring.subjects import has_two_accounts, reports_log_probabilities
 from harness.verdicts.findings import Finding
 from harness.verdicts.verdict import Change
 
-__all__ = ["check_findings", "question_causes", "question_findings"]
+__all__ = ["check_findings", "question_causes", "question_findings", "removed_findings"]
 
 _Group = list[tuple[Change, QuestionDifference]]
 
@@ -47,6 +47,16 @@ def question_findings(changes: Sequence[Change], *, allowed: bool, upgrade: bool
         text += f"{difference.text} (first {first.case}; {first.place})" + ("" if found else f"; {end}")
         found.append(Finding(name=QUESTION, text=text, cases=cases, blocks=not (allowed or upgrade)))
     return tuple(found)
+
+
+def removed_findings(gone: Sequence[str], baseline: GateSide, *, strict: bool) -> tuple[Finding, ...]:
+    """That cases of the baseline are in no suite any more, which blocks where one is ``strict``."""
+    if not gone:
+        return ()
+    count = "1 case" if len(gone) == 1 else f"{len(gone)} cases"
+    end = "allowed with --strict: none" if strict else "let pass without --strict"
+    text = f"removed: {count} of {baseline.label} in no suite any more: {few(gone)}; {end}"
+    return (Finding(name="removed cases", text=text, cases=tuple(gone), blocks=strict),)
 
 
 def check_findings(

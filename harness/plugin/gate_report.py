@@ -104,5 +104,6 @@ def _compared(
         Terms(
             floors=SideFloors(run.scoring.store.root, run.loaded.profiles, snapshots=run.snapshots_folder),
             again=again,
+            every=[case.name for suite in run.loaded.suites for case in suite.cases],
         ),
     )

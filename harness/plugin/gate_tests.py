@@ -136,7 +136,8 @@ class GateRun:
         again = words_again(self._config, self._run, self.sides.baseline.text, self.sides.candidate.text)
         profiles = self._run.loaded.profiles
         floors = SideFloors(kept.scoring.store.root, profiles, snapshots=self._run.snapshots_folder)
-        terms = Terms(floors=floors, again=again)
+        every = [case.name for suite in self._run.loaded.suites for case in suite.cases]
+        terms = Terms(floors=floors, again=again, every=every)
         return compare_sides(baseline, candidate, kept.suites, profiles, kept.scoring, terms)
 
 

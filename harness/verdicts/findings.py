@@ -28,8 +28,11 @@ class Finding:
 
 def _blocking(verdict: ComparisonVerdict, suite: str | None = None) -> tuple[Finding, ...]:
     """The findings that keep the comparison from passing, or those on cases of one ``suite``."""
-    own = {case.case for case in verdict.cases if suite in (None, case.suite)}
-    return tuple(one for one in verdict.findings if one.blocks and not own.isdisjoint(one.cases))
+    blocking = tuple(one for one in verdict.findings if one.blocks)
+    if suite is None:
+        return blocking
+    own = {case.case for case in verdict.cases if case.suite == suite}
+    return tuple(one for one in blocking if not own.isdisjoint(one.cases))
 
 
 def with_findings(verdict: ComparisonVerdict) -> ComparisonVerdict:

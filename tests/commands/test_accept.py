@@ -190,6 +190,39 @@ def test_edited_new_and_removed_cases_are_named(gate_folder: Folder) -> None:
     assert [set(suite.cases) for suite in both] == [{"s.c0", "s.c1"}, {"t.c0"}]
 
 
+def test_a_case_under_another_name_keeps_what_was_accepted_of_it(gate_folder: Folder) -> None:
+    gate_folder.write_suite("say A", "say A 2", "say A 3")
+    assert gate_folder.accept() == 0
+    before = accepted()
+    gate_folder.write_suite(
+        "say A", {"id": "clearer", "prompt": "say A 2"}, {"id": "c2", "prompt": "say A 3"}
+    )
+    gate_folder.patch("+= 8\n", "+= 8.000005\n")
+    assert gate_folder.accept(reason="a clearer name") == 0
+    after = accepted()
+    assert {case: one.why for case, one in after.decisions[-1].moved.items()} == {
+        "s.clearer": "renamed from s.c1"
+    }
+    assert after.cases["s.clearer"] == before.cases["s.c1"]
+
+
+def test_a_case_that_is_in_no_suite_any_more_is_counted_and_can_fail(
+    gate_folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate_folder.clean(6)
+    assert gate_folder.accept() == 0
+    gate_folder.clean(4)
+    capsys.readouterr()
+    assert gate_folder.gate("accepted", "p/torch") == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert "removed: 2 cases of accepted p/torch in no suite any more: s.c4, s.c5" in first
+    assert gate_folder.gate("accepted", "p/torch", "--strict") == 3
+    assert "INCONCLUSIVE" in capsys.readouterr().out
+    # That one case alone is wanted removes none.
+    gate_folder.clean(6)
+    assert gate_folder.gate("accepted", "p/torch", "--strict", "--case", "s.c0") == 0
+
+
 def test_mere_probabilities_are_no_baseline_and_guard_a_right_answer(
     gate_folder: Folder, capsys: pytest.CaptureFixture[str]
 ) -> None:
