@@ -141,6 +141,11 @@ class Question:
     pixel_views: tuple[float, ...] = ()
     pixel_steps: tuple[float, ...] = ()
 
+    @property
+    def has_image(self) -> bool:
+        """Whether an image entered the model, or the prompt has a place for one, as far as is told."""
+        return bool(self.tiles) or self.IMAGE in (self.text or "")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:

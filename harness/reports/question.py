@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.checks.question.causes import Cause
-from harness.checks.question.ids import collapsed, placeholder_of, shown_ids, unlike
+from harness.checks.question.ids import collapsed, placeholder_of, same_places, shown_ids, unlike
 from harness.checks.question.tiles import count_of_tiles
 from harness.checks.same_question import SameQuestion
 from harness.checks.side import Side
@@ -33,7 +33,7 @@ def question_lines(
         yield from _difference(one.text, other.text, width)
         yield ""
     if causes & {Cause.BEGIN_TWICE, Cause.BEGIN_MISSING, Cause.TOKENISATION, Cause.IMAGE_MARKS, Cause.IDS}:
-        for line in _ids((a, b), tokens or ({}, {}), image=_has_image(one, other)):
+        for line in _ids((a, b), tokens or ({}, {})):
             yield line if len(line) <= width else f"{line[: width - 1]}…"
         yield ""
     room = max(len(a.engine), len(b.engine))
@@ -62,10 +62,12 @@ def _marked(text: str) -> list[str]:
     ]
 
 
-def _ids(sides: tuple[Side, Side], tokens: Sequence[Mapping[int, str]], *, image: bool) -> Iterator[str]:
-    prompts = [side.answer.prompt_ids for side in sides]
-    placeholder = placeholder_of(*prompts) if image else None
-    left, right = (collapsed(ids, placeholder) for ids in prompts)
+def _ids(sides: tuple[Side, Side], tokens: Sequence[Mapping[int, str]]) -> Iterator[str]:
+    one, other = (side.answer.prompt_ids for side in sides)
+    images = [side.answer.question.has_image for side in sides]
+    other = same_places(one, other) if all(images) else other
+    placeholder = placeholder_of(one, other) if any(images) else None
+    left, right = (collapsed(ids, placeholder) for ids in (one, other))
     chunk = unlike(left, right)
     if chunk is None:
         return
@@ -75,10 +77,6 @@ def _ids(sides: tuple[Side, Side], tokens: Sequence[Mapping[int, str]], *, image
         yield f"    {side.engine:<{room}}  {shown_ids(ids, chunk.step, len(piece))}"
         if piece and all(token in texts for token in piece):
             yield f"    {'':<{room}}  {' '.join(repr(texts[token]) for token in piece)}"
-
-
-def _has_image(*questions: Question) -> bool:
-    return any(q.tiles or Question.IMAGE in (q.text or "") for q in questions)
 
 
 def _in_short(question: Question) -> str:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import SequenceMatcher
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from harness.checks.answers import Parting, parting
 
-__all__ = ["Chunk", "begin_twice", "collapsed", "lacks_begin", "placeholder_of", "shown_ids", "unlike"]
+__all__ = [
+    "Chunk",
+    "begin_twice",
+    "collapsed",
+    "lacks_begin",
+    "placeholder_of",
+    "same_places",
+    "shown_ids",
+    "unlike",
+]
 
 _AROUND = 4
 
@@ -32,6 +41,25 @@ def placeholder_of(*prompts: Sequence[int]) -> int | None:
 def collapsed(ids: Sequence[int], placeholder: int | None) -> tuple[int, ...]:
     """``ids`` with every run of placeholders written once."""
     return tuple(token for each, run in groupby(ids) for token in ([each] if each == placeholder else run))
+
+
+def same_places(left: Sequence[int], right: Sequence[int]) -> tuple[int, ...]:
+    """``right``, its places of an image written with the id that ``left`` has in its own.
+
+    What an engine fills them with is its own affair, since the image's embeddings take their place: LMDeploy
+    has LLaVA's padding there (lmdeploy/vl/model/base.py), Transformers the model's own image token.
+    """
+    mine, theirs = placeholder_of(left), placeholder_of(right)
+    if mine is None or theirs is None or mine in _in_runs(right) or theirs in _in_runs(left):
+        return tuple(right)
+    runs = [(token, len(list(run))) for token, run in groupby(right)]
+    return tuple(
+        mine if token == theirs and count > 1 else token for token, count in runs for _ in range(count)
+    )
+
+
+def _in_runs(ids: Sequence[int]) -> set[int]:
+    return {token for token, following in pairwise(ids) if token == following}
 
 
 def begin_twice(ids: Sequence[int], other: Sequence[int]) -> bool:

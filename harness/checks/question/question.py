@@ -9,7 +9,14 @@ from collections.abc import Iterator
 
 from harness.checks.answers import quoted
 from harness.checks.question.causes import Cause, QuestionDifference, difference
-from harness.checks.question.ids import begin_twice, collapsed, lacks_begin, placeholder_of, unlike
+from harness.checks.question.ids import (
+    begin_twice,
+    collapsed,
+    lacks_begin,
+    placeholder_of,
+    same_places,
+    unlike,
+)
 from harness.checks.question.renderings import TextDifference, compare_renderings, excerpts, without_begin
 from harness.checks.question.tiles import compare_pixels, compare_tiles
 from harness.engines.contract import Answer, Question
@@ -32,14 +39,19 @@ def compare_questions(
 
 
 class _Comparison:
-    """``_ids`` lose a first id that one side has too many, once that is told."""
+    """``_ids`` have one id for all places of an image.
+
+    They lose a first id that one side has too many, once that is told.
+    """
 
     def __init__(self, a: Answer, b: Answer, names: tuple[str, str]) -> None:
         self._names = names
         self._asked = (a.question, b.question)
         self._ids = (a.prompt_ids, b.prompt_ids)
+        if all(q.has_image for q in self._asked):
+            self._ids = (a.prompt_ids, same_places(*self._ids))
         self._ids_known = bool(a.prompt_ids) and bool(b.prompt_ids)
-        images = any(q.tiles or Question.IMAGE in (q.text or "") for q in self._asked)
+        images = any(q.has_image for q in self._asked)
         self._placeholder = placeholder_of(*self._ids) if images else None
 
     def differences(self) -> Iterator[QuestionDifference]:
@@ -155,8 +167,8 @@ class _Comparison:
                 counts = [ids.count(self._placeholder or 0) for ids in self._ids]
                 yield difference(
                     Cause.PLACEHOLDERS,
-                    f"id {self._placeholder} stands for the image {counts[0]} times in {names[0]}, "
-                    f"{counts[1]} times in {names[1]}",
+                    f"the image has {counts[0]} places in the prompt of {names[0]}, {counts[1]} in that of "
+                    f"{names[1]}",
                 )
             return
         where = (

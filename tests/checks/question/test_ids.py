@@ -11,6 +11,7 @@ from harness.checks.question.ids import (
     collapsed,
     lacks_begin,
     placeholder_of,
+    same_places,
     shown_ids,
     unlike,
 )
@@ -23,6 +24,14 @@ def test_the_placeholder_is_the_id_of_the_longest_run() -> None:
     assert placeholder_of([1, 2, 3], []) is None
     assert collapsed([1, 9, 9, 3, 3, 9], 9) == (1, 9, 3, 3, 9)
     assert collapsed([1, 9, 9], None) == (1, 9, 9)
+
+
+def test_places_of_an_image_get_one_id_on_both_sides() -> None:
+    assert same_places([1, 9, 9, 2], [1, 0, 0, 0, 2, 0]) == (1, 9, 9, 9, 2, 0)
+    assert same_places([1, 9, 9, 2], [1, 9, 9, 9]) == (1, 9, 9, 9)
+    # Two newlines of an asked question are no place of an image, as they are there on both sides.
+    assert same_places([1, 9, 9, 9, 5, 5], [1, 5, 5]) == (1, 5, 5)
+    assert same_places([1, 2], [1, 5, 5]) == (1, 5, 5)
 
 
 def test_a_first_id_too_many_or_too_few() -> None:

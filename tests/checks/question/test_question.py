@@ -131,6 +131,18 @@ class TestImage:
         causes = [d.cause for d in compare(answer(), answer(user("Which?\n<image>") + HEADER))]
         assert causes == [Cause.IMAGE_PLACE, Cause.QUESTION]
 
+    @pytest.mark.parametrize("fill", [0, 11])
+    def test_places_filled_with_another_id_are_places(self, fill: int) -> None:
+        """LMDeploy has LLaVA's padding there, which is 0 where it knows of none."""
+        filled = [fill if token == PLACEHOLDER else token for token in answer().prompt_ids]
+        assert compare(answer(), answer(ids=tuple(filled))) == ()
+        place = filled.index(fill)
+        found = only(answer(), answer(ids=(*filled[:place], fill, *filled[place:])))
+        assert found.cause is Cause.PLACEHOLDERS
+        assert "4 places in the prompt of p-torch, 5 in that of p-lmdeploy" in found.text
+        marked = tuple(12 if token == CLOSE else token for token in filled)
+        assert only(answer(), answer(ids=marked)).cause is Cause.IMAGE_MARKS
+
     def test_missing(self) -> None:
         found = only(answer(), answer(BARE, means=()))
         assert found.cause is Cause.IMAGE_MISSING
@@ -169,7 +181,7 @@ class TestTiles:
         other = answer(ids=tokenized(PLAIN, 2))
         found = only(answer(), other)
         assert found.cause is Cause.PLACEHOLDERS
-        assert "4 times in p-torch, 8 times in p-lmdeploy" in found.text
+        assert "4 places in the prompt of p-torch, 8 in that of p-lmdeploy" in found.text
 
 
 class TestPixels:

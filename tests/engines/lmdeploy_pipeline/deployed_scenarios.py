@@ -65,6 +65,7 @@ def told(answer: object) -> dict[str, Any]:
     assert isinstance(answer, Answer), answer
     return {
         "ids": list(answer.generated_ids),
+        "prompt": list(answer.prompt_ids),
         "question": asdict(answer.question),
         "readings": {
             each.path: {"logprobs": list(each.logprobs), "letters": list(each.letter_logits)}
@@ -105,6 +106,17 @@ def run(name: str, asked: EngineSettings, *, times: int = 1) -> None:
         engine.close()
 
 
+def hub_names(weights: Path) -> None:
+    """LMDeploy knows LLaVA's tower by the name that it has on the hub, not by that of Transformers 5."""
+    from safetensors.torch import load_file, save_file
+
+    renamed = {
+        name.replace("vision_tower.", "vision_tower.vision_model."): values
+        for name, values in load_file(weights).items()
+    }
+    save_file(renamed, weights, metadata={"format": "pt"})
+
+
 def main(folder: Path) -> None:
     import torch
 
@@ -133,6 +145,13 @@ def main(folder: Path) -> None:
     run("few pixels of Qwen2-VL", settings(older, "captured", max_pixels=FEW_PIXELS))
     native = torch_native.load(settings(older, "forward", kind="torch", max_pixels=FEW_PIXELS))
     made["few pixels of Qwen2-VL natively"] = {"answers": by_case(native)}
+
+    llava = folder / "llava"
+    make("llava", llava)
+    hub_names(llava / "model.safetensors")
+    run("LLaVA", settings(llava, "captured"))
+    native = torch_native.load(settings(llava, "forward", kind="torch"))
+    made["LLaVA natively"] = {"answers": by_case(native)}
 
     run("prefix cache of an InternVL", settings(EMBEDDED, "captured", prefix_cache="warm"))
     run("pixels of an InternVL", settings(EMBEDDED, "captured", min_pixels=FEW_PIXELS))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness.checks.question.ids import same_places
 from tests.engines.lmdeploy_pipeline.deployed_scenarios import FEW_PIXELS, SAID
 from tests.scenario_runs import run_scenarios
 
@@ -77,6 +78,19 @@ def test_pixels_of_the_older_way_to_prepare_images_too(left: dict[str, Any]) -> 
     plain = left["plain"]["answers"]["c0"]["question"]
     assert (ours["tokens"], ours["pixels"]) == (native["tokens"], native["pixels"])
     assert ours["tokens"] == plain["tokens"] - (8 - FEW_PIXELS // 28**2)
+
+
+def test_llavas_question_is_the_same_though_its_images_places_are_filled_with_padding(
+    left: dict[str, Any],
+) -> None:
+    ours, native = (left[name]["answers"]["c0"] for name in ("LLaVA", "LLaVA natively"))
+    assert ours["prompt"] != native["prompt"]
+    assert len(ours["prompt"]) == len(native["prompt"])
+    assert ours["question"]["text"] == native["question"]["text"]
+    assert same_places(native["prompt"], ours["prompt"]) == tuple(native["prompt"])
+    assert ours["readings"]["captured"]["letters"] == pytest.approx(
+        native["readings"]["forward"]["letters"], abs=ROUNDING
+    )
 
 
 def test_pixels_of_a_model_with_tiles_are_refused(left: dict[str, Any]) -> None:

@@ -50,6 +50,13 @@ def test_a_prompt_that_is_not_kept_is_read_back_from_the_ids() -> None:
     assert ask({"prompt": None, "input_ids": [2, 3]}, placeholder=None).text == "What?"
 
 
+@pytest.mark.parametrize("placeholder", [None, 7])
+def test_lmdeploys_own_mark_of_an_image_is_one(placeholder: int | None) -> None:
+    """Of LLaVA, whose places it fills with padding: not known where that is 0 (lmdeploy/vl/model/base.py)."""
+    inputs = {"prompt": "<IMAGE_TOKEN>What?", "input_ids": [1, 0, 0, 2, 3]}
+    assert ask(inputs, placeholder=placeholder).text == "<image>What?"
+
+
 def test_pixels_that_are_not_shown_are_not_known() -> None:
     asked = ask({"prompt": "What?", "input_ids": [2, 3], "multimodal": [{"image_tokens": 4}]})
     assert (asked.tokens, asked.tiles, asked.pixels) == (2, None, None)

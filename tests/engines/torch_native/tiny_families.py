@@ -135,6 +135,29 @@ def _qwen3_vl() -> tuple[Any, Any, Any]:
     return transformers.Qwen3VLForConditionalGeneration(config), processor, tokenizer
 
 
+def _llava() -> tuple[Any, Any, Any]:
+    """One array of pixels of one size, and a line's end behind the image, as LMDeploy writes it too."""
+    tokenizer = tokenizer_of("{{ '<image>\\n' }}", "<image>")
+    place = tokenizer.convert_tokens_to_ids("<image>")
+    config = transformers.LlavaConfig(
+        text_config={"model_type": "llama", "architectures": ["LlamaForCausalLM"], **_text(tokenizer)},
+        vision_config={"model_type": "clip_vision_model", "projection_dim": 32, **_VISION},
+        image_token_index=place,
+        image_seq_length=4,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=False,
+    )
+    processor = transformers.LlavaProcessor(
+        image_processor=transformers.CLIPImageProcessor(size={"shortest_edge": 28}, crop_size=_SIDE),
+        tokenizer=tokenizer,
+        patch_size=14,
+        num_additional_image_tokens=1,
+        vision_feature_select_strategy="default",
+        chat_template=tokenizer.chat_template,
+    )
+    return transformers.LlavaForConditionalGeneration(config), processor, tokenizer
+
+
 def _llava_onevision() -> tuple[Any, Any, Any]:
     """Tiles of an image in an axis of their own, the whole image first."""
     tokenizer = tokenizer_of("<image>", "<image>", "<video>")
@@ -202,6 +225,7 @@ def _qwen2() -> tuple[Any, Any, Any]:
 
 FAMILIES: Final[Mapping[str, Callable[[], tuple[Any, Any, Any]]]] = {
     "idefics3": _idefics3,
+    "llava": _llava,
     "llava_onevision": _llava_onevision,
     "qwen2": _qwen2,
     "qwen2_vl": _qwen2_vl,
