@@ -15,6 +15,7 @@ __all__ = [
     "by_text",
     "id_text",
     "letter_probabilities",
+    "logit_size",
     "parting",
     "quoted",
     "top_index",
@@ -51,6 +52,20 @@ def parting(left: Sequence[int], right: Sequence[int]) -> Parting | None:
 def by_text(answer: Answer) -> bool:
     """Whether the engine told no ids, so that what was written is known by its text only."""
     return not answer.letter_ids
+
+
+def logit_size(answer: Answer) -> float:
+    """How large the logits are at the answer's row, as far as is known: the largest by its absolute value.
+
+    That of the path in which it is smallest, so that a path that is wrong by being too large widens nothing.
+    0 where no path has the row.
+    """
+    sizes = [
+        max(map(abs, (reading.log_z, *reading.letter_logits)))
+        for reading in answer.readings
+        if reading.log_z is not None and not reading.partial
+    ]
+    return min((size for size in sizes if math.isfinite(size)), default=0.0)
 
 
 def letter_probabilities(reading: Reading) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.checks.answers import by_text, id_text
+from harness.checks.answers import by_text, id_text, logit_size
 from harness.checks.result import Finding, Metric, Result
 from harness.checks.temperature import Scaling, find_scaling
 from harness.checks.tolerances import Tolerances
@@ -34,13 +34,15 @@ def check_stages(recording: Recording, letters: Sequence[str], tolerances: Toler
 
     Each generated token must be the most probable of its row in every reading; its log-probability must be
     the same in every reading and in what the engine reported while generating; readings must agree on the
-    answer's row. All limits are the ``logprob`` tolerance. A token that is not a row's most probable is let
-    through at the answer's row only, where both log-probabilities are known and tie within the limit.
+    answer's row. All limits are the ``logprob`` tolerance at the size of that row's logits. A token that is
+    not a row's most probable is let through at the answer's row only, where both log-probabilities are known
+    and tie within the limit.
     A single account contradicts nothing, so it is a finding. Partial readings are compared by
     log-probabilities, and a letter that one did not see is held to its ceiling there. Where ids are not told,
     which token is the most probable is not known either, and that comparison is left out.
     """
-    answer, limit = recording.answer, tolerances.logprob
+    answer = recording.answer
+    limit = tolerances.logprob_at(logit_size(answer))
     findings, notes = _shape_findings(answer), []
     metrics: list[Metric] = []
     scaling: Scaling | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
-from harness.checks.answers import id_text, letter_probabilities
+from harness.checks.answers import id_text, letter_probabilities, logit_size
 from harness.checks.result import Finding, Metric, Result
 from harness.checks.temperature import Scaling, find_scaling
 from harness.checks.tolerances import Tolerances
@@ -77,11 +77,12 @@ def check_top_k(
     missed: tuple[tuple[str, float], ...] = ()
     scaling: Scaling | None = None
     if answer.reported_top and fulls:
+        limit = tolerances.logprob_at(logit_size(answer))
         for full in fulls:
-            metric, differing, found = _values(answer, letters, full, tolerances.logprob)
+            metric, differing, found = _values(answer, letters, full, limit)
             metrics.append(metric)
             findings += differing
-            findings += _membership(answer, letters, full, tolerances.logprob)
+            findings += _membership(answer, letters, full, limit)
             scaling = scaling or found
         missed = _missed(answer, letters)
         if missed:

@@ -42,6 +42,16 @@ def test_rounding_noise_passes(make_recording: Make, rows: Any) -> None:
     assert check_stages(make_recording({"two-stage": rows, "captured": rows + noise}), FLOAT32)
 
 
+def test_rounding_noise_of_large_logits_passes_and_more_does_not(make_recording: Make, rows: Any) -> None:
+    """SmolLM2-135M's logits are of 33 to 36, and its paths up to 3.4e-5 apart."""
+    large = rows + np.float32(30)
+    near, far = (large + np.float32(by) * (rows > 0) for by in (3.4e-5, 1e-4))
+    assert check_stages(make_recording({"forward": large, "generate": near}), FLOAT32)
+    assert not check_stages(make_recording({"forward": large, "generate": far}), FLOAT32)
+    # A path that is wrong by being large widens no limit, and small logits have the table's.
+    assert not check_stages(make_recording({"forward": rows, "generate": rows + np.float32(3.4e-5)}), FLOAT32)
+
+
 def test_a_single_path_with_reported_values_is_compared(make_recording: Make, rows: Any) -> None:
     result = check_stages(make_recording({"two-stage": rows}), FLOAT32)
     assert result

@@ -65,10 +65,32 @@ def test_unknown_names_and_dtypes_are_refused() -> None:
 
 
 def test_the_names_are_the_fields() -> None:
-    assert {*NAMES, "source"} == set(Tolerances.__dataclass_fields__)
+    assert {*NAMES, "source", "step"} == set(Tolerances.__dataclass_fields__)
 
 
 def test_what_was_measured_takes_the_tables_place_and_overrides_win() -> None:
     found = resolve("float32", measured={"kl": 0.5, "log_odds": 0.25}, overrides=[{"kl": 0.125}])
     assert (found.kl, found.log_odds) == (0.125, 0.25)
     assert found.probability == DEFAULTS["float32"].probability
+
+
+@pytest.mark.parametrize("dtype", list(DEFAULTS))
+def test_a_log_probability_may_move_by_steps_of_the_dtype_where_logits_are_large(dtype: str) -> None:
+    limits = resolve(dtype)
+    steps = {"float32": 16 * 2**-19, "float16": 2**-6, "bfloat16": 2**-3}[dtype]  # from 16 to 32
+    assert limits.logprob_at(0.0) == limits.logprob_at(8.0) == limits.logprob
+    assert limits.logprob_at(31.0) == max(limits.logprob, steps)
+    assert limits.logprob_at(64.0) == 4 * steps
+    assert limits.logprob_at(-64.0) == 4 * steps
+
+
+def test_the_limit_holds_what_a_model_of_30_layers_showed() -> None:
+    """SmolLM2-135M between batches and kernels, and a head of it scaled by 1.01."""
+    assert 3.44e-5 < resolve("float32").logprob_at(33.0) < 0.004
+
+
+def test_a_log_probability_that_is_said_or_measured_holds_for_logits_of_any_size() -> None:
+    assert resolve("float32", overrides=[{"logprob": 1e-6}]).logprob_at(64.0) == 1e-6
+    assert resolve("float32", measured={"logprob": 1e-6}).logprob_at(64.0) == 1e-6
+    assert resolve("float32", overrides=[{"kl": 1.0}]).logprob_at(64.0) > 2e-5
+    assert resolve("float32", "bfloat16").logprob_at(64.0) == resolve("bfloat16").logprob_at(64.0)
