@@ -108,7 +108,8 @@ def _not_reached(recording: Recording, case: Question) -> str:
     if case.answer_prefix:
         return (
             f"the model did not reach the letter: it wrote {wrote}, and answer_prefix asks for "
-            f"{case.answer_prefix!r} first; set answer_prefix to what it writes before the letter"
+            f"{case.answer_prefix!r} first; if the reference writes so too, set answer_prefix to what stands "
+            "before the letter, else this engine is at fault"
         )
     return (
         f"the model did not reach the letter: it wrote {wrote}, and the recording has no row for the answer"

@@ -16,14 +16,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from harness.errors import LettersError
+from harness.errors import EngineError, ErrorKind, LettersError
 
-__all__ = ["BYTE_OF", "LetterIds", "LetterResolver", "Tokenizer"]
+__all__ = ["BYTE_OF", "LetterIds", "LetterResolver", "Tokenizer", "require_vocabulary"]
 
 _OPENING = r"""(\[{"'`*“‘「『【《"""
 _CLOSING = r""")\]}"'`*”’」』】》.,:;!?。、"""
 _ONE_LETTER = re.compile(rf"[\s{_OPENING}]*([A-Za-z])[\s{_CLOSING}]*")
 _BYTE_FALLBACK = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+_END = 2  # ids at a prompt's end that no image stands among, be the question one letter
 _LONGEST_SPELLING = 12  # characters of a token; ' (A)' in full width is 10 in a byte-level vocabulary
 
 
@@ -70,6 +71,16 @@ class _Continuation:
     ids: tuple[int, ...] | None
 
 
+def require_vocabulary(tokenizer: Tokenizer, model: str) -> None:
+    """Raise EngineError(LOAD) for a tokenizer that makes nothing of a text, as one without its files does."""
+    if not tokenizer.encode("A", add_special_tokens=False):
+        raise EngineError(
+            ErrorKind.LOAD,
+            f"the tokenizer of {model} has no vocabulary: it makes no ids of 'A'. Put its tokenizer.json, "
+            "tokenizer.model or vocab.json into the folder",
+        )
+
+
 class LetterResolver:
     """Resolves letters with one tokenizer; its vocabulary is searched once, at the first success."""
 
@@ -96,6 +107,34 @@ class LetterResolver:
             tuple(i for i in self._spellings.get(letter, ()) if i not in ids) for letter in letters
         )
         return LetterIds(tuple(letters), tails[0][:-1], ids, spellings)
+
+    def require_end(self, context: str, ids: Sequence[int]) -> None:
+        """Refuse a prompt ``ids`` that does not end as ``context`` does: an answer would follow another text.
+
+        Raises EngineError(FAILED), which names what the tokenizer does.
+        """
+        ends = self._encode(context)[-_END:]
+        if list(ids[-len(ends) :]) == ends:
+            return
+        added = self.added_behind()
+        if added and list(ids[-len(added) :]) == added:
+            cause = f"adds {self._decode(added)!r} (ids {added}) behind every text"
+            remedy = "the post_processor of tokenizer.json and add_eos_token in tokenizer_config.json"
+        else:
+            cause = "cuts the prompt short, or adds to it"
+            remedy = "truncation and post_processor in tokenizer.json, and tokenizer_config.json"
+        raise EngineError(
+            ErrorKind.FAILED,
+            f"the prompt ends with {self._decode(list(ids[-_END:]))!r}; allowed: {self._decode(ends)!r}, as "
+            f"the chat template ends. The tokenizer {cause}: see {remedy} of the model",
+        )
+
+    def added_behind(self) -> list[int]:
+        """The ids that the tokenizer adds behind every text, such as an end-of-text."""
+        bare = self._encode("A")
+        whole = list(self._tokenizer.encode("A", add_special_tokens=True))
+        starts = [n for n in range(len(whole)) if bare and whole[n : n + len(bare)] == bare]
+        return whole[starts[-1] + len(bare) :] if starts else []
 
     def _continuations(
         self, context: str, letters: Sequence[str], answer_prefix: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["IN_REQUIREMENTS", "LOADED_NAMES", "REQUIREMENTS"]
+__all__ = ["ARCHITECTURES", "IN_REQUIREMENTS", "LOADED_NAMES", "REQUIREMENTS"]
 
 REQUIREMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "api": ("httpx2>=2.12", "pillow>=10.4"),
@@ -19,6 +19,12 @@ LOADED_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "lmdeploy": ("lmdeploy.pipeline", "lmdeploy.GenerationConfig", "lmdeploy.PytorchEngineConfig"),
 }
 """What each kind of engine cannot do without in its library, whatever the version."""
+
+ARCHITECTURES: Final[Mapping[str, str]] = {
+    "pytorch": "lmdeploy.pytorch.models.module_map.MODULE_MAP",
+    "turbomind": "lmdeploy.turbomind.supported_models.SUPPORTED_ARCHS",
+}
+"""By LMDeploy's backends, the table whose keys are the architectures that it has a class for."""
 
 IN_REQUIREMENTS: Final = {
     "PIL",

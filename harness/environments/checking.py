@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 
 from harness.cases.profiles import EngineSpec
 from harness.engines.api_server.running import is_running_server
-from harness.engines.requirements import LOADED_NAMES, REQUIREMENTS
+from harness.engines.requirements import ARCHITECTURES, LOADED_NAMES, REQUIREMENTS
 from harness.environments.store import Environments
 from harness.errors import EngineError
 from harness.machine.findings import Finding
@@ -36,7 +36,8 @@ class Loadable:
 
     ``found`` maps Python and packages to versions. ``missing`` holds what stands in the way, ``notes`` what
     may, and ``mend`` is the command, or the change, that puts it right. ``fields`` are those of LMDeploy's
-    engine config, where the engine is LMDeploy's.
+    engine config, and ``architectures`` those of models that its backend has a class for, where the engine is
+    LMDeploy's and tells them.
     """
 
     python: str | None
@@ -45,6 +46,7 @@ class Loadable:
     notes: tuple[str, ...] = ()
     mend: str = ""
     fields: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether nothing is missing."""
@@ -99,12 +101,14 @@ def check_loadable(label: str, spec: EngineSpec, environments: Environments) -> 
     texts = dict.fromkeys(text for kind in kinds for text in REQUIREMENTS.get(kind, ()))
     requirements = [Requirement(text) for text in texts]
     packages = {r.name: _MODULES.get(r.name, r.name) for r in requirements}
-    backend = str(spec.settings.options.get("backend", "pytorch")).title()
+    backend = str(spec.settings.options.get("backend", "pytorch"))
+    of_lmdeploy = "lmdeploy" in kinds
     order = {
         "packages": {"numpy": "numpy", **packages},
         "names": [name for kind in kinds for name in LOADED_NAMES.get(kind, ())],
         "cuda": spec.settings.device == "cuda" and any(kind in LOADED_NAMES for kind in kinds),
-        "fields_of": f"lmdeploy.{backend}EngineConfig" if "lmdeploy" in kinds else None,
+        "fields_of": f"lmdeploy.{backend.title()}EngineConfig" if of_lmdeploy else None,
+        "keys_of": ARCHITECTURES.get(backend) if of_lmdeploy else None,
     }
     try:
         told = ask(str(python), order, _SECONDS, script=_SCRIPT)
@@ -156,6 +160,7 @@ def _judged(
         notes=tuple(notes),
         mend=mend,
         fields=tuple(told.get("fields", ())),
+        architectures=tuple(told.get("keys", ())),
     )
 
 

@@ -16,12 +16,17 @@ import sys
 
 
 def report(
-    packages: dict[str, str], names: list[str], cuda: bool, fields_of: str | None
+    packages: dict[str, str],
+    names: list[str],
+    cuda: bool,
+    fields_of: str | None,
+    keys_of: str | None = None,
 ) -> dict[str, object]:
     """Try what an engine needs.
 
     ``packages`` maps names that pip knows to modules, ``names`` are dotted names in modules. What could be
-    imported has no error. ``fields_of`` is the dotted name of a dataclass, or None.
+    imported has no error. ``fields_of`` is the dotted name of a dataclass, or None, and ``keys_of`` that of
+    a dictionary.
     """
     found = {}
     for package, module in packages.items():
@@ -32,6 +37,7 @@ def report(
         "names": {name: _error_of_name(name) for name in names},
         "cuda": _error_of_cuda() if cuda else None,
         "fields": _fields(fields_of) if fields_of else [],
+        "keys": _keys(keys_of) if keys_of else [],
     }
 
 
@@ -66,6 +72,11 @@ def _fields(dotted: str) -> list[str]:
     if _error_of_name(dotted) is not None:
         return []
     return [field.name for field in dataclasses.fields(getattr(sys.modules[module], name))]
+
+
+def _keys(dotted: str) -> list[str]:
+    module, _, name = dotted.rpartition(".")
+    return [] if _error_of_name(dotted) is not None else sorted(map(str, getattr(sys.modules[module], name)))
 
 
 def _error_of_cuda() -> str | None:

@@ -18,6 +18,7 @@ from harness.machine.findings import Finding, right, unknown, wrong
 from harness.machine.nvidia import read_nvidia
 from harness.profile_check.clock import look_at_clock
 from harness.profile_check.environment import look_at_environment
+from harness.profile_check.fit import look_at_fit
 from harness.profile_check.letters import Letters, look_at_letters
 from harness.profile_check.memory import look_at_memory
 from harness.profile_check.model_files import ModelFiles, look_into
@@ -80,7 +81,9 @@ class ProfileCheck:
         if needs_gpu(engine) and self._gpu is None:
             text = "no NVIDIA GPU is visible here; the profile asks for device: cuda"
             yield unknown("GPU", text, command="harness doctor, on the machine that is to run it")
-        findings, python = self._environment(engine)
+        if model.files is not None:
+            yield from look_at_fit(engine, self._places, model.files, model.shapes, self.cases)
+        findings, python = self._environment(engine, model)
         yield from findings
         yield from look_at_needs(engine, self._environments, self._nvidia, wanted=self._gpu is not None)
         letters = self._letters(engine, model, python)
@@ -98,12 +101,14 @@ class ProfileCheck:
             gpu=self._gpu,
         )
 
-    def _environment(self, engine: EngineSpec) -> tuple[list[Finding], str | None]:
+    def _environment(self, engine: EngineSpec, model: _Model) -> tuple[list[Finding], str | None]:
         # Without a GPU here the question is whether the engine's library would load at all.
         device = engine.settings.device if self._gpu is not None else "cpu"
         asked = replace(engine, settings=replace(engine.settings, device=device))
         label = f"{self._profile.name}-{engine.name}"
-        return look_at_environment(label, asked, self._places, self._environments, self._loadable)
+        files = model.files
+        named = () if files is None or files.own_code else files.architectures
+        return look_at_environment(label, asked, self._places, self._environments, self._loadable, named)
 
     def _letters(self, engine: EngineSpec, model: _Model, python: str | None) -> Letters:
         files = model.files
@@ -111,9 +116,7 @@ class ProfileCheck:
             return Letters((unknown("letters", "not looked at without a tokenizer and a chat template"),))
         if python is None:
             return Letters((unknown("letters", "not looked at without an environment"),))
-        return look_at_letters(
-            engine, self._places, files.folder, self.cases, profile=self._profile, python=python
-        )
+        return look_at_letters(engine, self._places, files, self.cases, profile=self._profile, python=python)
 
     def _look_at_model(self, engine: EngineSpec) -> _Model:
         name = engine.settings.model
@@ -129,8 +132,8 @@ class ProfileCheck:
         if shapes is not None and shapes.parameters is not None:
             size = f"about {2 * shapes.parameters / 1e9:.1f} GB of weights, from its published shapes"
         text, fetch = f"{name}{at} is not in {shown(cache_folder())}", command(name, engine.revision)
-        if offline():
-            text, fetch = f"{text}; HF_HUB_OFFLINE forbids to fetch it", f"HF_HUB_OFFLINE=0 {fetch}"
+        if variable := offline():
+            text, fetch = f"{text}; {variable} forbids to fetch it", f"{variable}=0 {fetch}"
             place = self._places.of(engine, "model")
             finding = wrong("model", text, place, allowed="a model that is there", command=fetch)
         else:

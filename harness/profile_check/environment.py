@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from harness.cases.engine_options import passed_fields
 from harness.cases.problems import nearest
 from harness.cases.profiles import EngineSpec
@@ -19,11 +21,13 @@ def look_at_environment(
     places: Places,
     environments: Environments,
     known: dict[tuple[object, ...], Loadable],
+    architectures: Sequence[str] = (),
 ) -> tuple[list[Finding], str | None]:
     """The findings, and the interpreter to ask further; None where there is none that would do.
 
     ``label`` names the engine in commands. Each field that LMDeploy's engine config lacks is a finding of its
-    own. Nothing is made or installed. ``known`` remembers what loaded where, for seconds are spent on it.
+    own, and so is a model of whose ``architectures`` LMDeploy has none. Nothing is made or installed.
+    ``known`` remembers what loaded where, for seconds are spent on it.
     """
     settings = engine.settings
     of = (settings.options.get("backend"), settings.options.get("serve"))
@@ -44,6 +48,19 @@ def look_at_environment(
             for name in (passed_fields(engine.settings) if loadable.fields else ())
             if name not in loadable.fields
         ]
+        if loadable.architectures and architectures and not {*architectures} & {*loadable.architectures}:
+            backend = settings.options.get("backend", "pytorch")
+            version = loadable.found.get("lmdeploy")
+            unlike.append(
+                wrong(
+                    "model",
+                    f"{', '.join(architectures)}, for which the {backend} engine of LMDeploy {version} has "
+                    "no class",
+                    places.of(engine, "model"),
+                    allowed=nearest(architectures[0], loadable.architectures),
+                    command="name an LMDeploy that has one (`requirements:`), or leave this engine out",
+                )
+            )
         return [right("environment", "\n".join([found, *notes])), *unlike], loadable.python
     missing = "; ".join(loadable.missing)
     if loadable.python is None:

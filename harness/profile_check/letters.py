@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.cases.profiles import EngineSpec, Profile
 from harness.cases.suites import Case
 from harness.errors import EngineError
 from harness.machine.findings import Finding, right, unknown, wrong
+from harness.profile_check.model_files import ModelFiles
 from harness.profile_check.places import Places
 from harness.scoring.subjects import request_for
 from harness.workers import ask_tokenizer
@@ -17,6 +17,19 @@ from harness.workers import ask_tokenizer
 __all__ = ["Letters", "look_at_letters"]
 
 Combination = tuple[tuple[str, ...], str, str | None]
+
+# What an answer's error is about: what is allowed, and what to do.
+_REMEDIES = {
+    "letters": (
+        "letters that have a token of their own there",
+        "change answer_prefix, letters or system of the suite, as said above",
+    ),
+    "template": (
+        "a chat template that renders the case",
+        "mend the template in the model's folder, or take out of the suite what it refuses, such as system",
+    ),
+    "tokenizer": ("a prompt that ends as its chat template ends", "change the files of the tokenizer"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +42,13 @@ class Letters:
 
 
 def look_at_letters(
-    engine: EngineSpec, places: Places, model: Path, cases: Sequence[Case], *, profile: Profile, python: str
+    engine: EngineSpec,
+    places: Places,
+    files: ModelFiles,
+    cases: Sequence[Case],
+    *,
+    profile: Profile,
+    python: str,
 ) -> Letters:
     """Resolve each different combination of letters, answer_prefix and system text once, in ``python``.
 
@@ -41,7 +60,7 @@ def look_at_letters(
     try:
         report = ask_tokenizer(
             python,
-            str(model),
+            str(files.folder),
             [
                 {
                     "prompt": request.prompt,
@@ -54,6 +73,8 @@ def look_at_letters(
             trust_remote_code=trust,
             # LMDeploy brings a configuration of its own for what Transformers does not know.
             configuration=engine.settings.kind == "torch",
+            # Of the engine torch only a processor does, which a model of text has none of.
+            adds_special_tokens=engine.settings.kind == "lmdeploy" or files.takes_images,
         )
     except EngineError as error:
         return Letters((_not_loaded(engine, places, error, trust=trust),))
@@ -61,13 +82,7 @@ def look_at_letters(
     if not isinstance(answers, list):
         return Letters((unknown("letters", "the model's own code renders its prompts; a run will tell"),))
     found = tuple(
-        wrong(
-            "letters",
-            f"{case.name}: {answer['error']}",
-            case.location,
-            allowed="letters that have a token of their own there",
-            command="change answer_prefix, letters or system of the suite, as said above",
-        )
+        _wrong_case(case, str(answer["error"]), about=str(answer["about"]))
         for case, answer in zip(asked, answers, strict=True)
         if isinstance(answer, dict) and answer["error"] is not None
     )
@@ -83,6 +98,11 @@ def look_at_letters(
             ),
         )
     return Letters(found, max(lengths, default=None), max(prefixes, default=0) + 1)
+
+
+def _wrong_case(case: Case, error: str, *, about: str) -> Finding:
+    allowed, command = _REMEDIES[about]
+    return wrong(about, f"{case.name}: {error}", case.location, allowed=allowed, command=command)
 
 
 def _longest_of_each(cases: Sequence[Case], profile: Profile) -> list[Case]:

@@ -14,6 +14,7 @@ from harness.profile_check.safetensors import HeaderError, read_header
 from harness.workers.hub_report import (
     INDEX,
     PROCESSORS,
+    WHOLE,
     Trouble,
     lacking,
     own_code,
@@ -55,6 +56,12 @@ class ModelFiles:
     def takes_images(self) -> bool:
         """Whether the configuration describes a vision tower."""
         return isinstance(self.config.get("vision_config"), dict)
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """The classes that the configuration names, the one that loads it first."""
+        found = self.config.get("architectures")
+        return tuple(map(str, found)) if isinstance(found, list) else ()
 
     @property
     def most_patches(self) -> int | None:
@@ -121,7 +128,8 @@ def _json(files: ModelFiles, name: str, topic: str) -> dict[str, Any] | None:
 
 
 def _look_at_weights(files: ModelFiles) -> None:
-    if (files.folder / INDEX).is_file() and _json(files, INDEX, "model") is None:
+    split = (files.folder / INDEX).is_file() and not (files.folder / WHOLE).is_file()
+    if split and _json(files, INDEX, "model") is None:
         return
     found = weight_files(files.folder)
     expected = {name: tensors for name, tensors in found.items() if name.endswith(".safetensors")}

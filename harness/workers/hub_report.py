@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 INDEX = "model.safetensors.index.json"
+WHOLE = "model.safetensors"
 PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 _TOKENIZER = re.compile(
     r"(tokenizer|vocab|spiece|sentencepiece|tekken).*(?<!_config)\.(json|txt|model)|.*\.(tiktoken|spm)"
@@ -74,12 +75,17 @@ def lacking(folder: Path) -> list[Trouble]:
 def weight_files(folder: Path) -> dict[str, set[str]]:
     """By file name, the tensors that an index says are in it; a file that one names may be missing.
 
-    Those that loading takes: safetensors where there are any. Without an index, what is there.
+    Those that loading takes: safetensors where there are any, and one whole file before an index, which may
+    be left from before they were joined (transformers/modeling_utils.py looks in that order). Without an
+    index, what is there.
     """
-    for index, files in ((INDEX, "*.safetensors"), ("pytorch_model.bin.index.json", "*model*.bin")):
+    for whole, files in ((WHOLE, "*.safetensors"), ("pytorch_model.bin", "*model*.bin")):
+        index = f"{whole}.index.json"
         named: dict[str, set[str]] = {}
         for tensor, name in (_json_object(folder / index).get("weight_map") or {}).items():
             named.setdefault(str(name), set()).add(tensor)
+        if (folder / whole).is_file():
+            return {whole: named.get(whole, set())}
         if named := named or {path.name: set() for path in folder.glob(files)}:
             return dict(sorted(named.items()))
     return {}
@@ -150,7 +156,7 @@ def find_model(model: str, revision: str | None) -> dict[str, Any]:
     lacks = [] if folder is None else [lack.found for lack in lacking(folder)]
     if folder is not None and not lacks and _complete(folder):
         return {"folder": str(folder), "revision": folder.name}
-    why = "HF_HUB_OFFLINE forbids to fetch it"
+    why = f"{offline()} forbids to fetch it"
     if not offline():
         try:
             # What loading takes is there: then the rest of that commit, not another that a branch has by now.

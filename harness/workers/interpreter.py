@@ -103,17 +103,20 @@ def ask_tokenizer(
     *,
     trust_remote_code: bool = False,
     configuration: bool = True,
+    adds_special_tokens: bool = True,
     seconds: float = 300.0,
 ) -> dict[str, Json]:
     """What the tokenizer in the folder ``model`` makes of ``questions``, by Transformers in ``python``.
 
     A question has ``prompt``, ``system`` (or None), ``letters`` and ``answer_prefix``. No weights are loaded;
     with ``configuration`` the model's configuration class is, and Python files of the model's own run only
-    with ``trust_remote_code``. Nothing is downloaded.
+    with ``trust_remote_code``. ``adds_special_tokens`` is whether the engine lets the tokenizer add what it
+    adds to a text. Nothing is downloaded.
 
     Returns:
         ``transformers``, the version; ``answers``, None where there is no chat template, else for each
-        question its ``error`` (None if the letters resolve) and ``tokens``, the length of its prompt.
+        question its ``error`` (None if the letters resolve), what that is ``about`` (letters, template or
+        tokenizer) and ``tokens``, the length of its prompt.
 
     Raises:
         EngineError: LOAD, there is no such interpreter, or the tokenizer cannot be loaded there.
@@ -122,6 +125,7 @@ def ask_tokenizer(
         "model": model,
         "trust": trust_remote_code,
         "configuration": configuration,
+        "adds": adds_special_tokens,
         "questions": [dict(question) for question in questions],
     }
     with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:

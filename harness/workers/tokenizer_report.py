@@ -19,14 +19,14 @@ importlib.import_module("worker")  # beside this file: makes `harness` importabl
 
 from harness.engines.chat_template import chat_prompt  # noqa: E402
 from harness.engines.letters import LetterResolver  # noqa: E402
-from harness.errors import LettersError  # noqa: E402
+from harness.errors import EngineError, LettersError  # noqa: E402
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
 def report(
-    model: str, *, trust: bool, configuration: bool, questions: list[dict[str, Any]]
+    model: str, *, trust: bool, configuration: bool, adds: bool, questions: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """See `harness.workers.ask_tokenizer`."""
     import transformers
@@ -42,7 +42,7 @@ def report(
     if template is not None:
         tokenizer.chat_template = template
         resolver = LetterResolver(tokenizer)
-        answers = [_answer(tokenizer, resolver, question) for question in questions]
+        answers = [_answer(tokenizer, resolver, question, adds=adds) for question in questions]
     return {"answers": answers, "transformers": transformers.__version__}
 
 
@@ -62,17 +62,23 @@ def _template_beside(folder: Path) -> str | None:
 
 
 def _answer(
-    tokenizer: PreTrainedTokenizerBase, resolver: LetterResolver, question: dict[str, Any]
+    tokenizer: PreTrainedTokenizerBase, resolver: LetterResolver, question: dict[str, Any], *, adds: bool
 ) -> dict[str, Any]:
     try:
         context = _render(tokenizer, question)
         ids = tokenizer.encode(context, add_special_tokens=False)
     except Exception as error:  # noqa: BLE001 - the template's own word is what the report has to say
-        return {"error": f"the chat template fails: {type(error).__name__}: {error}", "tokens": None}
+        text = f"the chat template fails: {type(error).__name__}: {error}"
+        return {"error": text, "about": "template", "tokens": None}
+    try:
+        if adds:
+            resolver.require_end(context, tokenizer.encode(context))
+    except EngineError as error:
+        return {"error": error.message, "about": "tokenizer", "tokens": len(ids)}
     try:
         found = resolver.resolve(context, question["letters"], answer_prefix=question["answer_prefix"])
     except LettersError as error:
-        return {"error": str(error), "tokens": len(ids)}
+        return {"error": str(error), "about": "letters", "tokens": len(ids)}
     return {"error": None, "tokens": len(ids), "prefix": len(found.prefix_ids)}
 
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harness.engines.letters import LetterIds, LetterResolver
-from harness.errors import LettersError
+from harness.errors import EngineError, LettersError
 from tests.engines.tokenizer_kinds import (
     LETTERS,
     QWEN2_SPLITS,
@@ -330,3 +330,30 @@ def test_every_subset_of_letters_has_the_ids_of_the_whole(
     part = resolver.resolve(HEADER, letters, answer_prefix="x: ")
     assert part.prefix_ids == whole.prefix_ids
     assert part.ids == tuple(whole.ids[LETTERS.index(letter)] for letter in letters)
+
+
+@pytest.mark.parametrize("kind", ["byte-level", "metaspace", "sentence-piece"])
+def test_a_prompt_must_end_as_its_context_does(tokenizers: Mapping[str, Any], kind: str) -> None:
+    tokenizer = tokenizers[kind]
+    resolver = LetterResolver(tokenizer)
+    context = f"<image>what is it{HEADER}"
+    ids = tokenizer.encode(context, add_special_tokens=False)
+    resolver.require_end(context, ids)
+    # What an image's place became, and a begin-of-text before it, are no matter.
+    resolver.require_end(context, [1, 7, 7, 7, *ids[8:]])
+    with pytest.raises(EngineError, match="cuts the prompt short, or adds to it: see truncation"):
+        resolver.require_end(context, ids[:-1])
+
+
+def test_what_the_tokenizer_adds_behind_every_text_is_named() -> None:
+    from tokenizers import processors
+
+    tokenizer = byte_level(*spaced())
+    assert LetterResolver(tokenizer).added_behind() == []
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    resolver = LetterResolver(tokenizer)
+    assert resolver.added_behind() == [2]
+    with pytest.raises(EngineError, match=r"ends with .*</s>'.* adds '</s>' \(ids \[2\]\) behind every text"):
+        resolver.require_end("What?", tokenizer.encode("What?"))

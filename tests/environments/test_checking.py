@@ -114,6 +114,7 @@ def test_every_kind_that_has_requirements_has_names() -> None:
         assert {name.partition(".")[0] for name in names} <= packages
 
 
+TABLE = "TABLE = {'BForCausalLM': 1, 'AForCausalLM': 2}\n"
 CONFIG = """from dataclasses import dataclass
 @dataclass
 class Config:
@@ -159,7 +160,7 @@ def test_which_config_is_asked_for(
 
 
 def test_the_report_tells_what_really_loads(tmp_path: Path) -> None:
-    (tmp_path / "painted.py").write_text(f"RED = 1\nprint('noise', end='')\n{CONFIG}")
+    (tmp_path / "painted.py").write_text(f"RED = 1\nprint('noise', end='')\n{CONFIG}{TABLE}")
     (tmp_path / "leaves.py").write_text("raise SystemExit('no licence')\n")
     (tmp_path / "torch.py").write_text("class cuda:\n    is_available = staticmethod(lambda: False)\n")
     order = {
@@ -167,6 +168,7 @@ def test_the_report_tells_what_really_loads(tmp_path: Path) -> None:
         "names": ["painted.RED", "painted.BLUE", "gone.X"],
         "cuda": True,
         "fields_of": "painted.Config",
+        "keys_of": "painted.TABLE",
     }
     script = Path(checking.__file__).with_name("loadable_report.py")
     done = subprocess.run(
@@ -191,6 +193,7 @@ def test_the_report_tells_what_really_loads(tmp_path: Path) -> None:
         "gone.X": "ModuleNotFoundError: No module named 'gone'",
     }
     assert told["fields"] == ["session_len", "devices"]
+    assert told["keys"] == ["AForCausalLM", "BForCausalLM"]
     assert told["cuda"] == "torch.cuda.is_available() is False"
 
 

@@ -96,3 +96,13 @@ def test_remote_code_of_a_branch_is_refused_before_anything_else(checked: Checke
         checked.findings()
     checked.write(model="org/name", revision=COMMIT, engine={"options": {"trust_remote_code": True}})
     assert checked.wrongs() == []
+
+
+def test_the_variable_that_forbids_is_the_one_that_is_named(
+    checked: Checked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked.write(model="org/name")
+    monkeypatch.setenv("TRANSFORMERS_OFFLINE", "1")
+    (finding,) = checked.wrongs()
+    assert finding.text.endswith("TRANSFORMERS_OFFLINE forbids to fetch it")
+    assert finding.command == "TRANSFORMERS_OFFLINE=0 hf download org/name"

@@ -68,9 +68,32 @@ def test_a_tokenizer_that_cannot_be_loaded(asking: Checked) -> None:
 
 def test_a_template_that_fails(asking: Checked) -> None:
     (asking.model / "chat_template.jinja").write_text("{{ nothing.at.all }}")
-    (found,) = of(asking.findings(), "letters")
+    (found,) = of(asking.findings(), "template")
     assert found.mark is Mark.WRONG
     assert "the chat template fails: UndefinedError" in found.text
+    assert found.command.startswith("mend the template in the model's folder")
+
+
+@pytest.mark.parametrize("kind", ["torch", "lmdeploy"])
+def test_an_end_of_text_that_the_tokenizer_adds(asking: Checked, kind: str) -> None:
+    end = {"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}}
+    file = asking.model / "tokenizer.json"
+    post = {
+        "type": "TemplateProcessing",
+        "single": [{"Sequence": {"id": "A", "type_id": 0}}, end],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {
+            "<|endoftext|>": {"id": "<|endoftext|>", "ids": [694], "tokens": ["<|endoftext|>"]}
+        },
+    }
+    file.write_text(json.dumps({**json.loads(file.read_text()), "post_processor": post}))
+    config = asking.model / "tokenizer_config.json"
+    plain = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    config.write_text(json.dumps({**json.loads(config.read_text()), **plain}))
+    asking.write(engine={"kind": kind})
+    (found,) = of(asking.findings(), "tokenizer")[-1:]
+    assert found.mark is Mark.WRONG
+    assert "adds '<|endoftext|>' (ids [694]) behind every text" in found.text
 
 
 def test_remote_code_is_asked_for_by_name(asking: Checked) -> None:

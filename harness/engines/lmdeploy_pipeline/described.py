@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.engines.contract import EngineSettings, Json
 from harness.engines.gpu import gpus_in_use
+from harness.engines.letters import require_vocabulary
 from harness.engines.processor import processor_name
 from harness.errors import EngineError, ErrorKind
 
@@ -36,10 +37,12 @@ def templates(engine: AsyncEngine, tokenizer: PreTrainedTokenizerBase) -> dict[s
 
 
 def hub_tokenizer(engine: AsyncEngine) -> PreTrainedTokenizerBase:
-    """The Hugging Face tokenizer within LMDeploy's. Raises EngineError(LOAD) where there is another one."""
-    found = getattr(getattr(engine.tokenizer, "model", None), "model", None)
+    """The Hugging Face tokenizer within LMDeploy's. Raises EngineError(LOAD) for another, or an empty one."""
+    found: Any = getattr(getattr(engine.tokenizer, "model", None), "model", None)
     if hasattr(found, "get_vocab") and hasattr(found, "all_special_ids"):
-        return found
+        tokenizer: PreTrainedTokenizerBase = found
+        require_vocabulary(found, str(getattr(found, "name_or_path", "the model")))
+        return tokenizer
     raise EngineError(
         ErrorKind.LOAD,
         f"LMDeploy took a tokenizer of the type {type(found).__name__}; allowed: one of Transformers, with "

@@ -10,7 +10,9 @@ Importing it imports neither torch nor lmdeploy.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
+import json
 import os
 import shlex
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
@@ -54,6 +56,7 @@ from harness.engines.out_of_memory import is_out_of_memory
 from harness.engines.pixel_limits import pixel_limits
 from harness.engines.prefix_cache import is_warm
 from harness.engines.readings import read_top
+from harness.engines.requirements import ARCHITECTURES
 from harness.engines.template_date import pin_template_date
 from harness.errors import EngineError, ErrorKind, LettersError
 
@@ -326,8 +329,27 @@ def _build(settings: EngineSettings) -> Pipeline:
     except Exception as error:
         raise EngineError(
             ErrorKind.OUT_OF_MEMORY if is_out_of_memory(error) else ErrorKind.LOAD,
-            f"LMDeploy cannot load {settings.model}: {type(error).__name__}: {error}{_variable()}",
+            f"LMDeploy cannot load {settings.model}: {type(error).__name__}: {error}"
+            f"{_unknown(settings)}{_variable()}",
         ) from error
+
+
+def _unknown(settings: EngineSettings) -> str:
+    """A word on the model's architecture, where this LMDeploy has no class for it."""
+    try:
+        config = json.loads((Path(settings.model) / "config.json").read_text(encoding="utf-8"))
+        backend = str(settings.options.get("backend", "pytorch"))
+        module, _, name = ARCHITECTURES[backend].rpartition(".")
+        known = getattr(importlib.import_module(module), name)
+        named = [str(each) for each in config["architectures"]]
+    except (AttributeError, ImportError, KeyError, OSError, TypeError, ValueError):
+        return ""
+    if {*named} & {*known}:
+        return ""
+    return (
+        f". Its {backend} engine has no class for {', '.join(named)}: name an LMDeploy that has one, or "
+        "leave this engine out of the profile"
+    )
 
 
 def _variable() -> str:

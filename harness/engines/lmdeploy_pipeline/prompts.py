@@ -25,6 +25,7 @@ __all__ = [
     "check_generated",
     "check_length",
     "check_placeholders",
+    "check_rendered",
     "check_spelling",
     "messages",
     "placeholder_id",
@@ -36,6 +37,9 @@ __all__ = [
 
 _IMAGE_TOKEN: Final = "<IMAGE_TOKEN>"  # noqa: S105 - not that kind of token
 """What LMDeploy writes into a prompt where an image goes, until it is tokenized."""
+
+
+_NO_TEMPLATE: Final = "BaseChatTemplate"
 
 
 def messages(
@@ -101,6 +105,23 @@ def check_spelling(prompt: str) -> None:
             ErrorKind.FAILED,
             f"the prompt holds {_IMAGE_TOKEN}, where LMDeploy would put the image; allowed: nothing of the "
             "sort. Take it out of the case's text",
+        )
+
+
+def check_rendered(template: object, asked: Question, request: Request) -> None:
+    """Refuse a question that is no more than the case's own text, where LMDeploy has no chat template.
+
+    It falls back to one that writes nothing where the model's folder has none or the one there fails, and
+    then has the model continue the question (lmdeploy/model.py: get_chat_template).
+    """
+    falls_back = type(template).__name__ == _NO_TEMPLATE and getattr(template, "capability", "") == "chat"
+    rendered = (asked.text or "").replace(Question.IMAGE, "")
+    if falls_back and rendered.split() == f"{request.system or ''}{request.prompt}".split():
+        raise EngineError(
+            ErrorKind.FAILED,
+            "LMDeploy applied no chat template and would ask the bare text: the model's folder has none, or "
+            "the one there fails when LMDeploy tries it ('harness profile check' says how). Put a "
+            "chat_template.jinja there that renders, or name one with options.chat_template_config",
         )
 
 

@@ -23,6 +23,7 @@ from harness.engines.lmdeploy_pipeline.input_scores import InputScores, score_in
 from harness.engines.lmdeploy_pipeline.options import SCORED, STEPWISE, TWO_STAGE
 from harness.engines.lmdeploy_pipeline.prompts import (
     check_length,
+    check_rendered,
     check_spelling,
     messages,
     placeholder_id,
@@ -99,6 +100,7 @@ class Stages:
         self.tokenizer = hub_tokenizer(engine)
         self._resolver = LetterResolver(self.tokenizer)
         self._placeholder = placeholder_id(engine)
+        self._template = engine.chat_template
         self._image_options = image_options
 
     async def score(
@@ -173,9 +175,6 @@ class Stages:
         try:
             ids = prepared.ids
             text = prepared.inputs.get("prompt") or self.tokenizer.decode(ids, skip_special_tokens=False)
-            letters = self._resolver.resolve(text, request.letters, answer_prefix=request.answer_prefix)
-            steps = request.max_new_tokens or len(letters.prefix_ids) + 1
-            check_length(len(ids), steps, self._steps.limits)
             asked = await asyncio.to_thread(
                 question_of,
                 prepared.inputs,
@@ -183,6 +182,11 @@ class Stages:
                 placeholder=self._placeholder,
                 dtype=self._steps.dtype,
             )
+            check_rendered(self._template, asked, request)
+            self._resolver.require_end(text, ids)
+            letters = self._resolver.resolve(text, request.letters, answer_prefix=request.answer_prefix)
+            steps = request.max_new_tokens or len(letters.prefix_ids) + 1
+            check_length(len(ids), steps, self._steps.limits)
         except BaseException:
             self._steps.forget(prepared)
             raise

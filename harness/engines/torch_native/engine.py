@@ -74,8 +74,23 @@ def load(settings: EngineSettings) -> TorchEngine:
         message = f"{settings.model} cannot be loaded: {type(error).__name__}: {error}"
         if kind is ErrorKind.LOAD and settings.options.get("trust_remote_code") is True:
             message += environment_advice(transformers.__version__)
-        raise EngineError(kind, message) from error
+        raise EngineError(kind, message + _kernels_advice(settings, error)) from error
     return TorchEngine(settings, passes)
+
+
+def _kernels_advice(settings: EngineSettings, error: Exception) -> str:
+    """What to do where Triton, which needs a GPU, was taken on a CPU; '' where it was not.
+
+    Transformers takes such kernels wherever it finds them installed, and LMDeploy brings some along.
+    """
+    if settings.device != "cpu" or "active drivers" not in str(error):
+        return ""
+    versions = [f"{each.__name__}=={each.__version__.partition('+')[0]}" for each in (torch, transformers)]
+    return (
+        ". Transformers took Triton kernels for a GPU, since flash-linear-attention or the like is installed "
+        "beside it, as LMDeploy does: give this engine an environment without LMDeploy in the profile\n"
+        f"    requirements: [{', '.join(versions)}, torchvision, pillow, jinja2]"
+    )
 
 
 @dataclass(slots=True)

@@ -121,6 +121,7 @@ class Prompts:
             tensors = self._tokenize(context, request)
             letter_ids = self._resolver.resolve(context, request.letters, answer_prefix=request.answer_prefix)
             prompt_ids = tuple(tensors["input_ids"][0].tolist())
+            self._resolver.require_end(context, prompt_ids)
             asked = self._question(context, prompt_ids, tensors, request)
         except REQUEST_ERRORS as error:
             return request_failure(request, error)
@@ -154,17 +155,17 @@ class Prompts:
         return question(text=context, prompt_ids=ids, placeholder=self._placeholder, pixels=pixels)
 
     def _tokenize(self, context: str, request: Request) -> dict[str, torch.Tensor]:
+        # A processor cuts a prompt to what tokenizer.json says of truncation, unless it is told not to.
+        options: dict[str, object] = {"return_tensors": "pt", "truncation": False}
         if not self._takes_images:
-            encoded = self.tokenizer([context], add_special_tokens=False, return_tensors="pt")
-            return self._taken(dict(encoded))
-        options: dict[str, object] = {}
+            return self._taken(dict(self.tokenizer([context], add_special_tokens=False, **options)))
         begin = self.tokenizer.bos_token
         if begin is not None and context.startswith(begin):
             # What a processor's own apply_chat_template does, so that no second begin-of-text is added.
             options["add_special_tokens"] = False
         if request.image is not None:
             options["images"] = [[open_image(request.image)]]
-        tensors = dict(self._processor(text=[context], return_tensors="pt", **options))
+        tensors = dict(self._processor(text=[context], **options))
         if odd := [name for name, value in tensors.items() if not isinstance(value, torch.Tensor)]:
             raise TypeError(
                 f"the processor gave no tensor for {', '.join(odd)}; such models are not supported"

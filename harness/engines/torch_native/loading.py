@@ -18,6 +18,7 @@ from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from transformers.models.auto import modeling_auto
 
 from harness.engines.contract import EngineSettings
+from harness.engines.letters import require_vocabulary
 from harness.engines.pixel_limits import limit_pixels, pixel_limits, refuse_pixels
 from harness.engines.remote_code import environment_advice
 from harness.engines.template_date import TEMPLATE_DATE, pin_template_date
@@ -120,12 +121,16 @@ def _load_processor(
             f"images and text; Transformers {transformers.__version__} does not know the processor_class in "
             "processor_config.json, preprocessor_config.json or tokenizer_config.json",
         )
-    tokenizer = processor.tokenizer if takes_images else processor
-    if tokenizer.chat_template is None and getattr(processor, "chat_template", None) is None:
+    if takes_images and processor.chat_template is None:
+        # Where many a fine-tuned folder has it; LMDeploy looks there, too.
+        found = processor.tokenizer.chat_template
+        processor.chat_template = found.get("default", found) if isinstance(found, dict) else found
+    if processor.chat_template is None:
         raise EngineError(
             ErrorKind.LOAD,
             f"{settings.model} has no chat template; put a chat_template.jinja into the folder",
         )
+    require_vocabulary(processor.tokenizer if takes_images else processor, settings.model)
     return processor
 
 

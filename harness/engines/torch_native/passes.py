@@ -213,7 +213,12 @@ def neutral_generation(model: transformers.PreTrainedModel, tokenizer_stop: int 
     stop_ids = () if stop is None else (stop,) if isinstance(stop, int) else tuple(stop)
     pad_id = own.pad_token_id if own.pad_token_id is not None else stop_ids[0] if stop_ids else 0
     dropped = {name: value for name, value in own.to_diff_dict().items() if name not in _HARMLESS}
-    config = transformers.GenerationConfig(eos_token_id=list(stop_ids) or None, pad_token_id=pad_id)
+    config = transformers.GenerationConfig(
+        # Transformers 4.37 asks for one beside embeddings, which it then puts nowhere.
+        bos_token_id=own.bos_token_id if own.bos_token_id is not None else pad_id,
+        eos_token_id=list(stop_ids) or None,
+        pad_token_id=pad_id,
+    )
     return Neutral(config, stop_ids, dropped)
 
 

@@ -171,7 +171,7 @@ class ChatPasses:
         if self._wording.kind == TOKENIZER and begin and text.startswith(begin):
             # What apply_chat_template does when it tokenizes; `chat` lets the tokenizer add what it adds.
             options["add_special_tokens"] = False
-        encoded = self.tokenizer(text, return_tensors="pt", **options)
+        encoded = self.tokenizer(text, return_tensors="pt", truncation=False, **options)
         tensors = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
         found = int((tensors["input_ids"] == self._place_id).sum())
         places = 0 if values is None else self.model.num_image_token * len(values)
@@ -185,6 +185,7 @@ class ChatPasses:
             tensors["pixel_values"] = values
             pixels = [values.to(self.model.dtype).float().numpy()]
         prompt_ids = tuple(tensors["input_ids"][0].tolist())
+        self._resolver.require_end(text, prompt_ids)
         return Prepared(
             request=request,
             tensors=tensors,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -106,6 +107,20 @@ def run(name: str, asked: EngineSettings, *, times: int = 1) -> None:
         engine.close()
 
 
+def run_refused(name: str, folder: Path, **files: Any) -> None:
+    """Leave why the cases of a copy of the embedded model fail, in ``folder``; None removes a file of it."""
+    shutil.copytree(EMBEDDED, folder)
+    for file, changes in ((name.replace("__", "."), changes) for name, changes in files.items()):
+        if changes is None:
+            (folder / file).unlink()
+        else:
+            before = json.loads((folder / file).read_text())
+            (folder / file).write_text(json.dumps({**before, **changes}))
+    engine = lmdeploy_pipeline.load(settings(folder, "captured"))
+    made[name] = [getattr(outcome.result, "message", "answered") for outcome in engine.score(requests())]
+    engine.close()
+
+
 def hub_names(weights: Path) -> None:
     """LMDeploy knows LLaVA's tower by the name that it has on the hub, not by that of Transformers 5."""
     from safetensors.torch import load_file, save_file
@@ -152,6 +167,21 @@ def main(folder: Path) -> None:
     run("LLaVA", settings(llava, "captured"))
     native = torch_native.load(settings(llava, "forward", kind="torch"))
     made["LLaVA natively"] = {"answers": by_case(native)}
+
+    run_refused("no chat template", folder / "bare", chat_template__jinja=None)
+    end, text = "<|endoftext|>", {"Sequence": {"id": "A", "type_id": 0}}
+    adding = {
+        "type": "TemplateProcessing",
+        "single": [text, {"SpecialToken": {"id": end, "type_id": 0}}],
+        "pair": [text, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {end: {"id": end, "ids": [694], "tokens": [end]}},
+    }
+    run_refused(
+        "an end of text",
+        folder / "adding",
+        tokenizer__json={"post_processor": adding},
+        tokenizer_config__json={"tokenizer_class": "PreTrainedTokenizerFast"},
+    )
 
     run("prefix cache of an InternVL", settings(EMBEDDED, "captured", prefix_cache="warm"))
     run("pixels of an InternVL", settings(EMBEDDED, "captured", min_pixels=FEW_PIXELS))

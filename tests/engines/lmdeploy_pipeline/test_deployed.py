@@ -93,6 +93,19 @@ def test_llavas_question_is_the_same_though_its_images_places_are_filled_with_pa
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("no chat template", "LMDeploy applied no chat template and would ask the bare text"),
+        ("an end of text", "The tokenizer adds '<|endoftext|>' (ids [694]) behind every text"),
+    ],
+)
+def test_prompts_that_are_not_the_chat_templates_are_refused(
+    left: dict[str, Any], name: str, words: str
+) -> None:
+    assert [words in message for message in left[name]] == [True] * 3
+
+
 def test_pixels_of_a_model_with_tiles_are_refused(left: dict[str, Any]) -> None:
     assert "min_pixels: this model's" in left["pixels of an InternVL"]["refused"]
     assert "has no limits of pixels" in left["pixels of an InternVL"]["refused"]

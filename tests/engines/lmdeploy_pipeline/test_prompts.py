@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness.engines.lmdeploy_pipeline.prompts import check_placeholders, question_of
+from harness.engines.contract import Question, Request
+from harness.engines.lmdeploy_pipeline.prompts import check_placeholders, check_rendered, question_of
 from harness.errors import EngineError
 
 WORDS = {1: "<s>", 7: "<IMG_CONTEXT>", 2: "What", 3: "?"}
@@ -76,3 +77,25 @@ def test_placeholders_are_counted_by_number_or_by_place(item: dict[str, Any]) ->
     check_placeholders({"input_ids": [1, 7, 7, 7, 2], "multimodal": [item]}, 7)
     with pytest.raises(EngineError, match="4 times; allowed: 3 times"):
         check_placeholders({"input_ids": [1, 7, 7, 7, 2, 7], "multimodal": [item]}, 7)
+
+
+class BaseChatTemplate:
+    """As LMDeploy's of that name, which it takes where it finds no other (lmdeploy/model.py)."""
+
+    def __init__(self, capability: str = "chat") -> None:
+        self.capability = capability
+
+
+class HFChatTemplate(BaseChatTemplate):
+    """Of the model's own."""
+
+
+@pytest.mark.parametrize(("system", "text"), [(None, "<image>\nWhat?"), ("Be brief.", "Be brief.What?")])
+def test_a_bare_prompt_is_refused(system: str | None, text: str) -> None:
+    request, asked = Request(case="c", prompt="What?", letters=("A",), system=system), Question(text=text)
+    with pytest.raises(EngineError, match="applied no chat template and would ask the bare text"):
+        check_rendered(BaseChatTemplate(), asked, request)
+    # A template of one's own may write so, and so may one that was asked for.
+    check_rendered(HFChatTemplate(), asked, request)
+    check_rendered(BaseChatTemplate("completion"), asked, request)
+    check_rendered(BaseChatTemplate(), Question(text=f"USER: {text}"), request)

@@ -52,6 +52,50 @@ def test_begin_of_text_is_there_once(
     assert answer.prompt_ids == tuple(expected["input_ids"][0])
 
 
+@pytest.mark.parametrize("image", [True, False])
+def test_a_prompt_is_not_cut_to_what_the_tokenizers_file_says(
+    tiny_engine: Any, changed: Callable[..., Path], pictures: SimpleNamespace, image: bool
+) -> None:
+    cut = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
+    folder = changed("tokenizer.json", lambda content: {**content, "truncation": cut})
+    request = request_of("x", image=pictures.wide) if image else request_of("x")
+    plain, other = (answers_of(engine, [request])["x"] for engine in (tiny_engine, loaded(folder)))
+    assert_same(plain, other, noise=0.0)
+
+
+@pytest.mark.parametrize("template", ["text", "list"])
+def test_a_template_in_the_tokenizers_configuration_is_one(
+    tiny_engine: Any, changed: Callable[..., Path], pictures: SimpleNamespace, template: str
+) -> None:
+    found = tiny_engine._passes._processor.chat_template
+    named = [{"name": "tool_use", "template": "no"}, {"name": "default", "template": found}]
+    folder = changed(
+        "tokenizer_config.json",
+        lambda content: {**content, "chat_template": found if template == "text" else named},
+    )
+    (folder / "chat_template.jinja").unlink()
+    request = request_of("x", image=pictures.wide)
+    plain, other = (answers_of(engine, [request])["x"] for engine in (tiny_engine, loaded(folder)))
+    assert_same(plain, other, noise=0.0)
+
+
+def test_an_end_of_text_that_the_tokenizer_adds_is_refused(
+    changed: Callable[..., Path], pictures: SimpleNamespace
+) -> None:
+    def adding(content: dict[str, Any]) -> dict[str, Any]:
+        end = next(t["id"] for t in content["added_tokens"] if t["content"] == "<|end|>")
+        template = processors.TemplateProcessing(single="$A <|end|>", special_tokens=[("<|end|>", end)])
+        return {**content, "post_processor": json.loads(template.__getstate__())}
+
+    from tokenizers import processors
+
+    engine = loaded(changed("tokenizer.json", adding))
+    found = answers_of(engine, [request_of("x", image=pictures.wide)])["x"]
+    assert found.kind is ErrorKind.FAILED
+    assert "The tokenizer adds '<|end|>' (ids [" in found.message
+    assert "see the post_processor of tokenizer.json" in found.message
+
+
 def test_a_picture_is_seen_as_stored_whatever_its_exif_orientation(
     tiny_engine: Any, pictures: SimpleNamespace, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 
 from harness.errors import EngineError, ErrorKind
 from tests.engines.torch_native.asking import (
+    EMBEDDED,
     answers_of,
     assert_same,
     loaded,
@@ -165,3 +167,35 @@ def test_what_shows_only_where_a_row_is_fetched_is_told_at_load(
     monkeypatch.setattr(passes, "to_numpy", failing)
     with pytest.raises(EngineError, match="cannot be loaded: RuntimeError: CUDA error"):
         loaded(tiny, paths=[path])
+
+
+def test_a_tokenizer_without_a_vocabulary_is_refused_at_load(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(EMBEDDED, folder, ignore=shutil.ignore_patterns("tokenizer.json"))
+    with pytest.raises(EngineError, match="has no vocabulary: it makes no ids of 'A'") as caught:
+        loaded(folder)
+    assert caught.value.kind is ErrorKind.LOAD
+
+
+def test_kernels_for_a_gpu_that_were_taken_on_a_cpu_are_named(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In Triton's own words (triton/runtime/driver.py)."""
+    from transformers.models.internvl.modeling_internvl import InternVLVisionModel
+
+    def failing(*_: object, **__: object) -> Any:
+        raise RuntimeError("0 active drivers ([]). There should only be one.")
+
+    monkeypatch.setattr(InternVLVisionModel, "forward", failing)
+    with pytest.raises(
+        EngineError, match="took Triton kernels for a GPU, since flash-linear-attention"
+    ) as caught:
+        loaded(tiny)
+    assert "requirements: [torch==" in caught.value.message
+
+
+def test_a_begin_of_text_is_kept_for_transformers_that_want_one_beside_embeddings(tiny: Path) -> None:
+    """4.37 raises without (generation/utils.py: _maybe_initialize_input_ids_for_generation)."""
+    engine = loaded(tiny)
+    config = engine._passes.model.generation_config
+    assert config.bos_token_id == config.pad_token_id
