@@ -51,17 +51,15 @@ def look_at_fit(
             allowed="max_tiles",
             command="change the line in the profile",
         )
-    devices = options.get("tp")
-    if settings.kind == "lmdeploy" and shapes is not None and isinstance(devices, int):
-        heads = shapes.language.heads
-        if heads % devices:
-            yield wrong(
-                "settings",
-                f"tp: {devices} for a model of {heads} attention heads",
-                places.of(engine, "options.tp"),
-                allowed=f"a number that divides {heads}",
-                command="change the line in the profile",
-            )
+    devices, heads = options.get("tp"), 0 if shapes is None else shapes.language.heads
+    if settings.kind == "lmdeploy" and isinstance(devices, int) and heads % devices:
+        yield wrong(
+            "settings",
+            f"tp: {devices} for a model of {heads} attention heads",
+            places.of(engine, "options.tp"),
+            allowed=f"a number that divides {heads}",
+            command="change the line in the profile",
+        )
     if settings.kind == "lmdeploy" and settings.device == "cpu":
         for lack in _not_on_a_cpu(files.config):
             yield wrong(

@@ -115,8 +115,8 @@ def check_rendered(template: object, asked: Question, request: Request) -> None:
     then has the model continue the question (lmdeploy/model.py: get_chat_template).
     """
     falls_back = type(template).__name__ == _NO_TEMPLATE and getattr(template, "capability", "") == "chat"
-    rendered = (asked.text or "").replace(Question.IMAGE, "")
-    if falls_back and rendered.split() == f"{request.system or ''}{request.prompt}".split():
+    rendered, bare = (asked.text or "").replace(Question.IMAGE, ""), f"{request.system or ''}{request.prompt}"
+    if falls_back and "".join(rendered.split()) == "".join(bare.split()):
         raise EngineError(
             ErrorKind.FAILED,
             "LMDeploy applied no chat template and would ask the bare text: the model's folder has none, or "

@@ -87,7 +87,7 @@ def _kernels_advice(settings: EngineSettings, error: Exception) -> str:
         return ""
     versions = [f"{each.__name__}=={each.__version__.partition('+')[0]}" for each in (torch, transformers)]
     return (
-        ". Transformers took Triton kernels for a GPU, since flash-linear-attention or the like is installed "
+        "\nTransformers took Triton kernels for a GPU, since flash-linear-attention or the like is installed "
         "beside it, as LMDeploy does: give this engine an environment without LMDeploy in the profile\n"
         f"    requirements: [{', '.join(versions)}, torchvision, pillow, jinja2]"
     )

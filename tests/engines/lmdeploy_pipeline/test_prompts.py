@@ -90,7 +90,9 @@ class HFChatTemplate(BaseChatTemplate):
     """Of the model's own."""
 
 
-@pytest.mark.parametrize(("system", "text"), [(None, "<image>\nWhat?"), ("Be brief.", "Be brief.What?")])
+@pytest.mark.parametrize(
+    ("system", "text"), [(None, "<image>\nWhat?"), ("Be brief.", "Be brief.<image>\nWhat?")]
+)
 def test_a_bare_prompt_is_refused(system: str | None, text: str) -> None:
     request, asked = Request(case="c", prompt="What?", letters=("A",), system=system), Question(text=text)
     with pytest.raises(EngineError, match="applied no chat template and would ask the bare text"):
