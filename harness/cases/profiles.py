@@ -55,7 +55,8 @@ class EngineSpec:
     ``python`` is the absolute path of an interpreter, or None where ``environment`` says what one is to be
     made of (see `harness.environments`). ``patch`` is the path of a Python file to execute before the engine
     is imported. ``load_seconds`` and ``case_seconds`` are the worker's deadlines. Where ``settings.model`` is
-    a hub id, ``revision`` is a commit, tag or branch of it.
+    a hub id, ``revision`` is a commit, tag or branch of it. With ``nondeterminism`` "allow" the noise of an
+    engine that is not deterministic counts as noise.
     """
 
     name: str
@@ -67,6 +68,7 @@ class EngineSpec:
     patch: Path | None = None
     load_seconds: float = _DEFAULT_DEADLINES["load"]
     case_seconds: float = _DEFAULT_DEADLINES["case"]
+    nondeterminism: Literal["refuse", "allow"] = "refuse"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,6 +363,7 @@ def _engine(
             max_tiles=merged.get("max_tiles"),
             options=with_places(options, here),
         ),
+        nondeterminism=merged.get("nondeterminism", "refuse"),
         location=location,
         revision=revision,
         python=python if environment is None else None,

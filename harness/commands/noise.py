@@ -25,7 +25,7 @@ __all__ = ["register"]
 _EPILOG = (
     "Floors are kept beside the recordings and used by pytest and `harness gate`. What is there already is "
     "not measured again, and what was interrupted goes on. Exit status: 0 measured, 1 the case files are "
-    "wrong or an engine has no floor, 2 the command line is wrong."
+    "wrong, or an engine has no floor or is not deterministic, 2 the command line is wrong."
 )
 
 
@@ -88,13 +88,13 @@ def _run(options: argparse.Namespace) -> int:
         text = report(figures)
         if options.keep:
             author = options.author or git_user(options.cases)
-            floors = [one.floor for one in measured if one.floor is not None]
+            floors = [one.floor for one in measured if one.floor is not None and not one.refused]
             kept = [keep_floor(snapshots_folder(options), floor, author) for floor in floors]
-            text += f"kept; review and commit {', '.join(map(shown, kept))}\n"
+            text += f"kept; review and commit {', '.join(map(shown, kept))}\n" if kept else "kept: nothing\n"
         return Outcome(
             text=text,
             data={"version": 1, "engines": [one.to_json() for one in figures]},
-            complete=all(one.floor is not None for one in measured),
+            complete=all(one.floor is not None and not one.refused for one in measured),
         )
 
     return conclude(options, measure)

@@ -10,6 +10,7 @@ from harness.errors import GateError
 from harness.gate.side import GateSide
 from harness.noise.choosing import fitting_floor, newest_floor, stale_words
 from harness.noise.kept import kept_floor
+from harness.noise.repeats import not_deterministic
 from harness.noise.store import changed, load_floor
 from harness.verdicts.noise_floor import NoiseFloor
 from harness.verdicts.noise_model import quieter
@@ -92,7 +93,14 @@ class SideFloors:
         )
 
     def stale(self, side: GateSide) -> str:
-        """What to know of a floor that was measured on the engine as it was before, '' without such a one."""
+        """What to know of a measured floor that is not used, '' without such a one.
+
+        It is of the engine as it was before, or the engine is not deterministic.
+        """
+        profile = self._profiles.get(side.profile)
+        own = load_floor(self._root, side.profile, side.engine, fingerprint=side.fingerprint)
+        if own is not None and profile is not None and (refused := not_deterministic(own, profile)):
+            return f"{side.label}: {refused}"
         newest = load_floor(self._root, side.profile, side.engine)
         if newest is None or not (side.live and side.fingerprint):
             return ""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from harness.cases.suites import Case
 from harness.checks.log_odds import LogOdds, difference, largest, mean_square
 from harness.engines.contract import Json
 from harness.noise.measuring import Measured
+from harness.noise.repeats import repeats_words
 from harness.verdicts.noise_floor import CaseNoise, NoiseFloor
-from harness.verdicts.noise_model import Noise
+from harness.verdicts.noise_model import Noise, telling_runs
 
 __all__ = ["EngineFigures", "MovedCase", "SuiteFigures", "VariantFigures", "figures_for"]
 
@@ -63,7 +64,10 @@ class VariantFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFigures:
-    """All figures of one engine; those of cases are empty where it has no floor, and ``problem`` says why."""
+    """All figures of one engine; those of cases are empty where it has no floor, and ``problem`` says why.
+
+    ``refused`` says why the floor is not used, ``telling`` names the runs that say how loud noise is.
+    """
 
     profile: str
     engine: str
@@ -73,6 +77,9 @@ class EngineFigures:
     dtype: str
     problem: str
     notes: tuple[str, ...]
+    repeats: str = ""
+    refused: str = ""
+    telling: tuple[str, ...] = ()
     suites: tuple[SuiteFigures, ...] = ()
     variants: tuple[VariantFigures, ...] = ()
     worst: tuple[MovedCase, ...] = ()
@@ -95,6 +102,9 @@ def figures_for(measured: Measured, cases: Sequence[Case]) -> EngineFigures:
         dtype="" if floor is None else floor.dtype,
         problem=measured.problem,
         notes=measured.notes,
+        repeats="" if floor is None else repeats_words(floor.repeats),
+        refused=measured.refused,
+        telling=() if floor is None else telling_runs(floor.cases),
     )
     if floor is None or not known:
         return figures
@@ -104,15 +114,12 @@ def figures_for(measured: Measured, cases: Sequence[Case]) -> EngineFigures:
     both = Noise(floor, floor, dtypes=(floor.dtype, floor.dtype), table=math.inf)
     moved = [_moved(case, floor.cases[case.name]) for case in known]
     worst = sorted((one for one in moved if one is not None), key=lambda one: -one.largest)
-    return EngineFigures(
-        **{name: getattr(figures, name) for name in _PLAIN},
+    return replace(
+        figures,
         suites=tuple(_suite(name, own, floor, both) for name, own in suites.items()),
         variants=_variants([floor.cases[case.name] for case in known]),
         worst=tuple(worst[:_WORST]),
     )
-
-
-_PLAIN = ("profile", "engine", "made", "day", "device", "dtype", "problem", "notes")
 
 
 def _suite(name: str, cases: Sequence[Case], floor: NoiseFloor, both: Noise) -> SuiteFigures:

@@ -12,6 +12,7 @@ from harness.checks.tolerances import Tolerances, resolve
 from harness.errors import RecordingError
 from harness.noise.choosing import stale_words
 from harness.noise.kept import kept_floor
+from harness.noise.repeats import not_deterministic
 from harness.noise.store import changed, load_floor
 from harness.recordings.fingerprint import Difference, digest
 from harness.scoring.scoring import Scoring
@@ -27,15 +28,20 @@ _NOISE, _TABLE = "noise", "table"
 
 @dataclass(frozen=True, slots=True)
 class FloorState:
-    """An engine's newest floor, None without one, and what changed in the engine since it was measured."""
+    """An engine's newest floor, None without one, and what changed in the engine since it was measured.
+
+    ``refused`` says why one that was measured on the engine as it is does not hold, '' where it does.
+    """
 
     floor: NoiseFloor | None = None
     changed: tuple[Difference, ...] = ()
+    refused: str = ""
 
     @property
     def fresh(self) -> NoiseFloor | None:
         """The floor, if it still holds."""
-        return None if self.changed else self.floor
+        measured_here = self.floor is not None and not self.floor.kept
+        return None if self.changed or (self.refused and measured_here) else self.floor
 
 
 class _Sides(NamedTuple):
@@ -65,11 +71,12 @@ class NoiseLimits:
         if label not in self._states:
             floor = load_floor(self._scoring.store.root, subject.profile.name, subject.engine.name)
             today = () if floor is None else changed(floor, self._scoring.fingerprint(subject))
-            if self._snapshots is not None and (floor is None or today):
+            refused = "" if floor is None or today else not_deterministic(floor, subject.profile)
+            if self._snapshots is not None and (floor is None or today or refused):
                 names = (subject.profile.name, subject.engine.name)
                 kept = kept_floor(self._snapshots, *names, self._scoring.fingerprint(subject))
                 floor, today = (floor, today) if kept is None else (kept, ())
-            self._states[label] = FloorState(floor, today)
+            self._states[label] = FloorState(floor, today, refused)
         return self._states[label]
 
     def tolerances(
@@ -85,14 +92,17 @@ class NoiseLimits:
         wanted = subject.profile.tolerance
         table = resolve(*dtypes, overrides=overrides)
         source = f"table for {' and '.join(dict.fromkeys(dtypes))}"
+        most = resolve(*dtypes, overrides=[subject.profile.tolerances]).log_odds
+        unseen = f"changes of up to {most:g} in log-odds pass unseen"
         if wanted == _TABLE:
-            return replace(table, source=source)
+            return replace(table, source=f"{source}: {unseen}")
         sides = _Sides(self.state(subject.reference()), self.state(subject))
         if sides.reference.fresh is None and sides.other.fresh is None:
             if stale := _stale(subject, sides):
                 return replace(table, source=f"{source}; {stale}")
             self._refuse_where_wanted(subject, "no noise floor of its engines was measured")
-            return replace(table, source=source)
+            command = f"`harness noise {subject.profile.name}` measures"
+            return replace(table, source=f"{source}; no noise floor: {unseen}; {command}")
         return self._by_noise(subject, agreement, sides, dtypes, cases, source)
 
     def _by_noise(
@@ -143,12 +153,14 @@ class NoiseLimits:
 
 
 def _stale(subject: Subject, sides: _Sides) -> str:
-    """What changed since a floor was measured, and what to type; '' where all that there are still hold."""
+    """Why a floor does not hold, and what to type; '' where all that there are do."""
     reference = subject.reference().engine.name
     for name, state in ((reference, sides.reference), (subject.engine.name, sides.other)):
         if state.floor is not None and state.changed:
             command = f"harness noise {subject.profile.name}"
             return stale_words(name, state.floor, state.changed, command=command)
+        if state.refused:
+            return f"{name} is {state.refused}"
     return ""
 
 

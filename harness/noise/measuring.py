@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 
 from harness.cases.profiles import EngineSpec, Profile
 from harness.checks.log_odds import SCALARS
-from harness.engines.contract import Json
+from harness.engines.contract import EngineSettings, Json
 from harness.engines.pixel_limits import pixel_limits
 from harness.engines.template_date import TEMPLATE_DATE
 from harness.errors import EngineError
 from harness.noise.assembling import License, assemble
+from harness.noise.repeats import not_deterministic, repeats_of
 from harness.noise.runs import REFERENCE, Done, Runs, Work
 from harness.noise.store import NoiseStore, changed, load_floor
 from harness.noise.variants import LEAST, Variant, chosen, variants_for
@@ -30,6 +31,8 @@ from harness.workers import Job, run
 
 __all__ = ["Measured", "measure_noise", "native_engine"]
 
+Plan = Callable[[EngineSettings], Sequence[Variant]]
+
 _FLOAT32 = "float32"
 _NATIVE = "torch"
 _ID_DIGITS = 16
@@ -40,6 +43,7 @@ class Measured:
     """What came of one engine: its floor, or the ``problem`` that kept it from having one.
 
     ``made`` is how many runs that took, 0 where everything was known. ``notes`` say what was left out.
+    ``refused`` says why the floor is not used, '' where it is.
     """
 
     profile: str
@@ -48,6 +52,7 @@ class Measured:
     made: int
     problem: str = ""
     notes: tuple[str, ...] = ()
+    refused: str = ""
 
 
 def measure_noise(
@@ -58,13 +63,14 @@ def measure_noise(
     engines: Collection[str] = (),
     variants: Collection[str] | None = None,
     again: bool = False,
+    every: Plan = variants_for,
     work: Work = run,
 ) -> list[Measured]:
     """Measure the floors of one profile's ``engines`` (of all, with none named) on ``subjects``' cases.
 
-    ``variants`` are the names of those wanted, None for all. Native engines come first, since others are
-    measured against them. What was measured before is not measured again unless ``again`` is set. Engine
-    errors are told in the results, not raised.
+    ``every`` gives the variants of an engine, ``variants`` are the names of those wanted, None for all.
+    Native engines come first, since others are measured against them. What was measured before is not
+    measured again unless ``again`` is set. Engine errors are told in the results, not raised.
     """
     by_engine: dict[str, list[Subject]] = {}
     for subject in subjects:
@@ -74,7 +80,7 @@ def measure_noise(
     for own in sorted(by_engine.values(), key=lambda group: group[0].engine.settings.kind != _NATIVE):
         one = _Measurement(own, scoring, show, work)
         try:
-            results.append(one.measure(variants, again=again))
+            results.append(one.measure(every, variants, again=again))
         except EngineError as error:
             results.append(one.result(problem=error.first_line))
     return results
@@ -115,9 +121,10 @@ class _Measurement:
             made=self._made,
             problem=problem,
             notes=tuple(self._notes),
+            refused="" if floor is None else not_deterministic(floor, self._first.profile),
         )
 
-    def measure(self, names: Collection[str] | None, *, again: bool) -> Measured:
+    def measure(self, plan: Plan, names: Collection[str] | None, *, again: bool) -> Measured:
         """Raises EngineError when the engine is not there, or answers nothing."""
         job = self._scoring.job(self._first)
         asked = {s.case.name: digest(self._scoring.asked(s)) for s in self._subjects}
@@ -128,7 +135,7 @@ class _Measurement:
         with self._scoring.store.making(self._scoring.fingerprint(self._first), on_wait=waiting):
             reference = self._reference_job(job)
             runs = self._runs(asked, reference, again=again)
-            variants = chosen(variants_for(job.settings), names)
+            variants = chosen(every := plan(job.settings), names)
             if reference is not None and not self._reference_answers(runs, reference, variants):
                 reference = None
                 runs = self._runs(asked, None, again=again)
@@ -136,7 +143,7 @@ class _Measurement:
             for number, variant in enumerate(variants, 1):
                 self._vary(runs, variant, job, f" ({number} of {len(variants)})")
             runs.forget_rows()
-            return self._finish(runs, job, asked)
+            return self._finish(runs, job, asked, every)
 
     def _reference_job(self, job: Job) -> Job | None:
         """Native float32 on the same device; None where the engine's undisturbed run is the reference."""
@@ -273,10 +280,9 @@ class _Measurement:
                 runs.put_failure(name, error.first_line, asked)
         return done
 
-    def _finish(self, runs: Runs, job: Job, asked: dict[str, str]) -> Measured:
+    def _finish(self, runs: Runs, job: Job, asked: dict[str, str], every: Sequence[Variant]) -> Measured:
         """The floor of all runs, those of earlier calls included; it is kept where it is new."""
         answered = []
-        every = variants_for(job.settings)
         for variant in every:
             if (why := runs.failure(variant.name)) is not None:
                 self._notes.append(f"left out: {variant.name}: {why}")
@@ -304,6 +310,7 @@ class _Measurement:
         is_native = job.settings.kind == _NATIVE
         license_ = None if is_native else License(self._native_floor(dtype), dtype=dtype, cases=len(asked))
         floor, unlicensed = assemble(floor, runs, asked=asked, variants=answered, license_=license_)
+        floor = replace(floor, repeats=repeats_of(runs, asked, dtype=dtype))
         if unlicensed:
             few = f"{unlicensed[0]}{f' and {len(unlicensed) - 1} more' if len(unlicensed) > 1 else ''}"
             self._notes.append(
@@ -323,7 +330,7 @@ class _Measurement:
         if native is None:
             return None
         floor = load_floor(self._scoring.store.root, self._first.profile.name, native.name)
-        if floor is None or floor.dtype != dtype:
+        if floor is None or floor.dtype != dtype or not_deterministic(floor, self._first.profile):
             return None
         try:
             fingerprint = self._scoring.fingerprint(self._native_subject(native))

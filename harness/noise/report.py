@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from harness.noise.figures import EngineFigures, MovedCase
+from harness.noise.variants import LEAST
 
 __all__ = ["report"]
 
@@ -40,6 +41,9 @@ def _print_engine(console: Console, engine: EngineFigures) -> None:
         )
         console.print(f"{name}: noise floor of {engine.day}, {_count(len(engine.variants), 'run')} ({made})")
         console.print(f"  {engine.device}")
+        count, few = len(engine.telling), "" if len(engine.telling) >= LEAST else "warning: only "
+        console.print(f"  {few}{_count(count, 'run')} of these tell of noise: {', '.join(engine.telling)}")
+        console.print(f"  {engine.refused or engine.repeats}")
     for note in engine.notes:
         console.print(f"  note: {note}")
     if not engine.suites:

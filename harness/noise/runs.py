@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -158,6 +159,7 @@ class Runs:
                         full=full,
                         whole=row is not None,
                         scalars=scalars_of(reading, answer.letter_ids),
+                        size=max(abs(logit) for logit in reading.letter_logits if math.isfinite(logit)),
                     )
                 )
         if own:

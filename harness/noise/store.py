@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from harness.engines.contract import Json, Request
 from harness.errors import RecordingError
 from harness.recordings.fingerprint import Difference, describe_differences, engine_id
 from harness.recordings.journal import Journal
-from harness.verdicts.noise_floor import CaseNoise, NoiseFloor, ScalarNoise
+from harness.verdicts.noise_floor import CaseNoise, NoiseFloor, Repeats, ScalarNoise
 
 __all__ = ["NoiseStore", "Sample", "changed", "floor_from_json", "floor_to_json", "load_floor"]
 
@@ -36,7 +36,8 @@ class Sample:
     ``scalars`` are those of `harness.checks.log_odds.SCALARS` that are known, by name.
 
     ``full`` are the KL and JS over the whole vocabulary from the reference's row, empty without rows.
-    ``whole`` is whether the path saw the whole row.
+    ``whole`` is whether the path saw the whole row. ``size`` is the largest amount of a letter's raw logit,
+    or of its log-probability where the path saw no logits; NaN where it was not kept.
     """
 
     path: str
@@ -44,6 +45,7 @@ class Sample:
     full: Mapping[str, float]
     whole: bool
     scalars: Mapping[str, float] = field(default_factory=dict)
+    size: float = math.nan
 
 
 class NoiseStore:
@@ -67,6 +69,7 @@ class NoiseStore:
                 full=_named(one["full"]),
                 whole=one["whole"],
                 scalars=_named(one.get("scalars", {})),
+                size=float(one.get("size", math.nan)),
             )
             for one in entry["samples"]
         )
@@ -80,6 +83,7 @@ class NoiseStore:
                 "full": _texts(one.full),
                 "whole": one.whole,
                 "scalars": dict(one.scalars),
+                **({} if math.isnan(one.size) else {"size": one.size}),
             }
             for one in samples
         ]
@@ -164,6 +168,7 @@ def floor_to_json(floor: NoiseFloor) -> dict[str, Any]:
         "device": floor.device,
         "made": floor.made,
         "fingerprint": dict(floor.fingerprint),
+        **({} if floor.repeats is None else {"repeats": asdict(floor.repeats)}),
         "full": {case: _texts(values) for case, values in floor.full.items()},
         "cases": {
             case: {
@@ -192,6 +197,7 @@ def floor_from_json(entry: Mapping[str, Any], names: tuple[str, str]) -> NoiseFl
             fingerprint=entry["fingerprint"],
             cases={case: _case_from_json(noise) for case, noise in entry["cases"].items()},
             full={case: _named(values) for case, values in entry["full"].items()},
+            repeats=Repeats(**entry["repeats"]) if "repeats" in entry else None,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RecordingError(

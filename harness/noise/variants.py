@@ -10,10 +10,13 @@ from typing import Literal, TypeVar
 from harness.engines.contract import EngineSettings, Json
 from harness.errors import UnknownName
 
-__all__ = ["LEAST", "Variant", "chosen", "ordered", "require_known", "variants_for"]
+__all__ = ["LEAST", "REPEAT", "Variant", "chosen", "ordered", "require_known", "variants_for"]
 
 LEAST = 3
 """Variants that must have answered for a floor: fewer say too little of a spread."""
+
+REPEAT = "repeat"
+"""The variant in which nothing is changed: a second start, and the same questions in the same order."""
 
 _SEED = 20_260_101
 _FEW = 4  # cases in a batch, of a batch size that is no smaller than twice as many
@@ -36,17 +39,16 @@ class Variant:
 def variants_for(settings: EngineSettings) -> tuple[Variant, ...]:
     """The variants of an engine with these settings, in the order in which they are run.
 
-    All kinds: cases one at a time (``batch-1``), another batch size, their order reversed and shuffled.
+    All kinds: the same once more (``repeat``), cases one at a time (``batch-1``), another batch size, their
+    order reversed and shuffled.
     torch: the other attention kernel (not for models with code of their own, which choose theirs), the other
-    path (decoding against prefill). torch and lmdeploy on a CPU: other numbers of threads. lmdeploy and api:
-    the same once more (``repeat``). lmdeploy on a GPU: with CUDA graphs where it has none, or without.
+    path (decoding against prefill). torch and lmdeploy on a CPU: other numbers of threads. lmdeploy on a GPU:
+    with CUDA graphs where it has none, or without.
 
     LMDeploy's longest prefill (``max_prefill_token_num``) is not varied: it changes which prompts go
     together, as the batch size does, and may cut an image in two.
     """
-    found: list[Variant] = []
-    if settings.kind != "torch":
-        found.append(Variant(name="repeat", settings=settings))
+    found = [Variant(name=REPEAT, settings=settings)]
     own = settings.batch_size
     other = min(_FEW, own // 2) if own > 3 else own * 2
     found += [

@@ -150,6 +150,7 @@ class Floor(FileModel):
     dtype: str = Field(description="What the engine computed in.")
     device: str = Field(description="Where it ran.")
     fingerprint: dict[str, Any] = Field(description="The engine's fingerprint.")
+    repeats: dict[str, Any] = optional("What came of asking the same twice.")
     full: dict[str, dict[str, str]] = Field(description="By case, divergences over the whole vocabulary.")
 
 
@@ -160,6 +161,7 @@ class KeptFloor(FileModel):
     version: Literal[1] = Field(description="Of this format.")
     author: NonBlank = Field(description="Who kept it.")
     kept: Day = Field(description="The day on which it was kept.")
+    span: NonBlank = optional("Over which kernels, threads and batches of any CPU it is the widest.")
     floor: Floor = Field(description="The floor but for its cases.")
     cases: dict[str, KeptCase] = Field(description="The noise, by case.")
     sum: _Sum

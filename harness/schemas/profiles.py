@@ -70,6 +70,10 @@ class _EngineDefaults(FileModel):
     )
     batch_size: Annotated[int, Field(ge=1, le=4096)] = optional("Most cases scored together; 16 if left out.")
     deadlines: Deadlines = optional("How long an engine may be silent before its worker is ended.")
+    nondeterminism: Literal["refuse", "allow"] = optional(
+        "What becomes of the noise floor of an engine whose answers to the same question twice differ by "
+        "more than the dtype's own step: not used (refuse), or used (allow); refuse if left out."
+    )
 
 
 class EngineEntry(_EngineDefaults):

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from harness.engines.contract import Json
 
-__all__ = ["UNDISTURBED", "CaseNoise", "NoiseFloor", "PairNoise", "ScalarNoise"]
+__all__ = ["UNDISTURBED", "CaseNoise", "NoiseFloor", "PairNoise", "Repeats", "ScalarNoise"]
 
 UNDISTURBED = "undisturbed"
 """The name of the run with the engine's own settings; it is none of the runs where it is the reference."""
@@ -47,6 +47,23 @@ class CaseNoise:
     scalars: Mapping[str, ScalarNoise] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeats:
+    """What came of asking ``cases`` cases a second time in the same setting.
+
+    The second answer was another in ``differ`` of them, and in ``beyond`` of them by more than the dtype's
+    own step. ``difference`` is the largest in proportion to what was ``allowed`` there, both in log-odds, and
+    ``case`` is where.
+    """
+
+    cases: int
+    differ: int
+    beyond: int
+    difference: float
+    allowed: float
+    case: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class NoiseFloor:
     """The noise of one engine of one profile, by case name (``suite.id``).
@@ -55,7 +72,8 @@ class NoiseFloor:
     the engine as `harness.recordings.fingerprint.engine_fingerprint` makes it: when it changes, the floor is
     stale. ``made`` is the day, ISO. ``full`` has, by case, the largest of the jittered runs' KL and JS over
     the whole vocabulary from the reference, in nats; empty where no full rows were seen. ``kept`` says by
-    whom, when and where, for people, a floor was kept for others; '' for one measured here.
+    whom, when and where, for people, a floor was kept for others; '' for one measured here. ``repeats`` is
+    None where nothing was asked twice.
     """
 
     profile: str
@@ -67,6 +85,7 @@ class NoiseFloor:
     cases: Mapping[str, CaseNoise]
     full: Mapping[str, Mapping[str, float]]
     kept: str = ""
+    repeats: Repeats | None = None
 
     @cached_property
     def middle(self) -> Mapping[str, float]:

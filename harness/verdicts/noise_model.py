@@ -32,7 +32,7 @@ from harness.checks.tolerances import known_dtypes
 from harness.verdicts.noise_floor import UNDISTURBED, CaseNoise, NoiseFloor, PairNoise
 from harness.verdicts.scale import Floats, Scale, scale_of
 
-__all__ = ["LETTERS", "CaseKey", "KindNoise", "Noise", "dtype_step", "quieter"]
+__all__ = ["LETTERS", "CaseKey", "KindNoise", "Noise", "dtype_step", "quieter", "telling_runs"]
 
 LETTERS = "letters"
 """The kind of the letters' log-odds, beside the names of `harness.checks.log_odds.SCALARS`."""
@@ -121,7 +121,7 @@ class Noise:
         self._rounding = rounding
         self._note = note
         self._floors = (_floor_for(dtypes[0], a, b), _floor_for(dtypes[1], b, a))
-        self._telling = {id(f): _telling_runs(f.cases) for f in self._floors if f is not None}
+        self._telling = {id(f): telling_runs(f.cases) for f in self._floors if f is not None}
         self._known: dict[tuple[object, ...], tuple[Scale, dict[str, int], dict[str, str]] | None] = {}
 
     @property
@@ -348,7 +348,7 @@ def _floor_for(dtype: str, own: NoiseFloor | None, other: NoiseFloor | None) -> 
     return other if other is not None and other.dtype == dtype else None
 
 
-def _telling_runs(cases: Mapping[str, CaseNoise]) -> tuple[str, ...]:
+def telling_runs(cases: Mapping[str, CaseNoise]) -> tuple[str, ...]:
     """The names of the runs that say how loud noise is; see the top of this module."""
     names = dict.fromkeys(name for case in cases.values() for name in case.runs)
     far = {name: _apart(cases.values(), name) for name in names}

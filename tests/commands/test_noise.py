@@ -75,7 +75,7 @@ def test_a_case_that_ends_the_worker_is_told_and_the_others_have_a_floor(
     [
         (["nope"], 2, "profile: found 'nope'; allowed: p"),
         (["p", "--engine", "vllm"], 2, "--engine: found vllm; allowed: torch, lmdeploy"),
-        (["p", "--variants", "upside-down"], 2, "--variants: found upside-down; allowed: batch-1, "),
+        (["p", "--variants", "upside-down"], 2, "--variants: found upside-down; allowed: repeat, batch-1, "),
         (["p", "--cases", "elsewhere"], 1, "elsewhere"),
     ],
 )
@@ -91,5 +91,24 @@ def test_what_is_not_there(
 def test_too_few_variants_are_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     assert noise("p", "--engine", "torch", "--variants", "batch-1") == 1
     printed = capsys.readouterr().out
-    assert printed.startswith("p/torch: no noise floor: 1 of the variants batch-1, ")
+    assert printed.startswith("p/torch: no noise floor: 1 of the variants repeat, batch-1, ")
     assert "allowed: 3 or more" in printed
+
+
+def test_an_engine_that_is_not_deterministic_is_a_failure_and_its_floor_is_neither_kept_nor_used(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts = ("say A 0", "say B unsteady", "say C 2")
+    runs = "--variants=repeat,batch-1,reversed"
+    write_folder(folder, prompts=prompts)
+    assert noise("p", runs, "--keep", "--author", "Ann") == 1
+    torch, _, lmdeploy = capsys.readouterr().out.partition("p/lmdeploy: ")
+    assert "  the same question twice, in 3 cases: equal to the last digit\n" in torch
+    assert "  not deterministic: the same question twice differs by " in lmdeploy
+    assert "(s.c1; allowed: 0.0" in lmdeploy
+    assert lmdeploy.splitlines()[-1].startswith("kept; review and commit snapshots/p/torch/stand-in")
+    assert "lmdeploy" not in lmdeploy.splitlines()[-1].partition("commit")[2]
+
+    write_folder(folder, prompts=prompts, nondeterminism="allow")
+    assert noise("p", runs) == 0
+    assert "by up to " in capsys.readouterr().out.partition("p/lmdeploy: ")[2]

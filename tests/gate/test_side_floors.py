@@ -16,7 +16,7 @@ from harness.errors import GateError
 from harness.gate.side import GateSide
 from harness.gate.side_floors import SideFloors
 from harness.noise.store import NoiseStore
-from harness.verdicts.noise_floor import NoiseFloor
+from harness.verdicts.noise_floor import NoiseFloor, Repeats
 from tests.verdicts.changes import floor_of
 
 ENGINE: dict[str, Any] = {"settings": {"kind": "torch"}, "model": {"hash": "m"}, "installed": {"torch": "2"}}
@@ -153,3 +153,51 @@ def test_a_floor_of_another_version_is_told_as_stale(tmp_path: Path, side: GateS
     assert told.endswith("harness noise p --engine lmdeploy")
     NoiseStore(tmp_path, "p", "lmdeploy").put_floor(_floor("lmdeploy", own))
     assert SideFloors(tmp_path, [PROFILE]).stale(side) == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        (
+            {},
+            {"OMP_NUM_THREADS": "1"},
+            "stale by the thread setting alone: OMP_NUM_THREADS: (absent) became '1'",
+        ),
+        (
+            {},
+            {"OMP_NUM_THREADS": "1", "TORCH_X": "1"},
+            "stale: installed.environment.OMP_NUM_THREADS: (absent) became '1' and 1 more",
+        ),
+    ],
+)
+def test_a_floor_that_is_stale_by_threads_alone_says_so(
+    tmp_path: Path, side: GateSide, before: dict[str, Any], now: dict[str, Any], told: str
+) -> None:
+    own = {name: value for name, value in side.fingerprint.items() if name != "loaded"}
+    then = {**own, "installed": {"environment": before}}
+    NoiseStore(tmp_path, "p", "lmdeploy").put_floor(_floor("lmdeploy", then))
+    today = replace(side, fingerprint={**own, "installed": {"environment": now}})
+    assert f"of 2026-11-25 is {told}; measure" in SideFloors(tmp_path, [PROFILE]).stale(today)
+
+
+def test_a_side_that_is_not_deterministic_says_so_and_has_the_noise_of_another(
+    tmp_path: Path, side: GateSide
+) -> None:
+    own = {name: value for name, value in side.fingerprint.items() if name != "loaded"}
+    repeats = Repeats(cases=3, differ=3, beyond=1, difference=0.7, allowed=0.1, case="s.c")
+    NoiseStore(tmp_path, "p", "lmdeploy").put_floor(replace(_floor("lmdeploy", own), repeats=repeats))
+    floors = SideFloors(tmp_path, [PROFILE])
+    assert floors.of(side) is None
+    assert floors.stale(side).startswith(
+        "p/lmdeploy: not deterministic: the same question twice differs by 0.7 (s.c; allowed: 0.1"
+    )
+    NoiseStore(tmp_path, "p", "torch").put_floor(_floor("torch", ENGINE))
+    found = floors.of(side)
+    assert found is not None
+    assert found.engine == "torch"
+    spec = EngineSpec(name="lmdeploy", settings=SETTINGS, location=PROFILE.location, nondeterminism="allow")
+    allowing = SideFloors(tmp_path, [replace(PROFILE, engines=(spec,))])
+    assert allowing.stale(side) == ""
+    allowed = allowing.of(side)
+    assert allowed is not None
+    assert allowed.engine == "lmdeploy"

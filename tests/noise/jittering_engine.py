@@ -2,7 +2,8 @@
 
 ``say B`` in the prompt is the letter. Dtype, batch size, options, path and place in the batch each move a row
 by 0.01 of a logit or so. ``far`` moves LMDeploy's rows by one more, always the same way, as a fault would;
-``die`` ends the worker, and ``broken`` does in batches of one only.
+``unsteady`` moves them by as much, another way in each process. ``die`` ends the worker, and ``broken`` does
+in batches of one only.
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ class Jittering:
         row = base + np.random.default_rng(zlib.crc32(how.encode())).normal(size=WIDTH) * SIZE
         if own.kind == "lmdeploy" and "far" in request.prompt:
             row[5] += 1.0
+        if own.kind == "lmdeploy" and "unsteady" in request.prompt:
+            row += np.random.default_rng(os.getpid()).normal(size=WIDTH)
         return row.astype(np.float32)
 
     def close(self) -> None:

@@ -173,3 +173,31 @@ def test_one_that_was_edited_is_refused(tmp_path: Path, file: Path, old: str, ne
 def test_somebody_keeps_it(tmp_path: Path, floor: NoiseFloor) -> None:
     with pytest.raises(RecordingError, match="--author: found nothing"):
         keep_floor(tmp_path, floor, " ")
+
+
+def test_one_for_any_cpu_holds_for_the_same_versions_of_the_libraries_alone(
+    tmp_path: Path, floor: NoiseFloor
+) -> None:
+    file = keep_floor(tmp_path, floor, "Ann", span="three kernels")
+    assert file.name == "any-cpu.floor.json.gz"
+    elsewhere: dict[str, Any] = {
+        **FINGERPRINT,
+        "installed": {
+            "packages": {"torch": "2.1", "numpy": "3", "lmdeploy": "9"},
+            "processor": "Xeon",
+            "cores": 8,
+            "sources": {"torch": "of another Python"},
+            "environment": {"OMP_NUM_THREADS": "1", "ATEN_CPU_CAPABILITY": "default"},
+        },
+    }
+    found = kept_floor(tmp_path, "p", "a", elsewhere)
+    assert found is not None
+    assert found.kept.endswith(f"{file}, for any CPU: three kernels")
+    for path, value in (
+        ("installed.packages.torch", "2.2"),
+        ("installed.packages.transformers", "5"),
+        ("model.hash", "n"),
+        ("settings.dtype", "float16"),
+        ("patch", {"p.py": "h"}),
+    ):
+        assert kept_floor(tmp_path, "p", "a", other(path, value)) is None, path

@@ -25,19 +25,23 @@ from tests.noise.folder import PROMPTS, write_folder
 
 LETTERS = LetterIds(("A", "B", "C"), (), (5, 6, 7), ((), (), ()))
 TORCH = (
-    "reference undisturbed batch-1 batch-4 reversed shuffled attention-eager path-generate "
-    "threads-1 threads-3"
+    "reference undisturbed repeat batch-1 batch-4 reversed shuffled attention-eager "
+    "path-generate threads-1 threads-3"
 )
 LMDEPLOY = "reference undisturbed repeat batch-1 batch-4 reversed shuffled threads-1 threads-3"
 
 
 class StandInWorkers:
-    """Rows are moved by 0.01 or so, by everything about a run; ``fails`` are prompts by run and engine."""
+    """Rows are moved by 0.01 or so, by everything about a run; ``fails`` are prompts by run and engine.
+
+    The same run once more gives the same, but for LMDeploy's rows, which ``drift`` moves one way or another.
+    """
 
     def __init__(self) -> None:
         self.runs: list[tuple[str, str, list[str]]] = []
         self.fails: dict[tuple[str, str], str] = {}
         self.far = 0.0
+        self.drift = 0.0
         self.interrupted_in = ""
 
     def names(self, engine: str) -> str:
@@ -63,10 +67,12 @@ class StandInWorkers:
     def row(self, job: Job, request: Request, name: str) -> np.ndarray[Any, np.dtype[np.float32]]:
         row = np.random.default_rng(zlib.crc32(request.prompt.encode())).normal(size=32)
         row[5] += 4
-        how = f"{job.settings.kind} {job.settings.dtype} {name} {request.prompt}"
+        as_before = "undisturbed" if name == "repeat" else name
+        how = f"{job.settings.kind} {job.settings.dtype} {as_before} {request.prompt}"
         row += np.random.default_rng(zlib.crc32(how.encode())).normal(size=32) * 0.01
         if job.settings.kind == "lmdeploy":
             row[6] += self.far
+            row[7] += self.drift * (name != "undisturbed")
         return row.astype(np.float32)
 
     def answer(self, row: np.ndarray[Any, np.dtype[np.float32]], paths: tuple[str, ...]) -> Answer:
@@ -272,3 +278,34 @@ def test_what_an_engine_always_does_is_no_noise_of_it(tmp_path: Path, work: Stan
     assert found.floor.full == {}
     (note,) = found.notes
     assert note.startswith("s.c0 and 3 more: further from native float32 than noise brings an answer")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "drift", "differ", "found_out"),
+    [
+        ("float32", 0.0, 0, False),
+        ("float32", 0.0023, 4, True),
+        ("bfloat16", 0.01, 4, False),
+        ("bfloat16", 0.1, 4, True),
+    ],
+)
+def test_what_differs_by_more_than_the_dtypes_step_is_a_finding_and_no_noise(
+    tmp_path: Path, work: StandInWorkers, dtype: str, drift: float, differ: int, found_out: bool
+) -> None:
+    write_folder(tmp_path, dtype=dtype)
+    work.drift = drift
+    measured = measure(tmp_path, work)
+    floor, refused = measured["lmdeploy"].floor, measured["lmdeploy"].refused
+    assert floor is not None
+    assert floor.repeats is not None
+    assert (floor.repeats.cases, floor.repeats.differ, floor.repeats.beyond) == (4, differ, 4 * found_out)
+    # One of three letters moved: centring leaves two thirds of it.
+    assert floor.repeats.difference == pytest.approx(drift * 2 / 3, rel=1e-3)
+    assert measured["torch"].refused == ""
+    assert load_floor(tmp_path / "kept", "p", "lmdeploy") == floor
+    assert bool(refused) == found_out
+    if found_out:
+        told = f"not deterministic: the same question twice differs by {floor.repeats.difference:.2g} (s.c"
+        assert refused.startswith(told)
+    write_folder(tmp_path, dtype=dtype, nondeterminism="allow")
+    assert measure(tmp_path, work)["lmdeploy"].refused == ""

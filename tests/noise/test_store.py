@@ -12,7 +12,7 @@ from harness.engines.contract import Json
 from harness.errors import RecordingError
 from harness.noise.store import NoiseStore, Sample, changed, load_floor
 from harness.recordings.journal import Journal
-from harness.verdicts.noise_floor import NoiseFloor
+from harness.verdicts.noise_floor import NoiseFloor, Repeats
 from tests.verdicts.changes import floor_of
 
 
@@ -28,6 +28,7 @@ def floor(version: str = "2.1", made: str = "2026-11-25") -> NoiseFloor:
         fingerprint={"settings": {"kind": "torch"}, "installed": {"packages": {"torch": version}}},
         cases=base.cases,
         full={"s.c0": {"kl": 1e-4, "js": math.inf}},
+        repeats=Repeats(cases=2, differ=1, beyond=0, difference=1e-6, allowed=2e-5, case="s.c1"),
     )
 
 

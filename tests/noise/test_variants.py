@@ -35,15 +35,15 @@ def settings(
     [
         (
             settings("torch", paths=("forward",), attention="sdpa"),
-            "batch-1 batch-4 reversed shuffled attention-eager path-generate threads-1 threads-3",
+            "repeat batch-1 batch-4 reversed shuffled attention-eager path-generate threads-1 threads-3",
         ),
         (
             settings("torch", device="cuda", paths=("generate", "forward"), attention="eager", batch_size=1),
-            "batch-2 reversed shuffled attention-sdpa",
+            "repeat batch-2 reversed shuffled attention-sdpa",
         ),
         (
             settings("torch", paths=("generate",), trust_remote_code=True, threads=1, batch_size=2),
-            "batch-1 batch-4 reversed shuffled path-forward threads-3",
+            "repeat batch-1 batch-4 reversed shuffled path-forward threads-3",
         ),
         (
             settings("lmdeploy", device="cuda"),

@@ -13,6 +13,7 @@ from harness.recordings.journal import Journal
 from tests.noise.folder import write_folder
 
 THREE = "--variants=batch-1,reversed,shuffled"
+REPEATS = ("cases", "differ", "beyond", "difference", "allowed", "case")
 
 
 @pytest.fixture
@@ -35,13 +36,23 @@ def test_a_noise_floor_is_used_once_it_is_there_until_it_is_stale(
 ) -> None:
     found, told = agree(pytester)
     found.assert_outcomes(passed=4)
-    assert "lmdeploy: limits: table for bfloat16\n" in told
+    assert (
+        "lmdeploy: limits: table for bfloat16; no noise floor: changes of up to 0.4 in log-odds pass unseen; "
+        "`harness noise p` measures\n"
+    ) in told
+    assert told.count("no noise floor") == 1
 
     measure()
     found, told = agree(pytester)
     found.assert_outcomes(passed=4)
     assert "lmdeploy: limits: noise floor of 20" in told
     assert ", 4 and 8 runs" in told
+
+    _change(folder, "lmdeploy", repeats=dict(zip(REPEATS, (4, 4, 2, 0.7, 0.08, "s.c1"), strict=True)))
+    found, told = agree(pytester)
+    found.assert_outcomes(passed=4)
+    (line,) = [line for line in told.splitlines() if line.startswith("lmdeploy: limits: noise floor of 20")]
+    assert ", 4 runs; lmdeploy is not deterministic: the same question twice differs by 0.7 (s.c1; " in line
 
     _age(folder, "lmdeploy")
     _age(folder, "torch")
@@ -96,7 +107,7 @@ def test_a_profile_that_asks_for_the_table_has_it(folder: Path, pytester: pytest
     write_folder(folder, tolerance="table")
     found, told = agree(pytester)
     found.assert_outcomes(passed=4)
-    assert "lmdeploy: limits: table for bfloat16\n" in told
+    assert "lmdeploy: limits: table for bfloat16: changes of up to 0.4 in log-odds pass unseen\n" in told
 
 
 def _set_tolerances(folder: Path, **tolerances: float) -> None:
@@ -110,6 +121,11 @@ def _set_tolerances(folder: Path, **tolerances: float) -> None:
 
 def _age(folder: Path, engine: str) -> None:
     """Have the floor of ``engine`` be one of an older harness."""
+    _change(folder, engine, fingerprint={"harness": "old"})
+
+
+def _change(folder: Path, engine: str, **changes: dict[str, Any]) -> None:
+    """Have the floor of ``engine`` say something else."""
     path = folder / ".harness" / "noise" / f"p-{engine}.jsonl"
     journal = Journal(path, format_name="vlm-harness noise", version=1)
     last = journal.get("last")
@@ -118,4 +134,4 @@ def _age(folder: Path, engine: str) -> None:
     entry = journal.get(key)
     assert entry is not None
     del entry["key"]
-    journal.append(key, {**entry, "fingerprint": {**entry["fingerprint"], "harness": "old"}})
+    journal.append(key, {**entry, **{name: {**entry.get(name, {}), **new} for name, new in changes.items()}})

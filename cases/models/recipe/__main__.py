@@ -1,4 +1,4 @@
-"""`python -m recipe`: train the embedded model, evaluate it, write its card, draw its cases, convert it."""
+"""`python -m recipe`: train the embedded model, evaluate and convert it, write its card, cases and noise."""
 
 import argparse
 from pathlib import Path
@@ -25,6 +25,10 @@ def main() -> None:
     cases.add_argument("folder", type=Path, nargs="?", default=MODELS.parent)
     remote = commands.add_parser("remote", help="write the model again as a checkpoint with its own code")
     remote.add_argument("folder", type=Path, nargs="?", default=MODELS / "remote")
+    floor = commands.add_parser(
+        "floor", help="measure its noise on any CPU (about ten minutes), for snapshots/"
+    )
+    floor.add_argument("--author", required=True, help="who keeps it")
     arguments = parser.parse_args()
     # Imported late, so that --help and the drawing of cases need no torch.
     if arguments.command == "train":
@@ -46,6 +50,11 @@ def main() -> None:
         from .remote import write_remote
 
         write_remote(EMBEDDED, arguments.folder)
+    elif arguments.command == "floor":
+        from .floor import keep_floors
+
+        root = MODELS.parent.parent
+        print(*keep_floors(MODELS.parent, root / "snapshots", arguments.author), sep="\n")
     else:
         from .catalogue import SUITES
         from .suites import write_suites
