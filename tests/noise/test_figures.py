@@ -52,8 +52,8 @@ def test_suites_variants_and_worst_cases(tmp_path: Path) -> None:
 def test_the_text_has_all_of_it(tmp_path: Path) -> None:
     text = report([figures(tmp_path, [[0.0, 0.0, 0.0], [-0.06, 0.0, 0.06]])])
     lines = text.splitlines()
-    assert lines[0] == ("p/torch: noise floor of 2026-11-25, 1 run (measured in 3 runs)")
-    assert "  warning: only 1 run of these tell of noise: run-0" in lines
+    assert lines[0] == "p/torch: noise floor of 2026-11-25, 1 run (measured in 3 runs)"
+    assert "  warning: only 1 run of these tell of noise: undisturbed" in lines
     assert "  note: left out: eager: no" in lines
     assert any(line.split()[:2] == ["undisturbed", "2"] for line in lines)
     assert any(line.startswith("  moves most: s.c1, letter A, by 0.06 in undisturbed (") for line in lines)
@@ -77,7 +77,7 @@ def test_it_says_how_many_runs_tell_and_which(tmp_path: Path) -> None:
     three = [[[0.0, 0.0, 0.0], [s * 0.06, r * 0.06, -(s + r) * 0.06]] for s, r in ((1, 0), (0, 1), (-1, -1))]
     quiet = [[0.0, 0.0, 0.0], [0.001, 0.0, -0.001]]
     found = figures(tmp_path, *three, quiet)
-    assert found.telling == ("run-0", "run-1", "run-2")
+    assert found.telling == ("undisturbed", "run-1", "run-2")
     text = report([found])
-    assert "  3 runs of these tell of noise: run-0, run-1, run-2\n" in text
+    assert "  3 runs of these tell of noise: undisturbed, run-1, run-2\n" in text
     assert "warning" not in text
