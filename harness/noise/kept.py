@@ -110,8 +110,8 @@ def _read(file: Path, names: tuple[str, str]) -> tuple[NoiseFloor, str]:
             f"{shown(file)}: found no noise floor as harness noise --keep writes it ({error})\n"
             "Restore the file from version control, or remove it"
         ) from error
-    said = f"kept by {data['author']} on {data['kept']}, {shown(file)}"
-    said += f", for any CPU: {data['span']}" if "span" in data else ""
+    where = f"for any CPU ({data['span']})" if "span" in data else shown(file)
+    said = f"kept by {data['author']} on {data['kept']}, {where}"
     floor = floor_from_json({**data["floor"], "cases": data["cases"]}, names)
     return replace(floor, kept=said), data.get("span", "")
 

@@ -169,5 +169,5 @@ def _told(floors: Sequence[NoiseFloor]) -> str:
     unlike = {(floor.engine, floor.made): floor for floor in floors}.values()
     days = " and ".join(dict.fromkeys(floor.made for floor in unlike))
     runs = " and ".join(str(len({r for case in floor.cases.values() for r in case.runs})) for floor in unlike)
-    kept = "".join(f", {floor.kept}" for floor in unlike if floor.kept)
+    kept = "".join(dict.fromkeys(f", {floor.kept}" for floor in unlike if floor.kept))
     return f"{days}, {runs} runs{kept}"

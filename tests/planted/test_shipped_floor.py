@@ -36,7 +36,7 @@ def test_it_holds_under_other_kernels_and_threads(
     assert result.ret == 0
     told = [line for line in result.outlines if line.startswith(FLOOR)]
     assert len(told) == 1  # for every case
-    assert "any-cpu.floor.json, for any CPU: default, avx2" in told[0]
+    assert ", for any CPU (default, avx2" in told[0]
 
 
 @pytest.mark.slow
