@@ -25,12 +25,12 @@ from harness.gate.comparable import (
 from harness.gate.findings import check_findings, question_causes, question_findings, removed_findings
 from harness.gate.side import GateSide, few
 from harness.gate.side_floors import SideFloors
+from harness.noise.case_limits import noise_limits
 from harness.recordings.fingerprint import digest
 from harness.scoring.scoring import Scoring
 from harness.snapshots.accepted import ROUNDING
 from harness.verdicts.judging import judge
 from harness.verdicts.noise_floor import NoiseFloor
-from harness.verdicts.noise_limits import noise_limits
 from harness.verdicts.noise_model import Noise
 from harness.verdicts.upgrade_judging import judge_upgrade
 from harness.verdicts.verdict import Change, ComparisonVerdict, ExitStatus, Verdict

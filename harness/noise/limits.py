@@ -10,6 +10,7 @@ from typing import NamedTuple
 from harness.checks.agreement import Agreement
 from harness.checks.tolerances import Tolerances, resolve
 from harness.errors import RecordingError
+from harness.noise.case_limits import noise_limits
 from harness.noise.choosing import stale_words
 from harness.noise.kept import kept_floor
 from harness.noise.repeats import not_deterministic
@@ -18,7 +19,6 @@ from harness.recordings.fingerprint import Difference, digest
 from harness.scoring.scoring import Scoring
 from harness.scoring.subjects import Subject
 from harness.verdicts.noise_floor import NoiseFloor
-from harness.verdicts.noise_limits import noise_limits
 from harness.verdicts.noise_model import Noise
 
 __all__ = ["FloorState", "NoiseLimits"]

@@ -385,9 +385,9 @@ def test_a_case_that_is_wrong_fails_alone(bench: Bench, picture: str) -> None:
         replace(good, case="no-file", images=("/nowhere.png",)),
         replace(good, case="letters", letters=("A", "a")),
         replace(good, case="placeholder", prompt="an <IMAGE_TOKEN> of my own"),
+        replace(good, case="unpreparable", prompt="unpreparable"),
     ]
     engine = bench.load("0.16.0")
-    wrong.append(replace(good, case="unpreparable", prompt="unpreparable"))
     outcomes = {outcome.case: outcome.result for outcome in engine.score([*wrong, good])}
 
     assert isinstance(outcomes["image"], Answer)
@@ -397,6 +397,5 @@ def test_a_case_that_is_wrong_fails_alone(bench: Bench, picture: str) -> None:
         ("placeholder", ErrorKind.FAILED, "<IMAGE_TOKEN>"),
         ("unpreparable", ErrorKind.FAILED, "cannot prepare the prompt: AssertionError"),
     ]:
-        result = outcomes[case]
-        assert isinstance(result, Failure)
+        assert isinstance(result := outcomes[case], Failure)
         assert (result.kind, words in result.message) == (kind, True), result.message

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from harness.checks.intervals import Interval
 from harness.checks.log_odds import centred, difference, largest
+from harness.noise.case_limits import noise_limits
 from harness.verdicts.noise_floor import NoiseFloor, PairNoise
-from harness.verdicts.noise_limits import noise_limits
 from tests.verdicts.changes import floor_of
 
 NOISE = PairNoise(sigma=0.01, freedom=math.inf, seen=0.0, measured=True)
