@@ -389,7 +389,6 @@ def test_a_case_that_is_wrong_fails_alone(bench: Bench, picture: str) -> None:
     ]
     engine = bench.load("0.16.0")
     outcomes = {outcome.case: outcome.result for outcome in engine.score([*wrong, good])}
-
     assert isinstance(outcomes["image"], Answer)
     for case, kind, words in [
         ("no-file", ErrorKind.FAILED, "/nowhere.png"),
