@@ -114,6 +114,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         comparisons = _compare(options)
         from harness.gate.outputs import gate_text
+        from harness.gate.reporting import breakdown_of
         from harness.reports.ci.junit import junit_of_verdicts
 
         verdicts = [comparison.verdict for comparison in comparisons]
@@ -126,7 +127,8 @@ def _run(options: argparse.Namespace) -> int:
         return _ERROR
     # On standard error, which GitHub reads as well: standard output may be JSON.
     changed = [comparison.changed.lines for comparison in comparisons]
-    tell_verdicts(verdicts, environ=os.environ, write_line=say, changed=changed)
+    found = [breakdown_of(comparison) for comparison in comparisons]
+    tell_verdicts(verdicts, environ=os.environ, write_line=say, changed=changed, found=found)
     if str(options.json) == "-":
         sys.stdout.write(text)
     else:

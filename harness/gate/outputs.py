@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from harness.checks.intervals import letter_intervals
 from harness.gate.comparison import Comparison
+from harness.gate.reporting import breakdown_of
 from harness.gate.side import GateSide
 from harness.recordings.store import Recording
 from harness.reports.bars import Column, side_by_side
@@ -46,7 +47,8 @@ def comparison_text(
     comparison: Comparison, *, width: int | None = None, color: bool = False, cases: Sequence[str] = ()
 ) -> str:
     """The verdict, the reasons, what changed, and how to look closer; distributions of ``cases``."""
-    lines = [render_verdict(comparison.verdict, width=width, color=color)]
+    found = breakdown_of(comparison)
+    lines = [render_verdict(comparison.verdict, width=width, color=color, found=found)]
     known = [case.name for case in comparison.cases]
     lines += [f"\n{_distributions(comparison, name)}\n" for name in cases if name in known]
     lines.append(_context(comparison))
@@ -57,6 +59,7 @@ def suite_text(comparison: Comparison, suite: SuiteVerdict) -> str:
     """The same for one suite."""
     cases = tuple(case for case in comparison.verdict.cases if case.suite == suite.suite)
     names = {case.case for case in cases}
+    changes = tuple(change for change in comparison.changes if change.suite == suite.suite)
     own = replace(
         comparison.verdict,
         verdict=suite.verdict,
@@ -65,7 +68,7 @@ def suite_text(comparison: Comparison, suite: SuiteVerdict) -> str:
         cases=cases,
         findings=tuple(one for one in comparison.verdict.findings if not names.isdisjoint(one.cases)),
     )
-    return comparison_text(replace(comparison, verdict=own))
+    return comparison_text(replace(comparison, verdict=own, changes=changes))
 
 
 def _context(comparison: Comparison) -> str:

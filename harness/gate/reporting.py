@@ -1,17 +1,24 @@
-"""A comparison as the report takes it."""
+"""A comparison as reports take it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.gate.comparison import Comparison
 from harness.gate.history import histories
 from harness.gate.side import GateSide
 from harness.recordings.store import RecordingStore
+from harness.reports.breakdown import Breakdown, breakdown
 from harness.reports.report_input import ReportInput, ReportSide
 from harness.reports.summary import CheckSummary
+from harness.reports.token_texts import token_texts
 
-__all__ = ["report_input"]
+__all__ = ["breakdown_of", "report_input"]
+
+
+def breakdown_of(comparison: Comparison) -> Breakdown:
+    """What the cases come to, with the texts of tokens where the candidate's tokenizer is at hand."""
+    return breakdown(comparison.verdict, comparison.changes, texts=_texts(comparison.candidate))
 
 
 def report_input(
@@ -35,7 +42,12 @@ def report_input(
         limits=comparison.limits,
         checks=checks,
         histories=histories(candidate, comparison.cases, store),
+        texts=_texts(candidate),
     )
+
+
+def _texts(side: GateSide) -> Mapping[int, str]:
+    return token_texts(side.folder) if side.folder else {}
 
 
 def _side(side: GateSide) -> ReportSide:

@@ -38,6 +38,7 @@ class GateSide:
     the engine could not answer is in ``errors``. ``asked`` is what each was asked, None where that was not
     kept. ``rounded`` is whether the numbers have the six decimals of a baseline's file only; ``rendered`` is
     then what that file keeps of what was really shown (`harness.recordings.fingerprint.rendered_of`).
+    ``folder`` is where the model's files should lie now, '' if that is not known.
     """
 
     label: str
@@ -52,6 +53,7 @@ class GateSide:
     asked: Mapping[str, Mapping[str, Json] | None] = field(repr=False)
     rounded: bool = False
     rendered: Mapping[str, Mapping[str, Json] | None] = field(default_factory=dict, repr=False)
+    folder: str = ""
 
     def shown(self, case: str) -> Mapping[str, Json] | None:
         """What was really shown for a case that was answered, in short; None where that was not kept."""
@@ -177,6 +179,7 @@ def _side(
         recordings=recordings,
         errors=errors,
         asked=asked,
+        folder=name.engine.settings.model,
     )
 
 

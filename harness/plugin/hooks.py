@@ -12,6 +12,7 @@ from _pytest.terminal import TerminalReporter
 
 from harness.environments.store import Environments
 from harness.errors import CaseFileError, CheckFailed, GateError, HarnessError
+from harness.gate.reporting import breakdown_of
 from harness.plugin.gate_report import write_reports
 from harness.plugin.gate_tests import GATE, GATE_PROPERTY, PARAMETER, GateOutcomes, GateRun
 from harness.plugin.run import (
@@ -304,7 +305,10 @@ class _MainProcess:
                 tell_sentences(self._gate.lines(), environ=os.environ, write_line=say)
             else:
                 changed = [judged.changed.lines]
-                tell_verdicts([judged.verdict], environ=os.environ, write_line=say, changed=changed)
+                found = [breakdown_of(judged)]
+                tell_verdicts(
+                    [judged.verdict], environ=os.environ, write_line=say, changed=changed, found=found
+                )
         for remark in self._config.stash[RUN].remarks:
             terminalreporter.write_line(remark, yellow=True)
             for sentence in StoredRuns(self._config.stash[RUN].scoring.store.root).damage():

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["BAR_WIDTH", "Column", "bar", "side_by_side"]
+__all__ = ["BAR_WIDTH", "Column", "bar", "distinct", "side_by_side"]
 
 BAR_WIDTH = 14
 COLUMN_WIDTH = 30
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _FULL = "█"
+_LEAST_DIGITS, _MOST_DIGITS = 3, 6
 
 
 class Column(NamedTuple):
@@ -40,12 +41,32 @@ def bar(share: float, *, width: int = BAR_WIDTH) -> str:
     return _FULL * full + (_EIGHTHS[rest] if rest else "")
 
 
+def distinct(values: Sequence[float]) -> list[str]:
+    """Each number with as many digits, 3 to 6, as tell unlike ones apart.
+
+    Where 6 do not, a number is told by its difference from the first that looks the same: 'Δ+3.1e-09'.
+    """
+    told = len({value for value in values if not math.isnan(value)})
+    texts: list[str] = []
+    for digits in range(_LEAST_DIGITS, _MOST_DIGITS + 1):
+        texts = [f"{value:.{digits}g}" for value in values]
+        if len(set(texts) - {"nan"}) == told:
+            return texts
+    first = dict(reversed([*zip(texts, values, strict=True)]))
+    return [
+        text if first[text] == value or math.isnan(value) else f"Δ{value - first[text]:+.1e}"
+        for text, value in zip(texts, values, strict=True)
+    ]
+
+
 def side_by_side(letters: Sequence[str], columns: Sequence[Column], *, expected: str | None) -> list[str]:
     """Lines with a row per letter and a column per distribution; the expected letter is marked with '<'."""
     titles = "".join(f"{_cut(column.title):<{COLUMN_WIDTH}}" for column in columns)
     lines = [f"      {titles}".rstrip()]
     for index, letter in enumerate(letters):
-        cells = "".join(f"{_cell(column, index):<{COLUMN_WIDTH}}" for column in columns)
+        known = [share for column in columns if (share := column.probabilities[index]) is not None]
+        numbers = dict(zip(known, distinct(known), strict=True))
+        cells = "".join(f"{_cell(column, index, numbers):<{COLUMN_WIDTH}}" for column in columns)
         lines.append(f"  {letter:<2}{'<' if letter == expected else ' '} {cells}".rstrip())
     if any(column.text for column in columns):
         texts = "".join(
@@ -57,12 +78,12 @@ def side_by_side(letters: Sequence[str], columns: Sequence[Column], *, expected:
     return lines
 
 
-def _cell(column: Column, index: int) -> str:
+def _cell(column: Column, index: int, numbers: Mapping[float, str]) -> str:
     share = column.probabilities[index]
     ceiling = column.ceilings[index] if column.ceilings else None
     if ceiling is not None:
         return f"≤ {ceiling:.3g}"
-    return "-" if share is None else f"{share:<9.3g} {bar(share)}"
+    return "-" if share is None else f"{numbers[share]:<9} {bar(share)}"
 
 
 def _cut(text: str) -> str:

@@ -12,7 +12,7 @@ from harness.checks.result import Metric, Result
 from harness.checks.same_question import SameQuestion
 from harness.recordings.device import device_line
 from harness.recordings.store import Recording
-from harness.reports.bars import Column, side_by_side
+from harness.reports.bars import Column, distinct, side_by_side
 from harness.reports.question import question_lines
 
 __all__ = ["WIDTH", "render_failure"]
@@ -93,7 +93,8 @@ def _table(metrics: Sequence[Metric]) -> Iterator[str]:
     for name, metric in zip(names, metrics, strict=True):
         short = name if len(name) <= room else f"{name[: room - 1]}…"
         over = "" if metric.ok else "  over"
-        yield f"  {short:<{room}}  {metric.value:>10.3g}  {metric.limit:>10.3g}{over}"
+        value, limit = distinct((metric.value, math.nan if metric.limit is None else metric.limit))
+        yield f"  {short:<{room}}  {value:>10}  {limit:>10}{over}"
 
 
 def _wrapped(text: str, *, first: str) -> list[str]:

@@ -51,7 +51,6 @@ def ending(verdicts: Sequence[ComparisonVerdict]) -> str:
 
 
 def _row(verdict: ComparisonVerdict) -> tuple[str, ...]:
-    word = verdict.verdict.value if verdict.whole is None else verdict_words(verdict.whole)
     spread = None if verdict.whole is None else verdict.whole.spread
     known = [case.right for case in verdict.cases if None not in case.right]
     before, after = (sum(bool(pair[side]) for pair in known) for side in (0, 1))
@@ -59,7 +58,7 @@ def _row(verdict: ComparisonVerdict) -> tuple[str, ...]:
     worst = worst_cases(verdict.cases).shown or sorted(verdict.cases, key=lambda case: -(case.largest or 0))
     return (
         verdict.candidate,
-        word,
+        verdict_words(verdict),
         _what_decided(verdict),
         str(len(verdict.cases)),
         f"{spread.value:.3g}" if spread is not None else "-",

@@ -57,7 +57,7 @@ class ReportInput:
     ``changes`` are what the judge was given, and ``cases`` the cases that they are about, as far as they are
     known. ``changed`` is what differs between the fingerprints. By case name (``suite.id``): ``commands`` to
     reproduce it, ``limits`` of the metrics, ``histories`` from the oldest run on. ``checks`` are those of a
-    pytest run on either side.
+    pytest run on either side. ``texts`` are those of the candidate's tokens, as far as they are known.
     """
 
     name: str
@@ -72,3 +72,4 @@ class ReportInput:
     limits: Mapping[str, Tolerances] = field(default_factory=dict, repr=False)
     checks: Sequence[CheckSummary] = field(default=(), repr=False)
     histories: Mapping[str, Sequence[HistoryPoint]] = field(default_factory=dict, repr=False)
+    texts: Mapping[int, str] = field(default_factory=dict, repr=False)

@@ -6,13 +6,15 @@ or not a number is told as text.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, JsonValue
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
 
 from harness.schemas.fields import FileModel, Letter
 
 __all__ = [
+    "VERSION",
     "AccuracyEntry",
     "AnswerEntry",
     "CaseEntry",
@@ -27,16 +29,39 @@ __all__ = [
     "HistoryEntry",
     "ImageEntry",
     "LostAndGainedEntry",
+    "MassEntry",
+    "MassOfCaseEntry",
     "MetricEntry",
+    "PlaceEntry",
     "ReportFile",
     "SideEntry",
     "SuiteEntry",
+    "TakenEntry",
+    "TokenEntry",
 ]
+
+VERSION = 2
+"""That of the form of report which is described here."""
 
 
 def _storable(text: object) -> object:
     """Half a surrogate pair, which a model's output may hold, cannot be written; it becomes '?'."""
     return text.encode("utf-8", "replace").decode("utf-8") if isinstance(text, str) else text
+
+
+def _finite(value: object) -> object:
+    """A number that is infinite or none is not known, but where a metric tells it as text."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _readable(version: object) -> object:
+    if version != VERSION:
+        raise ValueError(
+            f"found version {version!r} of the report; allowed: version {VERSION}. Read it with the harness "
+            "that wrote it (its field 'harness' says which), or make it again, of the same recordings:\n"
+            "  harness gate --baseline A --candidate B --json FILE"
+        )
+    return version
 
 
 Text = Annotated[str, BeforeValidator(_storable)]
@@ -45,12 +70,19 @@ StatusName = Literal["PASSED", "FAILED", "ERROR", "INCONCLUSIVE"]
 CheckStatus = Literal["PASSED", "FAILED", "KNOWN", "ERROR"]
 KindOfDifference = Literal["version", "package", "model", "setting", "as loaded", "machine", "other"]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Finite = Annotated[Number | None, BeforeValidator(_finite)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 Measured = Number | Literal["nan", "inf", "-inf"]
 
 
-class SideEntry(FileModel):
+class _Entry(FileModel):
+    """Made of what was judged by the names of its attributes."""
+
+    model_config = ConfigDict(from_attributes=True, strict=False)
+
+
+class SideEntry(_Entry):
     """One side of a comparison."""
 
     label: Text = Field(description="How the side was named.")
@@ -61,7 +93,7 @@ class SideEntry(FileModel):
     fingerprint: dict[str, JsonValue] = Field(description="Everything its answers may depend on.")
 
 
-class DifferenceEntry(FileModel):
+class DifferenceEntry(_Entry):
     """One value in which the fingerprints differ."""
 
     path: Text = Field(description="Dotted path in the fingerprint.")
@@ -70,35 +102,46 @@ class DifferenceEntry(FileModel):
     after: JsonValue = Field(description="The candidate's value.")
 
 
-class EstimateEntry(FileModel):
-    """A number with the ends of its 90% confidence interval."""
+class EstimateEntry(_Entry):
+    """A number with the ends of its confidence interval: of 90%, or of 95% where the field says so."""
 
-    value: Number | None = Field(description="The estimate itself.")
-    low: Number | None = Field(description="The lower end of the interval.")
-    high: Number | None = Field(description="The upper end of the interval.")
+    value: Finite = Field(description="The estimate itself.")
+    low: Finite = Field(description="The lower end of the interval.")
+    high: Finite = Field(description="The upper end of the interval.")
 
 
-class EvidenceEntry(FileModel):
+class EvidenceEntry(_Entry):
     """One statistical test on a suite."""
 
     name: Text = Field(description="The name of the test.")
     rule: Text = Field(description="What it finds, in words.")
     text: Text = Field(description="Its numbers, in words.")
-    statistic: Number | None = Field(description="The statistic; null where nothing could be tested.")
-    p: Number | None = Field(description="Its own p-value.")
-    adjusted: Number | None = Field(description="Holm's p-value over all tests of the suite.")
+    statistic: Finite = Field(description="The statistic; null where nothing could be tested.")
+    p: Finite = Field(description="Its own p-value.")
+    adjusted: Finite = Field(description="Holm's p-value over all tests of the suite.")
     alpha: Number = Field(description="What the adjusted p-value is held to.")
     found: bool = Field(description="Whether the effect was found.")
 
 
-class SuiteEntry(FileModel):
-    """The verdict on one suite."""
+class PlaceEntry(_Entry):
+    """A group of cases in which something was found."""
 
-    suite: Text = Field(description="Name of the suite.")
+    kind: Text = Field(description="What groups the cases: suite, tag, or letter, which is the expected one.")
+    name: Text = Field(description="Name of the suite or tag, or the letter.")
+    evidence: EvidenceEntry = Field(description="What was found; adjusted over all groups of the comparison.")
+
+
+class SuiteEntry(_Entry):
+    """The verdict on all cases, or on one suite."""
+
+    suite: Text = Field(description="Name of the suite; 'all cases' for the whole.")
     verdict: VerdictName = Field(description="The verdict on the suite.")
+    words: Text = Field(description="The verdict with what lets it pass, such as 'DRIFT within the margin'.")
     sentence: Text = Field(description="The verdict in a sentence.")
     reasons: list[Text] = Field(description="The rules in words with their numbers.")
     within_budget: bool = Field(description="Whether a drift or regression is within the suite's budgets.")
+    within_margin: bool = Field(description="Whether the cases are shown to be within their margin.")
+    passes: bool = Field(description="Whether what was found is let pass, by budgets or by the margin.")
     evidence: list[EvidenceEntry] = Field(description="The tests on the suite.")
     cases: Count = Field(description="The number of cases.")
     clusters: Count = Field(description="The number of independent groups of cases.")
@@ -106,14 +149,21 @@ class SuiteEntry(FileModel):
     spread: EstimateEntry | None = Field(description="The candidate's spread in units of noise.")
     shift: EstimateEntry | None = Field(description="Mean change of the expected letter's log-odds.")
     log_odds: EstimateEntry | None = Field(description="Root mean square of all changes of log-odds.")
+    rest: EstimateEntry | None = Field(
+        description="Root mean square change of the probability outside the letters."
+    )
     margin: Number = Field(description="Change of log-odds within which the suite is the same.")
     accuracy: tuple[Share, Share] | None = Field(description="Share of right answers on each side.")
+    accuracies: tuple[EstimateEntry, EstimateEntry] | None = Field(
+        description="The same with 95% intervals, each side by itself."
+    )
+    accuracy_change: EstimateEntry | None = Field(description="Candidate less baseline, with a 95% interval.")
     flips: Count = Field(description="How many top letters changed.")
-    expected_flips: Number | None = Field(description="How many flips noise alone would give.")
+    expected_flips: Finite = Field(description="How many flips noise alone would give.")
     missing_cases: Count | None = Field(description="How many more cases would end an INCONCLUSIVE.")
 
 
-class AccuracyEntry(FileModel):
+class AccuracyEntry(_Entry):
     """The change of accuracy among cases whose answers are known on both sides."""
 
     cases: Count = Field(description="How many they are.")
@@ -129,17 +179,52 @@ class AccuracyEntry(FileModel):
     decides: Number = Field(description="The margin that as many such cases can decide.")
 
 
-class LostAndGainedEntry(FileModel):
+class LostAndGainedEntry(_Entry):
     """Right answers that were lost and gained."""
 
     change: AccuracyEntry = Field(description="The change among all cases.")
     lost: list[Text] = Field(description="Names of the cases whose right answer was lost.")
     gained: list[Text] = Field(description="Names of the cases whose right answer was gained.")
     tags: dict[Text, AccuracyEntry] = Field(description="The change among the cases of each tag.")
-    letters: list[tuple[Text, Text, Count]] = Field(description="Before, after, and how many changed so.")
+    expected: dict[Letter, AccuracyEntry] = Field(description="The same of each expected letter.")
+    letters: list[tuple[Text, Text, Count]] = Field(
+        description="Answer before, answer after, and how many changed so; 'something else' is no letter."
+    )
 
 
-class CoverageEntry(FileModel):
+class MassOfCaseEntry(_Entry):
+    """The probability on a case's letters together."""
+
+    case: Text = Field(description="Name of the case.")
+    baseline: Share = Field(description="The baseline's; of a partial answer at least.")
+    candidate: Share = Field(description="The candidate's; of a partial answer at least.")
+
+
+class MassEntry(_Entry):
+    """The probability on the letters together, over all cases."""
+
+    baseline: Share = Field(description="The baseline's mean.")
+    candidate: Share = Field(description="The candidate's mean.")
+    lost: list[MassOfCaseEntry] = Field(description="The cases that lost most, at most 20, the worst first.")
+
+
+class TokenEntry(_Entry):
+    """A token that is no letter, in the answer's row."""
+
+    id: Annotated[int, Field(ge=0)] = Field(description="Id of the token.")
+    text: Text | None = Field(description="As its tokenizer writes it; null if not known.")
+    logprob: Number = Field(description="Its log-probability.")
+
+
+class TakenEntry(TokenEntry):
+    """A token that is no letter and gained probability; the log-probability is that in ``case``."""
+
+    gained: Share = Field(description="How much at least, a mean over the cases.")
+    cases: Count = Field(description="In how many cases.")
+    case: Text = Field(description="Name of the case in which it gained most.")
+
+
+class CoverageEntry(_Entry):
     """Whether the top tokens that a side reports hold the letters."""
 
     reported: Count | None = Field(description="How many tokens it reports; null if it reports none.")
@@ -148,7 +233,7 @@ class CoverageEntry(FileModel):
     rank: Count | None = Field(description="Its rank, 1 for the most probable token; null if not known.")
 
 
-class AnswerEntry(FileModel):
+class AnswerEntry(_Entry):
     """What one side answered; lists are in the order of the case's letters."""
 
     engine: Text = Field(description="Profile and engine.")
@@ -158,21 +243,22 @@ class AnswerEntry(FileModel):
     partial: bool = Field(description="Whether only the top of the row was seen.")
     top: Letter | None = Field(description="The most probable letter; null if not known.")
     right: bool | None = Field(description="Whether that is the expected letter; null if not known.")
-    least: list[Number | None] = Field(description="The least that each letter's probability can be.")
-    most: list[Number | None] = Field(description="The most that it can be; equal to it where known.")
-    log_odds: list[Number | None] = Field(description="Centred log-odds; null for a letter not seen.")
+    least: list[Finite] = Field(description="The least that each letter's probability can be.")
+    most: list[Finite] = Field(description="The most that it can be; equal to it where known.")
+    log_odds: list[Finite] = Field(description="Centred log-odds; null for a letter not seen.")
     coverage: CoverageEntry = Field(description="Whether the reported top tokens hold the letters.")
+    others: list[TokenEntry] = Field(description="The most probable tokens that are no letters, at most 5.")
 
 
-class FlipEntry(FileModel):
+class FlipEntry(_Entry):
     """Another top letter in the candidate."""
 
     kind: Text = Field(description="What it did to correctness, in words.")
-    before: Letter | None = Field(description="The baseline's top letter; null if there is none.")
-    after: Letter | None = Field(description="The candidate's top letter; null if there is none.")
+    before: Text | None = Field(description="The baseline's answer, a letter or 'something else'; or null.")
+    after: Text | None = Field(description="The candidate's; null if the letter was not reached.")
 
 
-class MetricEntry(FileModel):
+class MetricEntry(_Entry):
     """A number that was taken of a case, and the most it may be."""
 
     name: Text = Field(description="Name of the metric.")
@@ -182,7 +268,7 @@ class MetricEntry(FileModel):
     bounded: bool = Field(description="Whether it is only known to be no larger.")
 
 
-class CheckEntry(FileModel):
+class CheckEntry(_Entry):
     """How one check of a pytest run ended for the case."""
 
     check: Text = Field(description="Name of the check.")
@@ -190,18 +276,18 @@ class CheckEntry(FileModel):
     status: CheckStatus = Field(description="How it ended.")
 
 
-class HistoryEntry(FileModel):
+class HistoryEntry(_Entry):
     """What an earlier stored run answered."""
 
     when: Text = Field(description="When it was made, ISO.")
     fingerprint: Text = Field(description="Short name of the engine's fingerprint.")
     version: Text = Field(description="Version of the engine's library; empty if not known.")
-    probability: Number | None = Field(description="Probability of the expected letter.")
-    log_odds: Number | None = Field(description="Centred log-odds of the expected letter.")
+    probability: Finite = Field(description="Probability of the expected letter.")
+    log_odds: Finite = Field(description="Centred log-odds of the expected letter.")
     right: bool | None = Field(description="Whether the expected letter was on top.")
 
 
-class CaseEntry(FileModel):
+class CaseEntry(_Entry):
     """One case: what was asked, what both sides answered, and what was judged of it."""
 
     case: Text = Field(description="Name of the case, suite.id.")
@@ -215,24 +301,28 @@ class CaseEntry(FileModel):
     cluster: Text = Field(description="Cases of one cluster share an image.")
     letters: list[Letter] = Field(description="The letters on offer.")
     expect: Letter = Field(description="The right answer.")
+    tags: list[Text] = Field(description="The case's tags.")
+    mass: tuple[Share, Share] | None = Field(
+        description="Probability on the letters together on each side, at least; null if not known."
+    )
     baseline: AnswerEntry | None = Field(description="The baseline's answer; null if there is none.")
     candidate: AnswerEntry | None = Field(description="The candidate's answer; null if there is none.")
     errors: list[Text] = Field(description="Why a side could not answer.")
     question: list[Text] = Field(description="What differs between the questions the sides were asked.")
-    difference: list[Number | None] = Field(description="Change of each letter's log-odds.")
-    largest: Number | None = Field(description="The largest change of log-odds.")
+    difference: list[Finite] = Field(description="Change of each letter's log-odds.")
+    largest: Finite = Field(description="The largest change of log-odds.")
     sigma: Annotated[Number, Field(ge=0)] = Field(description="Standard deviation of a change under noise.")
-    limit: Number | None = Field(description="The largest change that noise allows.")
-    gap: Number | None = Field(description="Log-odds of the baseline's top letter above the next.")
+    limit: Finite = Field(description="The largest change that noise allows.")
+    gap: Finite = Field(description="Log-odds of the baseline's top letter above the next.")
     flip: FlipEntry | None = Field(description="Another top letter; null for none.")
-    flip_probability: Number | None = Field(description="How probable noise flips the case.")
+    flip_probability: Finite = Field(description="How probable noise flips the case.")
     metrics: list[MetricEntry] = Field(description="What was measured, with limits.")
     checks: list[CheckEntry] = Field(description="The checks of a pytest run.")
     command: Text = Field(description="The command that reproduces the case; empty if not known.")
     history: list[HistoryEntry] = Field(description="Earlier stored runs, the oldest first.")
 
 
-class FindingEntry(FileModel):
+class FindingEntry(_Entry):
     """What was found of the two sides before their numbers."""
 
     name: Text = Field(description="What it is about, in a word.")
@@ -241,38 +331,44 @@ class FindingEntry(FileModel):
     blocks: bool = Field(description="Whether it keeps the comparison from passing.")
 
 
-class ComparisonEntry(FileModel):
+class ComparisonEntry(_Entry):
     """A candidate judged against a baseline."""
 
     name: Text = Field(description="Name of the comparison.")
     baseline: SideEntry = Field(description="What the candidate is compared with.")
     candidate: SideEntry = Field(description="What is judged.")
     verdict: VerdictName = Field(description="The verdict on the candidate.")
+    words: Text = Field(description="The verdict with what lets it pass, such as 'DRIFT within the margin'.")
     sentence: Text = Field(description="The verdict in a sentence.")
     status: StatusName = Field(description="How a gate ends.")
     noise: Text = Field(description="Where the noise comes from, in words.")
-    findings: list[FindingEntry] = Field(
-        default=[],
-        description="What comes before the numbers, such as another question; missing in old reports.",
-    )
+    findings: list[FindingEntry] = Field(description="What comes before the numbers, as another question.")
     changed: list[DifferenceEntry] = Field(description="What differs between the fingerprints.")
     notes: list[Text] = Field(description="What a reader should know of cases that were not compared.")
-    accuracy: LostAndGainedEntry | None = Field(description="Where two models were compared; else null.")
+    whole: SuiteEntry | None = Field(description="The verdict on all cases; null if nothing was judged.")
+    where: list[PlaceEntry] = Field(description="In which suites, tags and letters something was found.")
+    accuracy: LostAndGainedEntry | None = Field(description="Lost and gained; null if no answer is known.")
+    mass: MassEntry | None = Field(description="Probability on the letters; null if it is not known.")
+    taken: list[TakenEntry] = Field(
+        description="Tokens, no letters, that gained: at most 20, the most first."
+    )
     suites: list[SuiteEntry] = Field(description="The verdicts on the suites.")
     cases: list[CaseEntry] = Field(description="The cases.")
 
 
-class ImageEntry(FileModel):
+class ImageEntry(_Entry):
     """An image that cases show."""
 
     file: Text = Field(description="Path of the image.")
     problem: Text = Field(description="Why it cannot be read; empty if it can.")
 
 
-class ReportFile(FileModel):
+class ReportFile(_Entry):
     """A report of the harness: one or more comparisons."""
 
-    version: Literal[1] = Field(description="Version of this form of report.")
+    version: Annotated[Literal[2], BeforeValidator(_readable)] = Field(
+        description="Version of this form of report."
+    )
     harness: Text = Field(description="Version of the harness that made it.")
     made: Text = Field(description="When it was made, ISO.")
     comparisons: Annotated[list[ComparisonEntry], Field(min_length=1)] = Field(description="The comparisons.")

@@ -151,6 +151,7 @@ def decide(look: Look, limits: CaseLimits) -> CaseVerdict:
         gap=look.gap,
         flip=look.flip,
         flip_probability=limits.chance,
+        cluster=change.cluster,
     )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from harness.verdicts.case_judging import Look
 from harness.verdicts.paired_accuracy import AccuracyChange, LostAndGained, accuracy_change
+from harness.verdicts.verdict import CaseVerdict
 
 __all__ = ["NOTHING", "lost_and_gained"]
 
@@ -14,25 +14,32 @@ NOTHING = "nothing"
 """An answer that was never reached."""
 
 
-def lost_and_gained(looks: Sequence[Look]) -> LostAndGained | None:
-    """That of ``looks``, None where no case's answers are known on both sides."""
-    known = [look for look in looks if None not in look.right]
+def lost_and_gained(cases: Sequence[CaseVerdict]) -> LostAndGained | None:
+    """That of ``cases``, None where no case's answers are known on both sides."""
+    known = [case for case in cases if None not in case.right]
     if not known:
         return None
-    tagged: dict[str, list[Look]] = defaultdict(list)
-    for look in known:
-        for tag in look.change.tags:
-            tagged[tag].append(look)
-    answers = [(a or NOTHING, b or NOTHING) for a, b in (look.answers for look in known)]
+    answers = [(a or NOTHING, b or NOTHING) for a, b in (case.answers for case in known)]
     return LostAndGained(
         change=_change(known),
-        lost=tuple(look.change.case for look in known if look.right[0] and not look.right[1]),
-        gained=tuple(look.change.case for look in known if look.right[1] and not look.right[0]),
-        tags={tag: _change(tagged[tag]) for tag in sorted(tagged)},
+        lost=tuple(case.case for case in known if case.right[0] and not case.right[1]),
+        gained=tuple(case.case for case in known if case.right[1] and not case.right[0]),
+        tags=_grouped(known, lambda case: case.tags),
+        expected=_grouped(known, lambda case: (case.expect,)),
         letters=dict(Counter((a, b) for a, b in answers if a != b).most_common()),
     )
 
 
-def _change(looks: Sequence[Look]) -> AccuracyChange:
-    before, after = ([bool(look.right[side]) for look in looks] for side in (0, 1))
-    return accuracy_change(before, after, [look.change.cluster for look in looks])
+def _grouped(
+    cases: Sequence[CaseVerdict], names: Callable[[CaseVerdict], Sequence[str]]
+) -> dict[str, AccuracyChange]:
+    groups: dict[str, list[CaseVerdict]] = defaultdict(list)
+    for case in cases:
+        for name in names(case):
+            groups[name].append(case)
+    return {name: _change(groups[name]) for name in sorted(groups)}
+
+
+def _change(cases: Sequence[CaseVerdict]) -> AccuracyChange:
+    before, after = ([bool(case.right[side]) for case in cases] for side in (0, 1))
+    return accuracy_change(before, after, [case.cluster or case.case for case in cases])

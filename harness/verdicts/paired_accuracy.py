@@ -96,7 +96,8 @@ class AccuracyChange:
 class LostAndGained:
     """Right answers on both sides of all cases whose answers are known on both.
 
-    ``lost`` and ``gained`` are names of cases. ``tags`` has the change among the cases of each tag.
+    ``lost`` and ``gained`` are names of cases. ``tags`` and ``expected`` have the change among the cases of
+    each tag, and of each expected letter.
     ``letters`` counts answers by what they were and what they became, the most frequent first.
     """
 
@@ -104,6 +105,7 @@ class LostAndGained:
     lost: tuple[str, ...]
     gained: tuple[str, ...]
     tags: Mapping[str, AccuracyChange]
+    expected: Mapping[str, AccuracyChange]
     letters: Mapping[tuple[str, str], int]
 
 

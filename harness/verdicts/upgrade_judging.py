@@ -12,8 +12,8 @@ from harness.cases.budgets import Budgets
 from harness.verdicts.case_judging import CaseLimits, Look, decide, look
 from harness.verdicts.findings import Finding, with_findings
 from harness.verdicts.judging import ALL
-from harness.verdicts.lost_and_gained import NOTHING, lost_and_gained
-from harness.verdicts.paired_accuracy import MARGIN, AccuracyChange, points
+from harness.verdicts.lost_and_gained import NOTHING
+from harness.verdicts.paired_accuracy import MARGIN, AccuracyChange, accuracy_change, points
 from harness.verdicts.rules import ALPHA
 from harness.verdicts.verdict import (
     CaseVerdict,
@@ -84,10 +84,10 @@ def judge_upgrade(
         key=lambda one: (_ORDER.index(one.status), one.verdict is not Verdict.REGRESSION),
         default=_Decision(Verdict.INCONCLUSIVE, ExitStatus.INCONCLUSIVE, "there is nothing to compare"),
     )
-    whole = lost_and_gained(looks)
+    whole = _change(looks)
     before, after = models
     what = f"another model ({before} → {after})" if before != after else f"other weights of {after}"
-    told = [] if whole is None else [f"accuracy {whole.change.words}"]
+    told = [] if whole is None else [f"accuracy {whole.words}"]
     told += [f"{name}: {one.words}" if name else one.words for name, one in decisions.items()] or [
         worst.words
     ]
@@ -106,7 +106,6 @@ def judge_upgrade(
         cases=tuple(map(_case, looks)),
         noise="no measure between two models",
         whole=_suite(ALL, looks, worst, level, together=looks) if looks else None,
-        accuracy=whole,
         findings=tuple(findings),
     )
     return with_findings(judged)
@@ -212,8 +211,11 @@ def _flip(look: Look) -> Flip | None:
 
 
 def _change(looks: Sequence[Look]) -> AccuracyChange | None:
-    found = lost_and_gained(looks)
-    return None if found is None else found.change
+    known = [each for each in looks if None not in each.right]
+    if not known:
+        return None
+    before, after = ([bool(each.right[side]) for each in known] for side in (0, 1))
+    return accuracy_change(before, after, [each.change.cluster for each in known])
 
 
 def _beyond(what: str, p: float) -> str:

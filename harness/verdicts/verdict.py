@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from harness.cases.suites import Case
 from harness.checks.agreement import Agreement
-from harness.verdicts.paired_accuracy import LostAndGained
 
 if TYPE_CHECKING:  # findings change verdicts
     from harness.verdicts.findings import Finding
@@ -127,6 +126,7 @@ class CaseVerdict:
     is none, and ``right`` says for each side whether it is the expected one. ``rest`` is the probability
     outside the letters on each side, None where it is not known. ``gap`` is how far, in log-odds, the
     baseline's top letter is above the next one, and ``flip_probability`` how probable noise makes another.
+    ``cluster`` is that of the case's `Change`.
     """
 
     case: str
@@ -149,6 +149,7 @@ class CaseVerdict:
     gap: float | None
     flip: Flip | None
     flip_probability: float | None
+    cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,8 +265,7 @@ class ComparisonVerdict:
     ``whole`` is that verdict with its numbers, None where nothing could be judged; ``suites`` say what was
     found in each, and ``where`` points at groups of cases in which something was. ``noise`` says in words
     where the noise comes from: a measured floor, or the table of a dtype.
-    ``accuracy`` has which right answers were lost and gained, where the sides are two models. ``findings``
-    are what comes before the numbers.
+    ``findings`` are what comes before the numbers.
     """
 
     baseline: str
@@ -278,7 +278,6 @@ class ComparisonVerdict:
     noise: str
     whole: SuiteVerdict | None = None
     where: tuple[Place, ...] = ()
-    accuracy: LostAndGained | None = None
     findings: tuple[Finding, ...] = ()
 
     @property

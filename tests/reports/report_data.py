@@ -49,7 +49,7 @@ _HASHES = ("5f2c" * 16, "a9e1" * 16)
 def answer_of(
     logits: Sequence[float], text: str, *, outside: int = 0, reported: int = 10, ranks: Sequence[int] = ()
 ) -> Answer:
-    """An answer with these letters' logits, of which the lowest ``outside`` were not seen."""
+    """An answer with these letters' logits, the lowest ``outside`` of them not seen, and one more token."""
     if not logits:
         reading = Reading(path="two-stage", argmax=(9,), logprobs=(-0.1,))
         return Answer(
@@ -61,7 +61,8 @@ def answer_of(
             readings=(reading,),
             question=_QUESTION,
         )
-    log_z = float(np.logaddexp.reduce([*logits, min(logits) + 1.5]))
+    rest = min(logits) + 1.5
+    log_z = float(np.logaddexp.reduce([*logits, rest]))
     seen = sorted(range(len(logits)), key=lambda i: -logits[i])[: len(logits) - outside]
     floor = min(logits[i] for i in seen) - log_z
     top = tuple(Entry(i, logits[i] - log_z) for i in seen)
@@ -75,7 +76,7 @@ def answer_of(
         if partial
         else tuple(logits),
         log_z=0.0 if partial else log_z,
-        top=top,
+        top=top if partial else tuple(sorted((*top, Entry(9, rest - log_z)), key=lambda e: -e.logprob)),
         other_spellings=(0.0,) * len(logits),
         letter_ranks=() if partial else tuple(ranks or range(len(logits))),
         letter_ceilings=tuple(value - log_z if i in seen else floor for i, value in enumerate(logits))
@@ -118,12 +119,15 @@ def make_input(
     seed: int = 5,
     regress: bool = True,
     images: bool = True,
+    tagged: bool = True,
+    spread: float = 0.035,
     name: str = f"{CANDIDATE} against {BASELINE}",
 ) -> ReportInput:
     """A comparison of ``count`` cases in three suites, each with its image under ``folder``.
 
     With ``regress``, the suite 'charts' loses right answers and 'documents' drifts; a few cases are without
-    an answer, never reach the letter, or are known in part.
+    an answer, never reach the letter, or are known in part. Beside that log-odds move by ``spread``, whose
+    default is what noise does.
     """
     rng = np.random.default_rng(seed)
     logits: Floats = rng.normal(0.0, 1.2, (count, 4))
@@ -133,7 +137,7 @@ def make_input(
     suites = [SUITES[i * len(SUITES) // count] for i in range(count)]
     names = [f"{suites[i]}.{['line', 'bar', 'total', 'fence'][i % 4]}-{i:04d}" for i in range(count)]
     noise = _noise(logits, names, rng)
-    moved = logits + rng.normal(0, 0.035, logits.shape)
+    moved = logits + rng.normal(0, spread, logits.shape)
     if regress:
         drifting = np.array([suite == "documents" for suite in suites])
         moved += rng.normal(0, 0.09, logits.shape) * drifting[:, None]
@@ -157,7 +161,8 @@ def make_input(
                 system="You are a careful reader." if i % 3 == 0 else None,
             )
         )
-        changes.append(_change(i, names[i], suites[i], expect, logits[i], moved[i], noise, regress=regress))
+        change = _change(i, names[i], suites[i], expect, logits[i], moved[i], regress=regress, tagged=tagged)
+        changes.append(change)
         history[names[i]] = _history(logits[i], int(expected[i]), rng)
     verdict = judge(
         changes,
@@ -173,6 +178,7 @@ def make_input(
         candidate=_side(CANDIDATE, "0.18.0", "2.12.1", _HASHES[1]),
         verdict=verdict,
         changes=changes,
+        texts={9: "Ġthe"},
         cases=cases,
         changed=differences(),
         notes=("1 case new, and so not judged: baseline was not asked: scenes.fence-new",) if regress else (),
@@ -243,7 +249,7 @@ def _noise(logits: Floats, names: Sequence[str], rng: np.random.Generator) -> No
 
 
 def _change(
-    i: int, name: str, suite: str, expect: str, before: Floats, after: Floats, noise: Noise, *, regress: bool
+    i: int, name: str, suite: str, expect: str, before: Floats, after: Floats, *, regress: bool, tagged: bool
 ) -> Change:
     old, new = ([float(x) for x in row] for row in (before, after))
     ranks = [0, 1, 2, 3 + (i * 7) % 40 if i % 9 == 4 else 3]
@@ -275,7 +281,8 @@ def _change(
         expect=expect,
         cluster=f"image-{i // 2}",
         agreement=None if errors else compare(a, b, LETTERS, full=full),
-        noise=noise.of(name, "asked"),
+        asked="asked",
+        tags=("easy", "rare")[: 1 + (i % 5 == 0)] if tagged else (),
         errors=errors,
     )
 

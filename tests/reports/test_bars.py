@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.reports.bars import BAR_WIDTH, Column, bar, side_by_side
+from harness.reports.bars import BAR_WIDTH, Column, bar, distinct, side_by_side
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,25 @@ def test_columns_stand_side_by_side_with_the_expected_letter_marked() -> None:
     assert "…" in lines[3]
     assert lines[4] == "  < expected"
     assert side_by_side(("A", "B"), columns, expected=None)[-1] == lines[3]
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ((0.25, 0.75), ["0.25", "0.75"]),
+        ((0.98765, 0.98765), ["0.988", "0.988"]),
+        ((0.98761, 0.98768), ["0.9876", "0.9877"]),
+        ((0.987654, 0.987654 + 3e-9), ["0.987654", "Δ+3.0e-09"]),
+        ((1e-9, 1.00001e-9), ["1e-09", "1.00001e-09"]),
+        ((math.nan, 0.9876, math.inf), ["nan", "0.988", "inf"]),
+        ((), []),
+    ],
+)
+def test_numbers_have_as_many_digits_as_tell_them_apart(values: tuple[float, ...], texts: list[str]) -> None:
+    assert distinct(values) == texts
+
+
+def test_columns_that_are_not_equal_do_not_look_so() -> None:
+    lines = side_by_side(("A",), [Column("a", (0.98761,)), Column("b", (0.98768,))], expected=None)
+    assert "0.9876 " in lines[1]
+    assert "0.9877 " in lines[1]

@@ -10,7 +10,7 @@ import pytest
 
 from harness.checks.agreement import compare, judge
 from harness.checks.expected_letter import ExpectedLetter
-from harness.checks.result import Finding
+from harness.checks.result import Finding, Metric
 from harness.checks.stages import check_stages
 from harness.checks.tolerances import DEFAULTS
 from harness.checks.top_k import check_top_k
@@ -88,6 +88,14 @@ def test_a_disagreement_shows_both_engines_the_limits_the_devices_and_the_comman
     assert all(line.endswith("over") for line in lines[table + 1 : table + 6])
     assert "  embedded-lmdeploy: CPU device plug-in (AMD EPYC), float32" in lines
     assert lines[-1] == f"run again: {AGAIN}"
+
+
+def test_a_value_that_is_hardly_over_its_limit_does_not_look_equal_to_it() -> None:
+    a = recording(ROW, "forward")
+    result = judge(compare(a, a, LETTERS, row_a=ROW, row_b=ROW), FLOAT32)
+    result = replace(result, metrics=(Metric("probability", 0.02501, 0.025),))
+    lines = lines_of(render_failure(result, location="s.yaml:1", recordings=[a], again=AGAIN))
+    assert ["probability", "0.02501", "0.025", "over"] in [line.split() for line in lines]
 
 
 def test_a_wrong_letter_marks_the_expected_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import pytest
 from harness.cases.budgets import Budgets
 from harness.reports.verdict_text import render_verdict
 from harness.verdicts.judging import judge, shares
+from harness.verdicts.lost_and_gained import lost_and_gained
 from harness.verdicts.upgrade_judging import judge_upgrade
 from harness.verdicts.verdict import Change, ComparisonVerdict, ExitStatus, Flip, Verdict
 from tests.verdicts.changes import change, noise_of, recording
@@ -65,8 +67,8 @@ def test_a_loss_far_beyond_the_margin_is_found_by_its_size_too() -> None:
     # Every one of five images lost half of its 20 cases: five coins prove nothing at 1%.
     given = [replace(one, cluster=f"{n // 20}") for n, one in enumerate(changes(([LOST, BOTH] * 10) * 5))]
     found = judged(given)
-    assert found.accuracy is not None
-    assert found.accuracy.change.p_lost > 0.01
+    assert found.whole is not None
+    assert found.whole.evidence[0].p > 0.01
     assert found.status is ExitStatus.FAILED
     assert "a loss of more than 2 points is shown; beyond budget" in found.sentence
 
@@ -133,9 +135,10 @@ def test_an_answer_that_is_not_known_is_not_passed_over() -> None:
 def test_an_answer_that_is_never_reached_is_lost() -> None:
     broken = change(recording(RIGHT), recording(RIGHT, reached=False), NOISE, case="s.none")
     found = judged([*changes([BOTH] * 300), broken])
-    assert found.accuracy is not None
-    assert found.accuracy.lost == ("s.none",)
-    assert found.accuracy.letters == {("A", "nothing"): 1}
+    accuracy = lost_and_gained(found.cases)
+    assert accuracy is not None
+    assert accuracy.lost == ("s.none",)
+    assert accuracy.letters == {("A", "nothing"): 1}
 
 
 def test_lost_and_gained_by_name_tag_and_letter() -> None:
@@ -144,19 +147,20 @@ def test_lost_and_gained_by_name_tag_and_letter() -> None:
         *changes([LOST] * 2 + [BOTH] * 12, suite="t", tags=["dark"]),
     ]
     found = judged(given)
-    assert found.accuracy is not None
-    assert found.accuracy.lost == ("s.c0", "t.c0", "t.c1")
-    assert found.accuracy.gained == ("s.c1",)
-    assert {tag: (one.cases, one.lost) for tag, one in found.accuracy.tags.items()} == {
+    accuracy = lost_and_gained(found.cases)
+    assert accuracy is not None
+    assert accuracy.lost == ("s.c0", "t.c0", "t.c1")
+    assert accuracy.gained == ("s.c1",)
+    assert {tag: (one.cases, one.lost) for tag, one in accuracy.tags.items()} == {
         "dark": (17, 3),
         "small": (3, 1),
     }
-    assert list(found.accuracy.letters.items()) == [(("A", "B"), 3), (("B", "A"), 1), (("B", "C"), 1)]
+    assert list(accuracy.letters.items()) == [(("A", "B"), 3), (("B", "A"), 1), (("B", "C"), 1)]
     assert [case.flip for case in found.cases[:3]] == [Flip.LOST, Flip.GAINED, Flip.NEUTRAL]
     text = render_verdict(found)
     assert "lost (3): s.c0, t.c0, t.c1\n" in text
-    assert "tag small: 3 cases, 33.3% → 33.3%, +0.0 points [" in text
-    assert "answers that changed: A→B 3, B→A 1, B→C 1\n" in text
+    assert re.search(r"small +3 +33.3% → 33.3% +\+0.0 \[", text)
+    assert "answers: A → B 3, B → A 1, B → C 1\n" in text
     assert "noise: no measure between two models" in text
 
 

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
+from harness.reports.breakdown import TAG_HEADINGS, Breakdown, breakdown, lines, tag_rows
 from harness.reports.overview import COLUMNS, ending, overview
-from harness.reports.verdict_figures import HEADINGS, context, figures, headline, verdict_words
+from harness.reports.verdict_figures import HEADINGS, context, figures, headline, rows_of, verdict_words
 from harness.reports.worst_cases import one_line, worst_cases
 from harness.verdicts.verdict import CaseVerdict, ComparisonVerdict, ExitStatus, Verdict
 
@@ -46,21 +47,26 @@ class Level(StrEnum):
 
 
 def step_summary(
-    verdicts: Sequence[ComparisonVerdict], *, changed: Sequence[Sequence[str]] = (), report: str = ""
+    verdicts: Sequence[ComparisonVerdict],
+    *,
+    changed: Sequence[Sequence[str]] = (),
+    found: Sequence[Breakdown] = (),
+    report: str = "",
 ) -> str:
     """Markdown on comparisons: what was found before the numbers, the verdict, its suites, its worst cases.
 
     Several begin with a table of all. ``changed`` says in words, one by one, what differs between the
-    fingerprints of each comparison's sides; ``report`` is where the full report is. Holds at most
-    `worst_cases.MOST` cases and `MOST_SUITES` suites of a comparison, the worst ones, and says how many more
-    there are.
+    fingerprints of each comparison's sides; ``found`` are their breakdowns, made of the verdicts where left
+    out; ``report`` is where the full report is. Holds at most `worst_cases.MOST` cases and `MOST_SUITES`
+    suites of a comparison, the worst ones, and says how many more there are.
     """
     parts = []
     if len(verdicts) > 1:
         parts += [f"**{cell(f'{v.candidate}: {one.text}')}**" for v in verdicts for one in v.findings]
         parts += [f"## {cell(ending(verdicts))}", table(COLUMNS, overview(verdicts))]
     for place, verdict in enumerate(verdicts):
-        parts += [_comparison(verdict), *_changes(changed[place] if changed else ())]
+        own = found[place] if found else breakdown(verdict)
+        parts += [_comparison(verdict, own), *_changes(changed[place] if changed else ())]
     if report:
         parts.append(f"Full report: {cell(report)}")
     return "".join(f"{part}\n\n" for part in parts)
@@ -133,16 +139,21 @@ def _changes(changed: Sequence[str]) -> list[str]:
     return ["### What changed\n\n" + "\n".join(lines)] if lines else []
 
 
-def _comparison(verdict: ComparisonVerdict) -> str:
+def _comparison(verdict: ComparisonVerdict, found: Breakdown) -> str:
     parts = [f"**{cell(finding.text)}**" for finding in verdict.findings]
-    parts += [f"## {cell(headline(verdict))}", cell("; ".join(context(verdict)))]
-    # Those that say something come first, else in the order of the suites.
-    suites = sorted(verdict.suites, key=lambda suite: suite.verdict in (Verdict.SAME, Verdict.NOISE))
+    parts += [f"## {cell(headline(verdict))}", *map(cell, context(verdict))]
+    # Below all cases those that say something come first, else in the order of the suites.
+    quiet = (Verdict.SAME, Verdict.NOISE)
+    suites = sorted(rows_of(verdict), key=lambda suite: (suite is not verdict.whole, suite.verdict in quiet))
     if suites:
         rows = [(suite.suite, verdict_words(suite), *figures(suite)) for suite in suites[:MOST_SUITES]]
         parts.append(table(("suite", "verdict", *HEADINGS), rows))
     if (more := len(suites) - MOST_SUITES) > 0:
         parts.append(f"and {more} more suites")
+    if told := lines(found):
+        parts += ["### Lost, gained and moved", "\n".join(f"- {cell(line)}" for line in told)]
+    if tags := tag_rows(found):
+        parts.append(table(TAG_HEADINGS, tags))
     worst = worst_cases(verdict.cases)
     if worst.shown:
         rows = [(case.place, case.case, case.verdict, case.reason) for case in worst.shown]

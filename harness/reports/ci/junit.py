@@ -14,10 +14,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from harness.reports.breakdown import breakdown, lines
 from harness.reports.outcomes import PROPERTY, SNAPSHOT
 from harness.reports.summary import CheckSummary
-from harness.reports.verdict_figures import headline, suite_words, verdict_words
-from harness.verdicts.verdict import CaseVerdict, ComparisonVerdict, SuiteVerdict, Verdict
+from harness.reports.verdict_figures import context, headline, suite_words, verdict_words
+from harness.verdicts.judging import ALL
+from harness.verdicts.verdict import CaseVerdict, ComparisonVerdict, ExitStatus, SuiteVerdict, Verdict
 
 __all__ = ["PROPERTIES", "flat_properties", "flatten", "junit_of_verdicts"]
 
@@ -81,31 +83,42 @@ def flatten(report: pytest.TestReport, *, gate: str) -> None:
 
 
 def junit_of_verdicts(verdicts: Sequence[ComparisonVerdict]) -> str:
-    """JUnit XML of comparisons: a test suite for each suite, with a test case for itself and for each case.
+    """JUnit XML of comparisons: a test suite for all cases together, and one for each suite.
 
+    The latter has a test case for itself and for each case. The verdict on all cases fails with the gate.
     ERROR is an error. A suite that is INCONCLUSIVE, or DRIFT or REGRESSION and let pass by neither margin nor
     budgets, is a failure, and so are its cases that are DRIFT or REGRESSION: nothing is told as skipped.
     Sides that could not be compared are an error of a test suite of their own.
     """
     root = ET.Element("testsuites", name="vlm-consistency-harness")
     for comparison in verdicts:
+        _whole(root, comparison)
         for suite in comparison.suites:
             element = ET.SubElement(root, "testsuite", name=f"{comparison.candidate}: {suite.suite}")
             _suite_case(element, comparison, suite)
             for case in comparison.cases:
                 if case.suite == suite.suite:
                     _case(element, comparison, suite, case)
-        if not comparison.suites:
-            element = ET.SubElement(root, "testsuite", name=comparison.candidate)
-            properties = {"vlm.engine": comparison.candidate, "vlm.verdict": comparison.verdict}
-            one = _testcase(element, comparison.candidate, "the comparison as a whole", properties)
-            _outcome(one, "error", comparison.verdict, comparison.sentence)
     for element in root:
         for name, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error")):
             element.set(name, str(sum(1 for _ in element.iter(tag))))
         element.set("skipped", "0")
     ET.indent(root)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _whole(root: ET.Element, comparison: ComparisonVerdict) -> None:
+    name = comparison.candidate if comparison.whole is None else f"{comparison.candidate}: {ALL}"
+    element = ET.SubElement(root, "testsuite", name=name)
+    properties = {"vlm.engine": comparison.candidate, "vlm.verdict": comparison.verdict}
+    one = _testcase(element, comparison.candidate, "the comparison as a whole", properties)
+    found = [one.text for one in comparison.findings]
+    text = "\n".join((*found, headline(comparison), *context(comparison), *lines(breakdown(comparison))))
+    if comparison.status is not ExitStatus.PASSED:
+        tag = "error" if comparison.status is ExitStatus.ERROR else "failure"
+        _outcome(one, tag, verdict_words(comparison), text)
+    else:
+        ET.SubElement(one, "system-out").text = _xml(text)
 
 
 def _suite_case(parent: ET.Element, comparison: ComparisonVerdict, suite: SuiteVerdict) -> None:

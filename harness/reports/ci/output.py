@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.reports.breakdown import Breakdown
 from harness.reports.ci.github import MOST_BYTES, Level, annotation, annotations_of, cell, step_summary
 from harness.reports.ci.github_checks import checks_annotations, checks_summary
 from harness.reports.summary import CheckSummary
@@ -57,15 +58,17 @@ def tell_verdicts(
     environ: Mapping[str, str],
     write_line: Callable[[str], None],
     changed: Sequence[Sequence[str]] = (),
+    found: Sequence[Breakdown] = (),
     report: str = "",
 ) -> None:
     """Tell comparisons: the step's summary, and annotations on standard output through ``write_line``.
 
-    Does nothing outside CI. ``changed`` and ``report`` are as for `harness.reports.ci.github.step_summary`.
+    Does nothing outside CI. ``changed``, ``found`` and ``report`` are as for
+    `harness.reports.ci.github.step_summary`.
     """
     if (github := github_here(environ)) is None or not verdicts:
         return
-    _append(github, step_summary(verdicts, changed=changed, report=report), write_line)
+    _append(github, step_summary(verdicts, changed=changed, found=found, report=report), write_line)
     for line in annotations_of(verdicts, workspace=github.workspace, folder=Path.cwd()):
         write_line(line)
 

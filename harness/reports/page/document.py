@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
 from harness.cases.suites import Case
 from harness.checks.agreement import Agreement
@@ -21,17 +21,21 @@ from harness.checks.side import Side
 from harness.checks.tolerances import Tolerances
 from harness.errors import EngineError
 from harness.recordings.fingerprint import Difference, digest, image_fingerprint
+from harness.reports.breakdown import accuracies, breakdown
 from harness.reports.report_input import HistoryPoint, ReportInput, ReportSide
 from harness.reports.summary import CheckSummary
+from harness.reports.verdict_figures import verdict_words
 from harness.schemas import report as entries
-from harness.verdicts.paired_accuracy import AccuracyChange, LostAndGained
+from harness.verdicts.paired_accuracy import LostAndGained
 from harness.verdicts.rules import TESTS
-from harness.verdicts.verdict import CaseVerdict, Change, Estimate, Evidence, SuiteVerdict
+from harness.verdicts.verdict import CaseVerdict, Change, Evidence, SuiteVerdict
 
-__all__ = ["Report", "make_report", "number"]
+__all__ = ["Report", "make_report"]
 
 _DISTRIBUTION = "vlm-consistency-harness"
 _KEY_DIGITS = 16
+_MOST, _MOST_OTHERS = 20, 5
+M = TypeVar("M", bound=BaseModel)
 # Beginnings of paths in a fingerprint, with what they are about, in the order in which people ask.
 _KINDS: Mapping[str, entries.KindOfDifference] = {
     "installed.packages.": "version",
@@ -68,7 +72,7 @@ def make_report(inputs: Sequence[ReportInput], *, made: datetime.datetime | None
     when = datetime.datetime.now().astimezone() if made is None else made
     pictures = _Pictures()
     document = entries.ReportFile(
-        version=1,
+        version=2,
         harness=_own_version(),
         made=when.isoformat(timespec="seconds"),
         comparisons=[_comparison(one, pictures) for one in inputs],
@@ -105,22 +109,27 @@ def _comparison(given: ReportInput, pictures: _Pictures) -> entries.ComparisonEn
     checks: dict[str, list[CheckSummary]] = defaultdict(list)
     for check in given.checks:
         checks[check.case].append(check)
-    return entries.ComparisonEntry(
+    suites: dict[str, list[CaseVerdict]] = defaultdict(list)
+    for case in judged.cases:
+        suites[case.suite].append(case)
+    found = breakdown(judged, given.changes, texts=given.texts)
+    mass = found.mass
+    return _entry(
+        entries.ComparisonEntry,
+        judged,
         name=given.name,
         baseline=_side(given.baseline),
         candidate=_side(given.candidate),
-        verdict=judged.verdict.value,
-        sentence=judged.sentence,
-        status=judged.status.name,  # type: ignore[arg-type]  # the names are those of StatusName
-        noise=judged.noise,
-        findings=[
-            entries.FindingEntry(name=one.name, text=one.text, cases=list(one.cases), blocks=one.blocks)
-            for one in judged.findings
-        ],
+        words=verdict_words(judged),
+        status=judged.status.name,
         changed=_differences(given.changed),
-        notes=list(given.notes),
-        accuracy=None if judged.accuracy is None else _lost_and_gained(judged.accuracy),
-        suites=[_suite(suite) for suite in judged.suites],
+        notes=given.notes,
+        whole=None if judged.whole is None else _suite(judged.whole, judged.cases),
+        where=[_entry(entries.PlaceEntry, one, evidence=_evidence(one.evidence)) for one in judged.where],
+        accuracy=None if found.accuracy is None else _lost_and_gained(found.accuracy),
+        mass=None if mass is None else _entry(entries.MassEntry, mass, lost=mass.lost[:_MOST]),
+        taken=[_entry(entries.TakenEntry, one, text=found.texts.get(one.id)) for one in found.taken[:_MOST]],
+        suites=[_suite(suite, suites[suite.suite]) for suite in judged.suites],
         cases=[
             _case(
                 verdict,
@@ -131,43 +140,52 @@ def _comparison(given: ReportInput, pictures: _Pictures) -> entries.ComparisonEn
                 checks=checks[verdict.case],
                 command=given.commands.get(verdict.case, ""),
                 history=given.histories.get(verdict.case, ()),
+                texts=given.texts,
             )
             for verdict in judged.cases
         ],
     )
 
 
-def _lost_and_gained(found: LostAndGained) -> entries.LostAndGainedEntry:
-    return entries.LostAndGainedEntry(
-        change=_accuracy(found.change),
-        lost=list(found.lost),
-        gained=list(found.gained),
-        tags={tag: _accuracy(change) for tag, change in found.tags.items()},
-        letters=[(old, new, count) for (old, new), count in found.letters.items()],
-    )
-
-
-def _accuracy(change: AccuracyChange) -> entries.AccuracyEntry:
-    return entries.AccuracyEntry(
-        **{name: getattr(change, name) for name in entries.AccuracyEntry.model_fields}
-    )
+def _entry(model: type[M], given: object, **more: object) -> M:
+    """An entry of the attributes of ``given`` by their names, and of ``more``."""
+    names = [name for name in model.model_fields if name not in more and hasattr(given, name)]
+    return model.model_validate({name: getattr(given, name) for name in names} | more)
 
 
 def _side(side: ReportSide) -> entries.SideEntry:
-    return entries.SideEntry(
-        label=side.label,
-        device=side.device,
-        dtype=side.dtype,
-        made=side.made,
-        model=side.model,
-        fingerprint={str(name): _json(value) for name, value in side.fingerprint.items()},
+    return _entry(entries.SideEntry, side, fingerprint=_json(side.fingerprint))
+
+
+def _suite(suite: SuiteVerdict, cases: Sequence[CaseVerdict]) -> entries.SuiteEntry:
+    return _entry(
+        entries.SuiteEntry,
+        suite,
+        words=verdict_words(suite),
+        within_margin=suite.shown.within,
+        rest=suite.shown.rest,
+        accuracies=accuracies(cases),
+        evidence=[_evidence(one) for one in suite.evidence],
     )
+
+
+def _evidence(one: Evidence) -> entries.EvidenceEntry:
+    return _entry(entries.EvidenceEntry, one, rule=TESTS.get(one.name, ""))
+
+
+def _lost_and_gained(found: LostAndGained) -> entries.LostAndGainedEntry:
+    letters = [(*pair, count) for pair, count in found.letters.items()]
+    return _entry(entries.LostAndGainedEntry, found, letters=letters)
 
 
 def _differences(differences: Iterable[Difference]) -> list[entries.DifferenceEntry]:
     found = [
-        entries.DifferenceEntry(
-            path=each.path, kind=_kind(each.path), before=_json(each.before), after=_json(each.after)
+        _entry(
+            entries.DifferenceEntry,
+            each,
+            kind=_kind(each.path),
+            before=_json(each.before),
+            after=_json(each.after),
         )
         for each in differences
     ]
@@ -176,49 +194,6 @@ def _differences(differences: Iterable[Difference]) -> list[entries.DifferenceEn
 
 def _kind(path: str) -> entries.KindOfDifference:
     return next((kind for start, kind in _KINDS.items() if path.startswith(start)), "other")
-
-
-def _suite(suite: SuiteVerdict) -> entries.SuiteEntry:
-    return entries.SuiteEntry(
-        suite=suite.suite,
-        verdict=suite.verdict.value,
-        sentence=suite.sentence,
-        reasons=list(suite.reasons),
-        within_budget=suite.within_budget,
-        evidence=[_evidence(one) for one in suite.evidence],
-        cases=suite.cases,
-        clusters=suite.clusters,
-        counts={verdict.value: count for verdict, count in suite.counts.items()},
-        spread=_estimate(suite.spread),
-        shift=_estimate(suite.shift),
-        log_odds=_estimate(suite.log_odds),
-        margin=suite.margin,
-        accuracy=suite.accuracy,
-        flips=suite.flips,
-        expected_flips=number(suite.expected_flips),
-        missing_cases=suite.missing_cases,
-    )
-
-
-def _evidence(one: Evidence) -> entries.EvidenceEntry:
-    return entries.EvidenceEntry(
-        name=one.name,
-        rule=TESTS.get(one.name, ""),
-        text=one.text,
-        statistic=number(one.statistic),
-        p=number(one.p),
-        adjusted=number(one.adjusted),
-        alpha=one.alpha,
-        found=one.found,
-    )
-
-
-def _estimate(estimate: Estimate | None) -> entries.EstimateEntry | None:
-    if estimate is None:
-        return None
-    return entries.EstimateEntry(
-        value=number(estimate.value), low=number(estimate.low), high=number(estimate.high)
-    )
 
 
 def _case(
@@ -231,67 +206,45 @@ def _case(
     checks: Sequence[CheckSummary],
     command: str,
     history: Sequence[HistoryPoint],
+    texts: Mapping[int, str],
 ) -> entries.CaseEntry:
     agreement = None if change is None else change.agreement
     image = None if case is None or case.image is None else pictures.key(case.image)
     sides = (None, None) if agreement is None else (agreement.a, agreement.b)
     baseline, candidate = (
-        None if side is None else _answer(side, verdict.letters, log_odds, right)
+        None if side is None else _answer(side, verdict.letters, log_odds, right, texts)
         for side, log_odds, right in zip(
             sides, (verdict.baseline, verdict.candidate), verdict.right, strict=True
         )
     )
     flip = None
     if verdict.flip is not None:
-        flip = entries.FlipEntry(
-            kind=verdict.flip.value,
-            before=None if baseline is None else baseline.top,
-            after=None if candidate is None else candidate.top,
-        )
-    return entries.CaseEntry(
-        case=verdict.case,
-        suite=verdict.suite,
-        place=verdict.place,
-        verdict=verdict.verdict.value,
-        reason=verdict.reason,
+        flip = entries.FlipEntry(kind=verdict.flip, before=verdict.answers[0], after=verdict.answers[1])
+    return _entry(
+        entries.CaseEntry,
+        verdict,
         prompt=None if case is None else case.prompt,
         system=None if case is None else case.system,
         image=image,
-        cluster=verdict.case if change is None else change.cluster,
-        letters=list(verdict.letters),
-        expect=verdict.expect,
+        cluster=verdict.cluster or verdict.case,
+        mass=None if verdict.rest is None else (1 - verdict.rest[0], 1 - verdict.rest[1]),
         baseline=baseline,
         candidate=candidate,
-        errors=[] if change is None else list(change.errors),
+        errors=[] if change is None else change.errors,
         question=[] if agreement is None else [f"{q.title}: {q.text}" for q in agreement.question],
-        difference=[number(value) for value in verdict.difference],
-        largest=number(verdict.largest),
-        sigma=verdict.sigma,
-        limit=number(verdict.limit),
-        gap=number(verdict.gap),
         flip=flip,
-        flip_probability=number(verdict.flip_probability),
         metrics=_metrics(verdict, agreement, limits),
-        checks=[
-            entries.CheckEntry(check=one.check, engine=one.engine, status=one.status.name)  # type: ignore[arg-type]
-            for one in checks
-        ],
+        checks=[_entry(entries.CheckEntry, one, status=one.status.name) for one in checks],
         command=command,
-        history=[
-            entries.HistoryEntry(
-                when=point.when,
-                fingerprint=point.fingerprint,
-                version=point.version,
-                probability=number(point.probability),
-                log_odds=number(point.log_odds),
-                right=point.right,
-            )
-            for point in history
-        ],
+        history=history,
     )
 
 
-def _answer(side: Side, letters: Sequence[str], log_odds: LogOdds, right: bool | None) -> entries.AnswerEntry:
+def _answer(
+    side: Side, letters: Sequence[str], log_odds: LogOdds, right: bool | None, texts: Mapping[int, str]
+) -> entries.AnswerEntry:
+    ids = side.answer.letter_ids
+    others = [entry for entry in side.reading.top if ids and entry.id not in ids][:_MOST_OTHERS]
     return entries.AnswerEntry(
         engine=side.engine,
         path=side.reading.path,
@@ -300,10 +253,15 @@ def _answer(side: Side, letters: Sequence[str], log_odds: LogOdds, right: bool |
         partial=side.reading.partial,
         top=None if side.top is None else letters[side.top],
         right=right,
-        least=[number(interval.low) for interval in side.intervals],
-        most=[number(interval.high) for interval in side.intervals],
-        log_odds=[number(value) for value in log_odds],
+        least=[interval.low for interval in side.intervals],
+        most=[interval.high for interval in side.intervals],
+        log_odds=list(log_odds),
         coverage=_coverage(side, letters),
+        others=[
+            _entry(entries.TokenEntry, entry, text=texts.get(entry.id))
+            for entry in others
+            if math.isfinite(entry.logprob)
+        ],
     )
 
 
@@ -336,7 +294,7 @@ def _metrics(
             )
             found.append(entry)
 
-    add("log-odds", verdict.largest, number(verdict.limit))
+    add("log-odds", verdict.largest, verdict.limit if math.isfinite(verdict.limit) else None)
     if agreement is None:
         return found
     worst = agreement.worst_letter
@@ -357,11 +315,6 @@ def _metrics(
         add("KL", agreement.full.kl, None if limits is None else limits.kl)
         add("JS", agreement.full.js, None if limits is None else limits.js)
     return found
-
-
-def number(value: float | None) -> float | None:
-    """The number, or None for one that is infinite or not a number."""
-    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def _measured(value: float) -> float | Literal["nan", "inf", "-inf"]:

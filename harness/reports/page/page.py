@@ -37,7 +37,7 @@ def render_page(report: Report) -> str:
     pictures = {
         key: make_thumbnail(path, most=min(LARGEST, each))._asdict() for key, path in report.pictures.items()
     }
-    worst = "; ".join(f"{one.verdict}: {one.name}" for one in document.comparisons)
+    worst = "; ".join(f"{one.words}: {one.name}" for one in document.comparisons)
     policy = (
         f"default-src 'none'; script-src {_hash(_script())}; style-src {_hash(_style())}; img-src data:; "
         "base-uri 'none'; form-action 'none'"

@@ -21,6 +21,7 @@ from harness.reports.ci.github import (
 )
 from harness.reports.worst_cases import MOST
 from harness.verdicts.findings import Finding
+from harness.verdicts.judging import ALL
 from harness.verdicts.verdict import ExitStatus, Verdict
 from tests.reports.made_verdicts import made_case, made_comparison, made_suite
 
@@ -33,15 +34,34 @@ class TestStepSummary:
         text = step_summary([made_comparison(cases)])
         lines = text.splitlines()
         assert lines[0] == "## REGRESSION: the candidate loses right answers beyond noise"
-        assert lines[2] == (
-            r"baseline versions/lmdeploy\_0\_14; candidate versions/lmdeploy\_0\_18; "
-            r"noise: measured floor of versions/lmdeploy\_0\_14"
-        )
-        assert lines[4].startswith("| suite | verdict | cases |")
-        assert lines[6].startswith(r"| shapes | REGRESSION beyond budget | 2 | 2.12 \[1.5, 2.75\] |")
-        assert "### Worst cases" in lines
+        assert lines[2:9:2] == [
+            r"baseline versions/lmdeploy\_0\_14",
+            r"candidate versions/lmdeploy\_0\_18",
+            "found beyond noise: 1 single case; does it matter: yes, right answers were lost "
+            r"\(exit status 1\)",
+            r"noise: measured floor of versions/lmdeploy\_0\_14",
+        ]
+        assert lines[10].startswith("| suite | verdict | cases |")
+        assert lines[12].startswith(r"| shapes | REGRESSION | 2 | 2.12 \[1.5, 2.75\] |")
+        assert lines.index("### Lost, gained and moved") < lines.index("### Worst cases")
+        assert r"- lost \(2\): shapes.case\-1, shapes.case\-2" in lines
         assert r"| cases/shapes.yaml:1:5 | shapes.case\-1 | REGRESSION |" in text
-        assert "case\\-2" not in text
+        assert "| shapes.case\\-2 |" not in text
+
+    def test_all_cases_come_before_the_suites(self) -> None:
+        suites = [made_suite([], verdict, name=verdict.value) for verdict in (Verdict.SAME, Verdict.DRIFT)]
+        whole = made_suite([made_case(tags=("small",))], Verdict.DRIFT, name=ALL, within_margin=True)
+        text = step_summary([made_comparison([made_case(tags=("small",))], whole=whole, suites=suites)])
+        rows = [line.split(" | ")[:2] for line in text.splitlines() if line.startswith("| ")]
+        assert rows[2:5] == [
+            ["| all cases", "DRIFT within the margin"],
+            ["| DRIFT", "DRIFT"],
+            ["| SAME", "SAME"],
+        ]
+        assert ["| small", "1"] in rows
+        text = step_summary([made_comparison([], Verdict.NOISE, suites=suites)])
+        rows = [line.split(" | ")[:1] for line in text.splitlines() if line.startswith("| ")]
+        assert rows[2:5] == [["| all cases"], ["| DRIFT"], ["| SAME"]]
 
     def test_what_changed_and_the_report_are_told(self) -> None:
         text = step_summary([made_comparison([])], changed=[["lmdeploy 0.14.0 → 0.18.0"]], report="gate.html")
@@ -55,15 +75,15 @@ class TestStepSummary:
         comparison = made_comparison(cases, suites=suites, sentence="long " * 100_000)
         text = step_summary([comparison] * 2, changed=[["changed " * 1000] * 1000] * 2, report="r" * 100_000)
         assert len(text.encode()) < MOST_BYTES / 2
-        assert text.count("\n| suite\\-") == 2 * MOST_SUITES
-        assert f"and {2000 - MOST_SUITES} more suites" in text
+        assert text.count("\n| suite\\-") == 2 * (MOST_SUITES - 1)  # and all cases
+        assert f"and {2001 - MOST_SUITES} more suites" in text
         assert f"and {2000 - MOST} more: {2000 - MOST} REGRESSION" in text
         assert "- and 970 more\n" in text
 
     def test_suites_with_something_to_tell_are_not_cut_away(self) -> None:
         suites = [made_suite([], Verdict.SAME, name=f"s{n}") for n in range(MOST_SUITES)]
         suites.append(made_suite([], Verdict.DRIFT, name="late"))
-        assert "| late | DRIFT beyond budget |" in step_summary([made_comparison([], suites=suites)])
+        assert "| late | DRIFT |" in step_summary([made_comparison([], suites=suites)])
 
 
 @pytest.mark.parametrize(

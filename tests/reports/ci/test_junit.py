@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import pytest
+
 from harness.reports.ci.junit import PROPERTIES, flat_properties, junit_of_verdicts
 from harness.reports.summary import CheckSummary, Figures, Status
 from harness.verdicts.verdict import Verdict
@@ -46,12 +48,13 @@ def test_the_page_on_ci_lists_them_all() -> None:
 
 
 class TestVerdicts:
-    def parsed(self, *cases: Verdict, suite: Verdict, within: bool) -> ET.Element:
+    def parsed(self, *cases: Verdict, suite: Verdict, within: bool, margin: bool = False) -> ET.Element:
         made = [made_case(verdict, number=n) for n, verdict in enumerate(cases)]
-        suites = [made_suite(made, suite, within_budget=within)]
+        suites = [made_suite(made, suite, within_budget=within, within_margin=margin)]
         root = ET.fromstring(junit_of_verdicts([made_comparison(made, suite, suites=suites)]))
-        element = root.find("testsuite")
-        assert element is not None
+        whole, element = root.findall("testsuite")
+        assert whole.get("name") == "versions/lmdeploy_0_18: all cases"
+        self.whole = whole
         return element
 
     def test_a_regression_is_a_failure_of_its_suite_and_its_case(self) -> None:
@@ -64,9 +67,22 @@ class TestVerdicts:
         assert properties["vlm.verdict"] == "REGRESSION"
         assert properties["vlm.place"] == "cases/shapes.yaml:0:5"
 
-    def test_within_budget_nothing_fails(self) -> None:
-        suite = self.parsed(Verdict.DRIFT, suite=Verdict.DRIFT, within=True)
+    @pytest.mark.parametrize("margin", [False, True])
+    def test_within_budget_or_margin_nothing_fails(self, margin: bool) -> None:
+        suite = self.parsed(Verdict.DRIFT, suite=Verdict.DRIFT, within=not margin, margin=margin)
         assert (suite.get("failures"), suite.get("errors")) == ("0", "0")
+        assert (self.whole.get("failures"), self.whole.get("errors")) == ("0", "0")
+        told = self.whole.findtext("testcase/system-out") or ""
+        why = "it is shown to be within the margin" if margin else "budgets allow it"
+        assert f"does it matter: no, {why} (exit status 0)" in told
+
+    def test_the_comparison_as_a_whole_fails_with_the_gate(self) -> None:
+        self.parsed(Verdict.REGRESSION, suite=Verdict.REGRESSION, within=False)
+        failure = self.whole.find("testcase/failure")
+        assert failure is not None
+        assert failure.get("message") == "REGRESSION: the candidate loses right answers beyond noise"
+        assert "does it matter: yes, right answers were lost (exit status 1)" in (failure.text or "")
+        assert "lost (1): shapes.case-0" in (failure.text or "")
 
     def test_an_inconclusive_suite_is_a_failure_and_no_skip(self) -> None:
         suite = self.parsed(Verdict.INCONCLUSIVE, suite=Verdict.INCONCLUSIVE, within=True)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from pydantic import ValidationError
 
 from harness.checks.agreement import compare
 from harness.checks.full_vocabulary import FullVocabulary
@@ -23,7 +24,6 @@ from harness.reports.report_input import HistoryPoint, ReportInput, ReportSide
 from harness.schemas import json_schema
 from harness.schemas.report import CaseEntry, ReportFile
 from harness.verdicts.judging import judge
-from harness.verdicts.noise_floor import PairNoise
 from harness.verdicts.noise_model import Noise
 from harness.verdicts.verdict import Change
 from tests.reports.report_data import LETTERS, answer_of, make_input, recording
@@ -42,8 +42,8 @@ def problems(text: str) -> list[str]:
     return [error.message for error in SCHEMA.iter_errors(json.loads(text, parse_constant=refuse))]
 
 
-def input_of(*changes: Change, **more: Any) -> ReportInput:
-    verdict = judge(changes, baseline="a", candidate="b", budgets={}, margin=0.1, noise=NOISE)
+def input_of(*changes: Change, noise: Noise = NOISE, **more: Any) -> ReportInput:
+    verdict = judge(changes, baseline="a", candidate="b", budgets={}, margin=0.1, noise=noise)
     return ReportInput(
         name="b against a",
         baseline=SIDE,
@@ -74,7 +74,7 @@ def change_of(
         expect="A",
         cluster=case,
         agreement=agreement,
-        noise=NOISE.of(case, "asked"),
+        asked="asked",
         errors=errors,
     )
 
@@ -99,6 +99,69 @@ def test_it_is_right_by_the_committed_schema_and_can_be_read_back(report: Report
     assert report.document.made == "2026-11-25T09:00:00+00:00"
 
 
+def test_another_version_is_refused_with_what_to_do(report: Report) -> None:
+    data = json.loads(report.to_json()) | {"version": 1}
+    with pytest.raises(ValidationError) as caught:
+        ReportFile.model_validate_json(json.dumps(data))
+    (error,) = caught.value.errors()
+    assert error["loc"] == ("version",)
+    assert "found version 1 of the report; allowed: version 2. " in error["msg"]
+    assert "  harness gate --baseline A --candidate B --json FILE" in error["msg"]
+    assert problems(json.dumps(data)) == ["2 was expected"]
+
+
+def test_what_was_found_is_told_of_all_cases_suites_and_places(report: Report, pictures: Path) -> None:
+    told, given = report.document.comparisons[0], make_input(60, pictures)
+    assert told.whole is not None
+    assert (told.whole.suite, told.whole.cases) == ("all cases", 60)
+    assert (told.words, told.whole.passes) == ("REGRESSION", False)
+    assert [(one.kind, one.name, one.evidence.name) for one in told.where] == [
+        (one.kind, one.name, one.evidence.name) for one in given.verdict.where
+    ]
+    assert told.where != []
+    assert told.whole.accuracies is not None
+    for suite in (told.whole, *told.suites):
+        assert suite.accuracies is not None
+        assert suite.accuracy is not None
+        assert [one.value for one in suite.accuracies] == pytest.approx(suite.accuracy)
+
+
+def test_what_was_lost_gained_and_moved_is_told(report: Report) -> None:
+    told = report.document.comparisons[0]
+    assert told.accuracy is not None
+    wrong = [case.case for case in told.cases if case.baseline and case.candidate and case.baseline.right]
+    wrong = [name for name in wrong if name in told.accuracy.lost]
+    assert wrong == told.accuracy.lost != []
+    assert (told.accuracy.change.lost, sum(one.lost for one in told.accuracy.expected.values())) == (
+        len(wrong),
+        len(wrong),
+    )
+    assert set(told.accuracy.tags) == {"easy", "rare"}
+    assert told.accuracy.letters
+    assert told.mass is not None
+    shares = [case.mass for case in told.cases if case.mass is not None]
+    assert told.mass.candidate == pytest.approx(sum(share[1] for share in shares) / len(shares))
+    others = {one.id: one.text for c in told.cases if c.candidate for one in c.candidate.others}
+    assert others == {9: "Ġthe"}
+
+
+def test_a_drift_within_the_margin_is_told_as_one(pictures: Path) -> None:
+    given = make_input(60, pictures, regress=False, spread=0.06)
+    told = make_report([given]).document.comparisons[0]
+    assert (told.verdict, told.words, told.status) == ("DRIFT", "DRIFT within the margin", "PASSED")
+    assert told.whole is not None
+    assert (told.whole.passes, told.whole.within_margin, told.whole.within_budget) == (True, True, False)
+
+
+def test_another_token_on_top_is_a_flip_to_something_else() -> None:
+    before = answer_of((3.0, 1.0, 0.0, -2.0), "A")
+    row = replace(before.readings[0], argmax=(9,), log_z=5.0)
+    after = replace(before, text="the", readings=(row,))
+    case = only_case(make_report([input_of(change_of(before, after))]))
+    assert case.flip is not None
+    assert (case.flip.before, case.flip.after) == ("A", "something else")
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [("verdict", "FINE"), ("letters", ["a"]), ("expect", None), ("surplus", 1)]
 )
@@ -121,6 +184,7 @@ def test_both_sides_and_every_number_are_those_that_were_judged(report: Report, 
         assert case.baseline is not None
         assert case.baseline.least == pytest.approx(change.agreement.a.probabilities)
         assert case.largest == verdict.largest
+        assert case.cluster == verdict.cluster == change.cluster
         assert case.metrics[0].name == ("log-odds" if verdict.largest is not None else "KL")
     assert any(case.candidate and case.candidate.partial for case in told.cases)
     assert any(case.candidate and not case.candidate.reached for case in told.cases)
@@ -262,14 +326,15 @@ TEXTS = st.text(st.characters(exclude_categories=()), max_size=12)
 def test_every_document_is_right_by_the_schema(
     sides: Any, sigma: float, fingerprint: Any, changed: Any, text: str, history: Any, kl: float
 ) -> None:
-    noise = PairNoise(sigma=sigma, freedom=math.inf, seen=0.0, measured=False)
+    noise = Noise(None, None, dtypes=("bfloat16", "bfloat16"), table=sigma)
     full = FullVocabulary(kl=kl, js=kl, widths=(9, 9), surplus=0.0, masked=0, masked_mass=0.0)
     changes = [
-        replace(change_of(a, b, case=f"s.c{i}", errors=(text,), full=full), noise=noise)
+        replace(change_of(a, b, case=f"s.c{i}", errors=(text,), full=full), tags=(text,))
         for i, (a, b) in enumerate(sides)
     ]
     given = input_of(
         *changes,
+        noise=noise,
         changed=changed,
         notes=(text,),
         commands={"s.c0": text},

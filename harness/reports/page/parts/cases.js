@@ -17,7 +17,8 @@ const steps = (entry) => (entry.largest === null || !entry.sigma ? null : entry.
 const metric = (entry, name) => entry.metrics.find((one) => one.name === name);
 const topOf = (answer) => (!answer ? UNKNOWN : !answer.reached ? "none" : answer.top ?? "?");
 const answers = (entry) => {
-  const [before, after] = [topOf(entry.baseline), topOf(entry.candidate)];
+  // A flip may be to a token that is no letter.
+  const [before, after] = [entry.flip?.before ?? topOf(entry.baseline), entry.flip?.after ?? topOf(entry.candidate)];
   return before === after ? before : `${before} → ${after}`;
 };
 

@@ -72,7 +72,10 @@ const icon = (verdict, size = 14) =>
   svg("svg", { class: `icon mark ${verdict}`, width: size, height: size, viewBox: "-8 -8 16 16", "aria-hidden": "true" },
     svg("path", { d: shape(verdict, 0, 0, 5.2) }));
 
-const badge = (verdict) => el("span", { class: `badge ${verdict}` }, icon(verdict), verdict);
+const badge = (verdict, words = verdict) => el("span", { class: `badge ${shade(verdict, words)}` }, icon(verdict), words);
+
+// What was found and is shown to be within the margin has a colour of its own.
+const shade = (verdict, words) => (words.endsWith(" within the margin") ? `${verdict} within` : verdict);
 
 const heading = (id, text, ...more) => el("div", { class: "heading" }, el("h2", { id: `${id}-title` }, text), more);
 

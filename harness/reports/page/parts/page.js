@@ -47,6 +47,7 @@ class Page {
     drawVerdict(byId("verdict"), this.comparison, this);
     drawChanged(byId("changed"), this.comparison);
     drawSuites(byId("suites"), this.comparison);
+    drawTold(byId("told"), this.comparison);
     byId("cases").replaceChildren(heading("cases", "Cases"));
     this.table = new CaseTable(this, byId("cases"));
     drawCharts(byId("charts"), this.comparison, this);
@@ -54,7 +55,7 @@ class Page {
     drawCoverage(byId("coverage"), this.comparison, this);
     drawHistory(byId("history"), this.comparison);
     drawMade(byId("made"), this.report, this.comparison);
-    document.title = `${this.comparison.verdict}: ${this.comparison.name}`;
+    document.title = `${this.comparison.words}: ${this.comparison.name}`;
   }
 
   drawComparisons() {
@@ -68,7 +69,7 @@ class Page {
         this.select(place);
         this.linkTo(null);
         byId("comparisons").children[place].focus();
-      } }, icon(one.verdict), one.name, el("span", { class: "unseen" }, `: ${one.verdict}`))));
+      } }, icon(one.verdict), one.name, el("span", { class: "unseen" }, `: ${one.words}`))));
   }
 
   theme() {

@@ -1,7 +1,8 @@
 // The sections of the page beside the table of cases; each draws one comparison.
 
 const ENDS = {
-  PASSED: ["The gate passes", 0], FAILED: ["The gate does not pass: beyond budget", 1],
+  PASSED: ["The gate passes", 0],
+  FAILED: ["The gate does not pass: right answers lost, a wide margin flipped, or a move not shown within the margin", 1],
   ERROR: ["The gate ends in error: an engine could not answer", 2], INCONCLUSIVE: ["The gate is inconclusive: too little is known", 3],
 };
 const KINDS = { version: "version", package: "package", model: "model", setting: "setting", "as loaded": "as loaded", machine: "machine", other: "other" };
@@ -12,27 +13,28 @@ function drawAll(section, report, page) {
     return;
   }
   const rows = report.comparisons.map((one, place) => {
-    const known = one.suites.map((suite) => suite.spread?.value).filter(isNumber);
-    const found = one.suites.flatMap((suite) => suite.evidence.filter((test) => test.found).map((test) => test.name));
+    const found = (one.whole?.evidence ?? []).filter((test) => test.found).map((test) => test.name);
     return el("tr", {},
       el("th", { scope: "row" }, el("button", { type: "button", class: "quiet", onclick: () => { page.select(place); page.linkTo(null); byId("verdict").scrollIntoView(); } }, one.candidate.label)),
-      el("td", {}, badge(one.status === "ERROR" ? "ERROR" : one.verdict)), el("td", { class: "number" }, ENDS[one.status][1]),
-      el("td", { class: "number" }, one.cases.length), el("td", { class: "number" }, known.length ? figure(Math.max(...known)) : UNKNOWN),
-      el("td", { class: "number" }, one.suites.reduce((sum, suite) => sum + suite.flips, 0)), el("td", {}, [...new Set(found)].join(", ") || "nothing"));
+      el("td", {}, badge(one.verdict, one.words)), el("td", { class: "number" }, ENDS[one.status][1]),
+      el("td", { class: "number" }, one.cases.length), el("td", { class: "number" }, figure(one.whole?.spread?.value ?? null)),
+      el("td", { class: "number" }, one.whole?.flips ?? UNKNOWN), el("td", {}, found.join(", ") || "nothing"));
   });
   put(section, heading("all", "All comparisons"),
-    table("Each comparison of this report; the spread is the largest of its suites", ["candidate", "verdict", "#exit status", "#cases", "#spread, × noise", "#flips", "found"], rows));
+    table("Each comparison of this report, all its cases together", ["candidate", "verdict", "#exit status", "#cases", "#spread, × noise", "#flips", "found"], rows));
 }
 
 function drawVerdict(section, comparison, page) {
   const [ends, status] = ENDS[comparison.status];
-  const told = comparison.suites.filter((suite) => suite.verdict === comparison.verdict).slice(0, 3);
+  const told = comparison.whole ? [comparison.whole] : comparison.suites.filter((suite) => suite.verdict === comparison.verdict).slice(0, 3);
   const counts = VERDICTS.map((verdict) => [verdict, comparison.cases.filter((entry) => entry.verdict === verdict).length]);
-  const text = comparison.sentence.startsWith(`${comparison.verdict}: `) ? comparison.sentence.slice(comparison.verdict.length + 2) : comparison.sentence;
+  const text = comparison.sentence.startsWith(`${comparison.words}: `) ? comparison.sentence.slice(comparison.words.length + 2) : comparison.sentence;
   put(section, comparison.findings.map((one) => el("p", { class: `finding${one.blocks ? " blocks" : ""}` }, one.text)),
-    el("h1", { id: "verdict-title", class: `verdict ${comparison.verdict}` }, icon(comparison.verdict, 34), el("span", {}, comparison.verdict)),
+    el("h1", { id: "verdict-title", class: `verdict ${shade(comparison.verdict, comparison.words)}` }, icon(comparison.verdict, 34), el("span", {}, comparison.words)),
     el("p", { class: "sentence" }, text, /[.!?]$/.test(text) ? "" : "."),
-    el("p", { class: "status" }, `${ends} (exit status ${status}).`),
+    el("p", { class: "status" }, `${ends}${comparison.words.endsWith(" within the margin") ? ": what moved is shown to be within the margin" : ""} (exit status ${status}).`),
+    comparison.where.length > 0 && el("p", { class: "where" }, `Where: ${[...Map.groupBy(comparison.where, (one) => `${one.kind} ${one.name}`)]
+      .map(([place, found]) => `${place} (${found.map((one) => one.evidence.name).join(", ")})`).join("; ")}.`),
     el("div", { class: "counts", role: "group", "aria-label": "Number of cases by verdict" },
       counts.filter(([, number]) => number > 0).map(([verdict, number]) =>
         el("button", { type: "button", class: `count ${verdict}`, onclick: () => { page.table.show(verdict); byId("cases").scrollIntoView(); byId("filter-verdict").focus({ preventScroll: true }); } },
@@ -70,25 +72,53 @@ const interval = (estimate, show = figure) => (estimate === null ? UNKNOWN
   : [show(estimate.value), el("span", { class: "interval" }, ` ${show(estimate.low)} to ${show(estimate.high)}`)]);
 
 function drawSuites(section, comparison) {
-  const rows = comparison.suites.map((suite) => el("tr", {},
+  const judged = [comparison.whole, ...comparison.suites].filter(Boolean);
+  const rows = judged.map((suite) => el("tr", {},
     el("th", { scope: "row" }, suite.suite),
-    el("td", {}, badge(suite.verdict), !suite.within_budget && el("span", { class: "small block" }, "beyond budget")),
+    el("td", {}, badge(suite.verdict, suite.words)),
     el("td", { class: "number" }, suite.cases, suite.clusters !== suite.cases && el("span", { class: "interval" }, ` ${count(suite.clusters, "group")}`)),
     el("td", { class: "number" }, interval(suite.spread)), el("td", { class: "number" }, interval(suite.shift, signed)),
-    el("td", { class: "number" }, suite.accuracy === null ? UNKNOWN : `${percent(suite.accuracy[0])} → ${percent(suite.accuracy[1])}`),
+    el("td", { class: "number" }, suite.accuracy === null ? UNKNOWN : `${percent(suite.accuracy[0])} → ${percent(suite.accuracy[1])}`,
+      suite.accuracy_change && el("span", { class: "interval" }, ` ${change(suite.accuracy_change)}`)),
     el("td", { class: "number" }, suite.flips, el("span", { class: "interval" }, ` ${figure(suite.expected_flips, 2)} expected`)),
     el("td", {}, suite.evidence.filter((one) => one.found).map((one) => one.name).join(", ") || "nothing")));
   put(section, heading("suites", "Suites"),
-    table("The suites: the ends of intervals hold with 95% confidence each", ["suite", "verdict", "#cases", "#spread, × noise", "#shift, log-odds", "#accuracy", "#flips", "found"], rows),
-    comparison.suites.map((suite) => el("details", { class: "evidence" },
-      el("summary", {}, icon(suite.verdict), ` Evidence: ${suite.suite}`),
+    table("All cases together, and the suites: the ends of intervals hold with 95% confidence each; those of accuracy are 95% intervals", ["suite", "verdict", "#cases", "#spread, × noise", "#shift, log-odds", "#accuracy", "#flips", "found"], rows),
+    judged.map((suite) => el("details", { class: "evidence" },
+      el("summary", {}, el("span", { class: shade(suite.verdict, suite.words) }, icon(suite.verdict)), ` Evidence: ${suite.suite}`),
       el("p", {}, suite.sentence),
       el("ul", {}, suite.reasons.map((reason) => el("li", {}, reason))),
       table(`Tests on ${suite.suite}; an effect is found where the adjusted p is at most ${figure(suite.evidence[0]?.alpha ?? null)}`, ["test", "#p", "#adjusted", "found", "what was seen"],
         suite.evidence.map((one) => el("tr", {}, el("th", { scope: "row" }, one.name, el("span", { class: "small block" }, one.rule)),
           el("td", { class: "number" }, figure(one.p, 2)), el("td", { class: "number" }, figure(one.adjusted, 2)),
           el("td", {}, one.found ? el("strong", {}, "found") : "no"), el("td", {}, one.text)))))),
-    el("p", { class: "small" }, `Noise: ${comparison.noise}.` + (comparison.accuracy ? "" : ` Margin for SAME: ${[...new Set(comparison.suites.map((suite) => figure(suite.margin)))].join(", ")} in log-odds.`)));
+    el("p", { class: "small" }, `Noise: ${comparison.noise}.`,
+      judged.some((suite) => suite.margin > 0) && ` Margin for SAME: ${[...new Set(judged.map((suite) => figure(suite.margin)))].join(", ")} in log-odds.`));
+}
+
+const points = (share) => `${share > 0 ? "+" : ""}${(100 * share).toFixed(1)}`.replaceAll("-", "−");
+const change = (one) => `${points(one.value ?? one.candidate - one.baseline)} points [${points(one.low)}, ${points(one.high)}]`;
+
+// What was lost, gained and moved, in numbers.
+function drawTold(section, comparison) {
+  const { accuracy, mass, taken } = comparison;
+  const groups = (title, all) => table(`Right answers by ${title}`, [title, "#cases", "accuracy", "change [95%]", "#lost", "#gained"],
+    Object.entries(all).map(([name, one]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", { class: "number" }, one.cases),
+      el("td", {}, `${percent(one.baseline)} → ${percent(one.candidate)}`), el("td", {}, change(one)),
+      el("td", { class: "number" }, one.lost), el("td", { class: "number" }, one.gained))));
+  const names = (title, list) => list.length > 0 && el("p", {}, el("strong", {}, `${title} (${list.length}): `), list.slice(0, 100).join(", "), list.length > 100 && ", …");
+  const range = (one) => `${percent(one.value)} [${percent(one.low)}, ${percent(one.high)}]`;
+  put(section, heading("told", "Lost, gained and moved"),
+    !accuracy ? el("p", {}, "No case's answers are known on both sides.") : [
+      el("p", {}, "Accuracy ", comparison.whole?.accuracies ? comparison.whole.accuracies.map(range).join(" → ") : "", `, ${change(accuracy.change)} (95%).`),
+      names("Lost", accuracy.lost), names("Gained", accuracy.gained),
+      accuracy.letters.length > 0 && el("p", {}, "Answers: ", accuracy.letters.map(([a, b, times]) => `${a} → ${b} ${times}`).join(", "), "."),
+      Object.keys(accuracy.tags).length > 0 && groups("tag", accuracy.tags), groups("expected letter", accuracy.expected)],
+    mass && el("p", {}, `Probability on the letters, mean: ${figure(mass.baseline, 6)} → ${figure(mass.candidate, 6)}.`,
+      mass.lost.length > 0 && ` Lost most: ${mass.lost.slice(0, 5).map((one) => `${one.case} ${figure(one.baseline, 4)} → ${figure(one.candidate, 4)}`).join(", ")}.`),
+    taken.length > 0 && table("Tokens that are no letters and gained probability", ["token", "#id", "#gained, mean", "#cases", "most in", "#log p there"],
+      taken.map((one) => el("tr", {}, el("th", { scope: "row", class: "mono" }, one.text ?? UNKNOWN), el("td", { class: "number" }, one.id),
+        el("td", { class: "number" }, figure(one.gained)), el("td", { class: "number" }, one.cases), el("td", {}, one.case), el("td", { class: "number" }, figure(one.logprob))))));
 }
 
 function drawCharts(section, comparison, page) {
