@@ -27,7 +27,7 @@ class Look:
 
     ``answers`` are what each side answered: a letter, `OTHER` for another token, None where it is not known
     or the letter was never reached. ``others`` are the log-odds of the most probable other token on each
-    side, centred as the letters are, NaN where it is not told. ``unseen`` is the least that a letter moved
+    side, centred as the letters are, NaN where it is not told or the baseline's top token is one. ``unseen`` is the least that a letter moved
     which one side saw and the other knows a bound of only, ``open`` the most that the probability of a letter
     that a side did not see can have moved. ``rest`` is `harness.checks.log_odds.REST` of both sides, None
     where it is not known. ``undecided`` says why a case cannot be judged, '' where it can. ``broken`` is
@@ -104,7 +104,8 @@ def look(change: Change) -> Look:
         flip = Flip.LOST if right[0] and not right[1] else Flip.GAINED if right[1] else Flip.NEUTRAL
     rests = [rest_of(side.reading, side.answer.letter_ids) for side in (a, b)]
     rest = None if rests[0] is None or rests[1] is None else (rests[0], rests[1])
-    told = OTHER in answers
+    # From another token no letter's flip starts, see `_answers`.
+    told = [_other_token(side) for side in (a, b)]
     raw = [abs(v) for side in (a, b) for v in side.reading.letter_logits if math.isfinite(v)]
     return Look(
         change=change,
@@ -113,7 +114,7 @@ def look(change: Change) -> Look:
         difference=moved,
         largest=largest(moved),
         answers=answers,
-        others=(_other(a), _other(b)) if told else (math.nan, math.nan),
+        others=(_other(a), _other(b)) if told[0] is False and told[1] is not None else (math.nan, math.nan),
         right=(right[0], right[1]),
         gap=_gap(a, change.letters) if a.reached else None,
         flip=flip,

@@ -12,19 +12,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
 from harness.verdicts.scale import Floats
 
-__all__ = ["NEVER", "Ladder", "at_least", "flip_chances"]
+__all__ = ["NEAR", "NEVER", "Ladder", "at_least", "flip_chances"]
 
 NEVER = -1e30
 """The log-odds of what cannot be on top: not infinite, so that differences stay numbers."""
 
+NEAR = 7.0
+"""Standard deviations of a pair, beyond which only a tail flips."""
+
 _NODES = 16  # of the quadrature over x
 _DRAWS, _AT_ONCE = 256, 1024  # draws for each case, and cases at once
-_NEAR = 7.0  # standard deviations of a pair, beyond which only a tail flips
 _FEW = 40  # beyond which the number of flips is taken for normal, with its skewness
 _SEED = 20240501
 
@@ -48,7 +51,7 @@ def flip_chances(
     gap = (two[:, 1] - two[:, 0]) / np.sqrt(total)
     tail = np.where(known, _t_above(gap, freedom), 2 * _t_above(math.sqrt(2) * gap, freedom))
     for own, chance in ((known, _by_reference), (~known, _by_midpoint)):
-        near = np.flatnonzero(own & (gap < _NEAR))
+        near = np.flatnonzero(own & (gap < NEAR))
         if near.size:
             chances[near] = chance(middle[near], variances[:, near])
     return np.clip(np.maximum(chances, tail), 0.0, 1.0)
@@ -57,8 +60,7 @@ def flip_chances(
 def _by_reference(reference: Floats, variances: Floats) -> Floats:
     from scipy import special
 
-    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
-    weights = weights / weights.sum()
+    nodes, weights = _quadrature()
     places = np.arange(reference.shape[1])
 
     def tops(sigma: Floats) -> Floats:
@@ -73,12 +75,24 @@ def _by_reference(reference: Floats, variances: Floats) -> Floats:
     return alike
 
 
-def _by_midpoint(middle: Floats, variances: Floats) -> Floats:
+@cache
+def _quadrature() -> tuple[Floats, Floats]:
+    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
+    return nodes, weights / weights.sum()
+
+
+@cache
+def _draws(width: int) -> Floats:
+    """Normal numbers [256, C]: always the same and evenly spread, as a verdict is a function of its input."""
     from scipy import special
     from scipy.stats import qmc
 
-    # Always the same numbers, and evenly spread: a verdict is a function of what it is given.
-    drawn = special.ndtri(qmc.Sobol(middle.shape[1], seed=_SEED).random(_DRAWS))
+    drawn: Floats = special.ndtri(qmc.Sobol(width, seed=_SEED).random(_DRAWS))
+    return drawn
+
+
+def _by_midpoint(middle: Floats, variances: Floats) -> Floats:
+    drawn = _draws(middle.shape[1])
     chances = []
     for start in range(0, len(middle), _AT_ONCE):
         own, variance = middle[start : start + _AT_ONCE], variances[:, start : start + _AT_ONCE]

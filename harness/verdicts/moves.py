@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from harness.checks.log_odds import REST, mean_square
 from harness.verdicts.case_judging import OTHER, Look
-from harness.verdicts.flips import NEVER, flip_chances
+from harness.verdicts.flips import NEAR, NEVER, flip_chances
 from harness.verdicts.noise_model import LETTERS, CaseKey, KindNoise, Noise
 from harness.verdicts.scale import Floats
 from harness.verdicts.verdict import Flip
@@ -97,7 +97,7 @@ def moves_of(looks: Sequence[Look], noise: Noise) -> Moves:
     p = np.where(np.isnan(rest), p_letters, both)
     broken = np.array([look.broken for look in looks], dtype=bool)
     p = np.where(broken, 0.0, np.where(judged, p, 1.0))
-    ranked = _ranked(looks, noise)
+    ranked = _ranked(looks, noise, np.sqrt(letters.variance))
     chance = np.zeros(len(looks))
     known = np.flatnonzero(judged)
     if known.size:
@@ -198,8 +198,12 @@ def _beyond(shares: Floats, freedom: Floats) -> Floats:
     return found
 
 
-def _ranked(looks: Sequence[Look], noise: Noise) -> tuple[Floats, Floats, Floats]:
-    """What may be on top: both sides' letters and other token, and the reference's letters, [n, C] each."""
+def _ranked(looks: Sequence[Look], noise: Noise, sigma: Floats) -> tuple[Floats, Floats, Floats]:
+    """What may be on top: both sides' letters and other token, and the reference's letters, [n, C] each.
+
+    An other token that is far under the letters, for their ``sigma`` [n], is left out; near them it is no
+    less than they are, whether it came to the top or not, and the reference does not tell of it.
+    """
     width = 1 + max((len(look.change.letters) for look in looks), default=1)
     before, after, reference = (np.full((len(looks), width), NEVER) for _ in range(3))
     reference[:, 0] = np.nan
@@ -211,10 +215,16 @@ def _ranked(looks: Sequence[Look], noise: Noise) -> tuple[Floats, Floats, Floats
         seen = ~np.isnan(a) & ~np.isnan(b)
         before[place, :letters] = np.where(seen, a, NEVER)
         after[place, :letters] = np.where(seen, b, NEVER)
-        told = not any(map(math.isnan, look.others))
+        told = _near(look, NEAR * float(sigma[place]))
         if told:
             before[place, -1], after[place, -1] = look.others
         known = noise.reference(look.change.case, look.change.asked)
         if known is not None and not told and bool(seen.all()) and len(known) == letters:
             reference[place, :letters] = known
     return before, after, reference
+
+
+def _near(look: Look, far: float) -> bool:
+    """Whether another token is less than ``far`` under the best letter on a side."""
+    sides = zip(look.others, (look.baseline, look.candidate), strict=True)
+    return any(other > max(v for v in letters if not math.isnan(v)) - far for other, letters in sides)
