@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from harness.cases.budgets import Budgets
-from harness.verdicts.case_judging import look
+from harness.verdicts.case_judging import Look, look
 from harness.verdicts.deciding import Found, Judged, Terms, case_verdicts, find, open_words, word_of
 from harness.verdicts.evidence import found_from, holm, holm_levels
 from harness.verdicts.findings import Finding, with_findings
@@ -31,7 +31,7 @@ from harness.verdicts.verdict import (
     Verdict,
 )
 
-__all__ = ["ALL", "judge", "shares"]
+__all__ = ["ALL", "judge", "judge_looks", "shares"]
 
 ALL = "all cases"
 """What the whole of a comparison is called, where a suite has its name."""
@@ -52,15 +52,43 @@ def judge(
     alpha: float = ALPHA,
     findings: Sequence[Finding] = (),
 ) -> ComparisonVerdict:
-    """Judge all ``changes`` between two sides; what ``findings`` do to it says `with_findings`.
+    """Judge all ``changes`` between two sides: `judge_looks` of what each case shows."""
+    return judge_looks(
+        [look(change) for change in changes],
+        baseline=baseline,
+        candidate=candidate,
+        budgets=budgets,
+        margin=margin,
+        noise=noise,
+        whole=whole,
+        strict=strict,
+        alpha=alpha,
+        findings=findings,
+    )
+
+
+def judge_looks(
+    looks: Sequence[Look],
+    *,
+    baseline: str,
+    candidate: str,
+    budgets: Mapping[str, Budgets],
+    margin: float,
+    noise: Noise,
+    whole: Budgets | None = None,
+    strict: bool = False,
+    alpha: float = ALPHA,
+    findings: Sequence[Finding] = (),
+) -> ComparisonVerdict:
+    """Judge the cases of two sides by their ``looks``; what ``findings`` do to it says `with_findings`.
 
     ``budgets`` are those of suites, and allow what was found in each; ``whole`` are those of the comparison.
     ``margin`` is used where neither names one. ``strict`` lets no margin excuse what was found. A comparison
     in which nothing changed is called DRIFT or REGRESSION with a probability of ``alpha`` at most.
     """
-    if not changes:
+    if not looks:
         return _nothing(baseline, candidate, noise)
-    moves = moves_of([look(change) for change in changes], noise)
+    moves, changes = moves_of(looks, noise), [each.change for each in looks]
     terms = _terms(changes, budgets, Budgets() if whole is None else whole, margin, alpha, strict=strict)
     index = np.arange(len(changes), dtype=np.int64)
     numbers = group_tests(moves, index, budgets=terms.spreads)

@@ -20,14 +20,15 @@ one estimate, and two know no more than the one that knows less.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.checks.log_odds import RESOLUTION, SCALARS, difference, largest, mean_square
+from harness.checks.log_odds import RESOLUTION, SCALARS, difference, largest
 from harness.checks.tolerances import known_dtypes
 from harness.verdicts.noise_floor import UNDISTURBED, CaseNoise, NoiseFloor, PairNoise
 from harness.verdicts.scale import Floats, Scale, scale_of
@@ -264,23 +265,16 @@ class Noise:
         cases = {name: case for name, case in floor.cases.items() if kind == LETTERS or kind in case.scalars}
         if not cases or not runs:
             return None
-        width = max(len(case.reference) for case in cases.values()) if kind == LETTERS else 1
-        moves = np.full((len(runs), len(cases), width), np.nan)
-        shared = np.zeros(len(cases), dtype=bool)
-        lowest = np.zeros(len(cases))
+        moves = _moves(cases.values(), runs) if kind == LETTERS else _scalar_moves(kind, cases.values(), runs)
+        shared = np.array([UNDISTURBED not in case.runs for case in cases.values()])
         within = by_table if _within_one_kernel(floor) and math.isfinite(by_table) else 0.0
+        lowest = np.full(len(cases), within)
         for place, (name, case) in enumerate(cases.items()):
-            shared[place] = UNDISTURBED not in case.runs
-            usual = max((abs(v) for v in case.reference if not math.isnan(v)), default=1.0)
-            lowest[place] = max(least.get(name, dtype_step(dtype, usual) ** 2 / 12), within)
-            for number, run in enumerate(runs):
-                if kind == LETTERS and run in case.runs:
-                    moved = difference(case.reference, case.runs[run])
-                    if largest(moved) is not None:
-                        moves[number, place, : len(moved)] = moved
-                elif kind != LETTERS and run in case.scalars[kind].runs:
-                    scalar = case.scalars[kind]
-                    moves[number, place, 0] = scalar.runs[run] - scalar.reference
+            known = least.get(name)
+            if known is None:
+                usual = max((abs(v) for v in case.reference if not math.isnan(v)), default=1.0)
+                known = dtype_step(dtype, usual) ** 2 / 12
+            lowest[place] = max(known, within)
         scale = scale_of(runs, moves, centred=kind == LETTERS, least=lowest, shared=shared)
         names = {name: place for place, name in enumerate(cases)}
         return scale, names, {name: case.asked for name, case in cases.items()}
@@ -307,8 +301,12 @@ class _Side(NamedTuple):
 
 def dtype_step(dtype: str, largest: float) -> float:
     """The spacing of numbers of the coarsest of ``dtype`` (such as ``bfloat16+float32``) at ``largest``."""
-    bits = min((_BITS[one] for one in known_dtypes(dtype)), default=_BITS["bfloat16"])
-    return float(2.0 ** (math.floor(math.log2(max(abs(largest), 1.0))) - bits))
+    return float(2.0 ** (math.floor(math.log2(max(abs(largest), 1.0))) - _bits(dtype)))
+
+
+@cache
+def _bits(dtype: str) -> int:
+    return min((_BITS[one] for one in known_dtypes(dtype)), default=_BITS["bfloat16"])
 
 
 def quieter(own: NoiseFloor, other: NoiseFloor) -> tuple[NoiseFloor, float]:
@@ -350,26 +348,51 @@ def _floor_for(dtype: str, own: NoiseFloor | None, other: NoiseFloor | None) -> 
 
 def telling_runs(cases: Mapping[str, CaseNoise]) -> tuple[str, ...]:
     """The names of the runs that say how loud noise is; see the top of this module."""
-    names = dict.fromkeys(name for case in cases.values() for name in case.runs)
-    far = {name: _apart(cases.values(), name) for name in names}
-    loudest = max(far.values(), default=0.0)
-    kept: list[str] = []
-    for name in sorted(names, key=lambda name: -far[name]):
-        if not far[name] or far[name] < _HALF * loudest:
+    names = tuple(dict.fromkeys(name for case in cases.values() for name in case.runs))
+    moves = _moves(cases.values(), names)
+    far = [_root(moved) for moved in moves]
+    loudest = max(far, default=0.0)
+    kept: list[int] = []
+    for run in sorted(range(len(names)), key=lambda run: -far[run]):
+        if not far[run] or far[run] < _HALF * loudest:
             break
-        if all(_apart(cases.values(), name, other) >= _HALF * far[name] for other in kept):
-            kept.append(name)
-    return tuple(name for name in names if name in kept) or tuple(names)[:1]
+        if all(_root(_centred(moves[run] - moves[other])) >= _HALF * far[run] for other in kept):
+            kept.append(run)
+    return tuple(name for run, name in enumerate(names) if run in kept) or names[:1]
 
 
-def _apart(cases: Iterable[CaseNoise], run: str, other: str | None = None) -> float:
-    """Root mean square distance of a run from another, or from the reference, over all cases."""
-    squares = []
-    for case in cases:
-        base = case.reference if other is None else case.runs.get(other)
-        if base is None or run not in case.runs:
-            continue
-        moved = difference(base, case.runs[run])
-        if largest(moved) is not None:
-            squares.append(mean_square(moved))
-    return math.sqrt(math.fsum(squares) / len(squares)) if squares else 0.0
+def _moves(cases: Collection[CaseNoise], runs: Sequence[str]) -> Floats:
+    """How far letters are from the reference [K, n, L]; NaN where a run or the reference has none."""
+    width = max((len(case.reference) for case in cases), default=1)
+    unseen = (math.nan,) * width
+
+    def rows(values: Iterable[Sequence[float] | None]) -> Floats:
+        return np.array([(*value, *unseen[len(value) :]) if value else unseen for value in values])
+
+    if not cases or not runs:
+        return np.full((len(runs), len(cases), width), np.nan)
+    reference = rows(case.reference for case in cases)
+    return np.stack([_centred(rows(case.runs.get(run) for case in cases) - reference) for run in runs])
+
+
+def _scalar_moves(kind: str, cases: Collection[CaseNoise], runs: Sequence[str]) -> Floats:
+    """The same of a scalar [K, n, 1]."""
+    own = [case.scalars[kind] for case in cases]
+    moved = [[scalar.runs.get(run, math.nan) - scalar.reference for scalar in own] for run in runs]
+    return np.array(moved)[..., None]
+
+
+def _centred(moved: Floats) -> Floats:
+    """Each case's moves [n, L] less their mean; NaN where fewer than two letters can be compared."""
+    seen = ~np.isnan(moved)
+    count = seen.sum(-1, keepdims=True)
+    mean = np.where(seen, moved, 0.0).sum(-1, keepdims=True) / np.maximum(count, 1)
+    return np.where(count > 1, moved - mean, np.nan)
+
+
+def _root(moved: Floats) -> float:
+    """Root mean square over the cases of centred moves [n, L]."""
+    free = (~np.isnan(moved)).sum(-1) - 1
+    told = free > 0
+    squares = np.nansum(moved**2, -1)[told] / free[told]
+    return math.sqrt(float(squares.mean())) if squares.size else 0.0

@@ -27,7 +27,7 @@ __all__ = ["Floats", "Scale", "scale_of"]
 
 Floats = npt.NDArray[np.float64]
 
-_STEPS = 30  # of Newton's method
+_STEPS, _EXACT = 30, 1e-12  # of Newton's method
 _LEAST_PRIOR = 0.5
 
 
@@ -117,7 +117,10 @@ def _trigamma_inverse(value: float) -> float:
     found = 0.5 + 1 / value
     for _ in range(_STEPS):
         at = float(special.polygamma(1, found))
-        found += at * (1 - at / value) / float(special.polygamma(2, found))
+        step = at * (1 - at / value) / float(special.polygamma(2, found))
+        found += step
+        if abs(step) < _EXACT * found:
+            break
     return found
 
 
