@@ -105,6 +105,10 @@ def moves_of(looks: Sequence[Look], noise: Noise) -> Moves:
         chance[known] = flip_chances(
             values[0], values[1], values[2], letters.variances[:, known], letters.freedom_of_side[known]
         )
+    by_rest = np.array([OTHER in look.answers for look in looks], dtype=bool)
+    # What became another token moved no letter, and where there was next to nothing outside the letters, how
+    # far that moved is known too badly: it is as improbable as the flip.
+    p = np.where(by_rest & judged, np.minimum(p, chance), p)
     return Moves(
         looks=looks,
         judged=judged,
@@ -125,7 +129,7 @@ def moves_of(looks: Sequence[Look], noise: Noise) -> Moves:
         flipped=np.array([look.flip is not None for look in looks], dtype=float),
         lost=np.array([look.flip is Flip.LOST for look in looks], dtype=float),
         gained=np.array([look.flip is Flip.GAINED for look in looks], dtype=float),
-        by_rest=np.array([OTHER in look.answers for look in looks], dtype=bool),
+        by_rest=by_rest,
         chance=chance,
         noise=letters,
         rest_noise=rests,
