@@ -19,7 +19,7 @@ import numpy as np
 from harness.planning.power import accuracy_power, alike, flips_power, needed, smallest
 from harness.verdicts.case_judging import Look
 from harness.verdicts.evidence import Open, found_from, mean_power, spread_power
-from harness.verdicts.group_tests import FEWEST, GroupTests, group_tests
+from harness.verdicts.group_tests import FEWEST, GroupTests, group_tests, spread_at
 from harness.verdicts.moves import Index, Moves, limits_at, moves_of
 from harness.verdicts.noise_model import Noise
 from harness.verdicts.rules import ALPHA, TESTS
@@ -170,14 +170,15 @@ class _Powers:
         self.clusters = numbers.clusters
         self.sigma = float(np.median(np.sqrt(moves.noise.variance) * moves.unit))
         self._rest = float(np.median(np.sqrt(moves.rest_noise.variance)))
-        self._numbers, self._alpha = numbers, alpha
+        self._numbers, self._alpha, self._moves = numbers, alpha, moves
+        self._spreads: dict[float, tuple[float, Open | None]] = {}
         self._wide, self._cases, self._right = wide, len(moves.looks), int(right.sum())
         self.losing, self._gaining = _any(moves, right.astype(float)), _any(moves, 1.0 - right)
 
     @cached_property
     def _by_effect(self) -> Mapping[str, Callable[[float, int], float]]:
         return {
-            "spread": lambda size, n: self._left(spread_power, self._numbers.spread_open, size, n),
+            "spread": self._spread,
             "shift": lambda size, n: self._left(mean_power, self._numbers.shift_open, size / self.sigma, n),
             "mass": lambda size, n: self._left(mean_power, self._numbers.mass_open, size / self._rest, n),
             "flips": lambda size, n: flips_power(self._numbers.ladder.like(n), size, alpha=self._alpha),
@@ -189,6 +190,18 @@ class _Powers:
         if left is None or clusters < FEWEST:
             return 0.0
         return power(size, left.at(clusters), alpha=self._alpha)
+
+    def _spread(self, size: float, clusters: int) -> float:
+        (usual, left), (planted, planted_left) = (self._at(times) for times in (1.0, size))
+        if left is None or planted_left is None or clusters < FEWEST:
+            return 0.0
+        return spread_power(planted / usual, planted_left.at(clusters), alpha=self._alpha)
+
+    def _at(self, times: float) -> tuple[float, Open | None]:
+        if times not in self._spreads:
+            every: Index = np.arange(self._cases, dtype=np.int64)
+            self._spreads[times] = spread_at(self._moves, every, times)
+        return self._spreads[times]
 
     def _single(self, size: float, clusters: int) -> float:
         """``size`` is a share of all cases, of which only right ones are lost, wide or not."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -25,8 +25,9 @@ from harness.verdicts.rules import TABLE_LOUDNESS, TABLE_SHIFT, TAU_LOUDNESS, TA
 from harness.verdicts.scale import Floats
 from harness.verdicts.verdict import Estimate, Evidence
 
-__all__ = ["FEWEST", "GroupTests", "group_tests", "open_mean", "open_spread"]
+__all__ = ["FEWEST", "GroupTests", "group_tests", "open_mean", "open_spread", "spread_at"]
 
+_SEED = 20240501
 FEWEST = 3  # clusters: a mean of one or two says nothing
 
 
@@ -119,6 +120,23 @@ def open_spread(varied: float, clusters: int, tau: float, tau_freedom: float, ru
     shared = 1 / runs if runs else 0.0
     between = tau * (0.5 + shared) if runs else tau
     return Open(varied / clusters * (1 + shared), between, clusters=clusters, runs=tau_freedom)
+
+
+def spread_at(moves: Moves, index: Index, times: float) -> tuple[float, Open | None]:
+    """The ratio of spreads that `group_tests` sees where moves are spread ``times`` as wide as noise.
+
+    It is a little less than ``times`` and more is open about it than about noise alone, as the moves stand in
+    the σ that they are divided by.
+    """
+    from scipy import special
+
+    judged = index[moves.judged[index]]
+    half = moves.free[judged] / 2
+    # χ² evenly spread, in an order that has nothing to do with the cases.
+    shares = (np.random.default_rng(_SEED).permutation(len(judged)) + 0.5) / max(1, len(judged))
+    square = moves.square.copy()
+    square[judged] = times**2 * moves.noise.variance[judged] * special.gammaincinv(half, shares) / half
+    return _spread(replace(moves, square=square), judged, None)
 
 
 def open_mean(varied: float, clusters: int, tau: float, tau_freedom: float) -> Open:
