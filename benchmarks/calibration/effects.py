@@ -1,128 +1,219 @@
-"""What is planted into a candidate, in graded sizes, and the power that `harness plan` promises for it."""
+"""What is planted into a clean sample, how often it is found, and the power that `harness plan` promises."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
-from benchmarks.calibration.sample import Sample
-from harness.checks.log_odds import LogOdds, centred
-from harness.planning.power import accuracy_power, flips_power
-from harness.planning.suite_plan import gaining
-from harness.verdicts.evidence import shift_power, spread_power
+from benchmarks.calibration.rates import Cell, Interval, random_of
+from benchmarks.calibration.sample import sample_of
+from benchmarks.calibration.worlds import SIGMA, Drawn, worlds
+from harness.planning.suite_plan import Goal, plan_suite
+from harness.verdicts.rules import ALPHA, TESTS
+from harness.verdicts.verdict import ExitStatus, Verdict
 
-__all__ = ["EFFECTS", "Effect", "lose", "move", "spread"]
+__all__ = ["EFFECTS", "POWER_CELLS", "Effect", "Found", "found", "lose", "move", "spread"]
+
+Plant = Callable[[Drawn, np.random.Generator], Drawn]
+Index = npt.NDArray[np.int64]
+
+_PAIR = SIGMA * math.sqrt(2)
+_LAWS, _RUNS = ("normal", "runs differ"), (1, 2, 9)
+POWER_CELLS = tuple(
+    Cell(world, cases)
+    for cases in (40, 200, 1000)
+    for world in worlds()
+    if world.reference and world.law.name in _LAWS and world.runs in _RUNS
+)
+_PLANS = 6  # of the samples of a cell are planned with: their mean is the promise
+_MOST_PLANNED = 200  # cases, since a plan of more takes long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """A planted effect: ``test`` is the judge's that is to find it, ``words`` says what it is.
+    """``plant`` puts it into a sample; ``test`` is the judge's that is to find it.
 
-    ``plant`` takes a clean sample and random numbers. ``promise`` is the power that the formulas of planning
-    give for the clean sample and alpha.
+    ``goal`` is what `harness plan` is asked for, given the sample; None where it plans for no such thing.
     """
 
-    test: str
     words: str
-    plant: Callable[[Sample, np.random.Generator], Sample]
-    promise: Callable[[Sample, float], float]
+    test: str
+    plant: Plant
+    goal: Callable[[Drawn], Goal] | None = None
 
 
-def spread(sample: Sample, times: float) -> Sample:
-    """The candidate's differences from the baseline, ``times`` as large."""
-    return sample.becomes(
-        [
-            [old + times * (new - old) for old, new in zip(before, after, strict=True)]
-            for before, after in zip(sample.before, sample.after, strict=True)
-        ]
-    )
+@dataclass(kw_only=True)
+class Found:
+    """Of ``samples`` of a cell with an effect: ``alarms`` by word or status, ``failed`` with exit status 1.
 
-
-def move(sample: Sample, sigmas: float) -> Sample:
-    """The expected letter's centred log-odds moved by so many standard deviations of each case's noise."""
-    moved: list[LogOdds] = []
-    for case, row, noise in zip(sample.cases, sample.after, sample.ground.pair_noise, strict=True):
-        letters = len(case.letters)
-        place, logits = case.letters.index(case.expect), list(row)
-        # Centring takes a part of it.
-        logits[place] += sigmas * noise.sigma * letters / (letters - 1)
-        moved.append(centred(logits))
-    return sample.becomes(moved)
-
-
-def lose(sample: Sample, rate: float, rng: np.random.Generator, *, right_only: bool) -> Sample:
-    """In each cluster, with probability ``rate``, one answer becomes its runner-up.
-
-    With ``right_only`` in clusters with a right answer only, which is then lost.
+    ``own`` counts those that the effect's own test found at Holm's first step, of which the share
+    ``promised`` was (None where nothing was), and ``inconclusive`` those of which too little is known.
     """
-    clusters: dict[str, list[int]] = defaultdict(list)
-    for place, (case, row) in enumerate(zip(sample.cases, sample.before, strict=True)):
-        if not right_only or case.letters[_top(row)] == case.expect:
-            clusters[case.cluster].append(place)
-    after = [list(row) for row in sample.after]
-    for places in clusters.values():
-        if rng.random() < rate:
-            place = places[int(rng.integers(len(places)))]
-            logits, top = after[place], _top(sample.before[place])
-            rival = max((i for i in range(len(logits)) if i != top), key=logits.__getitem__)
-            if logits[top] > logits[rival]:
-                logits[top], logits[rival] = logits[rival], logits[top]
-    return sample.becomes(after)
+
+    words: str
+    law: str
+    runs: int
+    cases: int
+    samples: int = 0
+    alarms: int = 0
+    failed: int = 0
+    own: int = 0
+    inconclusive: int = 0
+    promised: float | None = None
+
+    @property
+    def interval(self) -> Interval:
+        """That of the share which its own test found."""
+        return Interval.of(self.own, self.samples)
 
 
-def _top(row: Sequence[float]) -> int:
-    return max(range(len(row)), key=row.__getitem__)
+def found(
+    cell: Cell, effects: Sequence[Effect], samples: int, *, seed: int, plans: int = _PLANS
+) -> list[Found]:
+    """How often each of ``effects``, put into the same samples, is found; ``plans`` of them are planned."""
+    law, runs = cell.world.law.name, cell.world.runs
+    counted = [Found(words=effect.words, law=law, runs=runs, cases=cell.cases) for effect in effects]
+    promises: list[list[float]] = [[] for _ in effects]
+    for number in range(samples):
+        rng = random_of(seed, cell.name, number)
+        drawn = cell.world.drawn(rng, cell.cases)
+        if number < plans and cell.cases <= _MOST_PLANNED:
+            for own, power in zip(promises, _promised(drawn, effects), strict=True):
+                own += [] if power is None else [power]
+        for effect, count in zip(effects, counted, strict=True):
+            verdict = sample_of(effect.plant(drawn, rng)).judged()
+            tests = {} if verdict.whole is None else {test.name: test for test in verdict.whole.evidence}
+            failed = verdict.status is ExitStatus.FAILED
+            count.samples += 1
+            count.failed += failed
+            count.alarms += failed or verdict.verdict in (Verdict.DRIFT, Verdict.REGRESSION)
+            count.own += tests[effect.test].p <= ALPHA / len(TESTS)
+            count.inconclusive += verdict.verdict is Verdict.INCONCLUSIVE
+    for count, powers in zip(counted, promises, strict=True):
+        count.promised = math.fsum(powers) / len(powers) if powers else None
+    return counted
 
 
-def _spread(times: float) -> Effect:
-    return Effect(
-        test="spread",
-        words=f"spread {times:g} times the noise",
-        plant=lambda sample, _: spread(sample, times / sample.typical),
-        promise=lambda sample, alpha: spread_power(
-            times, len(sample.numbers.roots), sample.ground.shape, alpha=alpha
-        ),
-    )
+def _promised(drawn: Drawn, effects: Sequence[Effect]) -> list[float | None]:
+    """What `harness plan` says beforehand, of the baseline alone."""
+    sample = sample_of(replace(drawn, after=drawn.before))
+    goals = [None if effect.goal is None else effect.goal(drawn) for effect in effects]
+    asked = [goal for goal in goals if goal is not None]
+    plan = plan_suite("planted", sample.looks, sample.noise, goals=asked)
+    powers = iter(plan.goals)
+    return [None if goal is None else next(powers).power for goal in goals]
 
 
-def _shift(sigmas: float) -> Effect:
-    return Effect(
-        test="shift",
-        words=f"expected letters moved by {sigmas:g} σ",
-        plant=lambda sample, _: move(sample, sigmas),
-        promise=lambda sample, alpha: shift_power(
-            sigmas, len(sample.numbers.shifts), sample.ground.shape, alpha=alpha
-        ),
-    )
+def spread(drawn: Drawn, times: float) -> Drawn:
+    """The candidate's letters differ from the baseline's ``times`` as much."""
+    moved = drawn.after.logits - drawn.before.logits
+    return _becomes(drawn, drawn.before.logits + times * moved)
 
 
-def _flips(rate: float) -> Effect:
-    return Effect(
-        test="flips",
-        words=f"{rate:.0%} of the groups flip besides noise",
-        plant=lambda sample, rng: lose(sample, rate, rng, right_only=False),
-        promise=lambda sample, alpha: flips_power(sample.numbers.chances, rate, alpha=alpha),
-    )
+def move(drawn: Drawn, sigmas: float, *, cases: slice = slice(None), letter: int = 0) -> Drawn:
+    """The centred log-odds of a ``letter`` moved by so many standard deviations of a pair, in some cases."""
+    logits = drawn.after.logits.copy()
+    letters = logits.shape[1]
+    # Centring takes a part of it.
+    logits[cases, letter] += sigmas * _PAIR * letters / (letters - 1)
+    return _becomes(drawn, logits)
 
 
-def _losses(rate: float) -> Effect:
-    return Effect(
-        test="accuracy",
-        words=f"{rate:.0%} of the groups with a right answer lose one",
-        plant=lambda sample, rng: lose(sample, rate, rng, right_only=True),
-        promise=lambda sample, alpha: accuracy_power(
-            sample.numbers.losing, gaining(sample.looks), rate, alpha=alpha
-        ),
-    )
+def lose(drawn: Drawn, places: Index) -> Drawn:
+    """In the cases at ``places`` the baseline's best letter changes place with the best other one."""
+    logits = drawn.after.logits.copy()
+    tops = drawn.before.logits.argmax(1)[places]
+    without = logits[places].copy()
+    without[np.arange(len(places)), tops] = -np.inf
+    rivals = without.argmax(1)
+    best = logits[places, tops].copy()
+    # Where noise has put the rival on top already, it stays there.
+    swapped = best > logits[places, rivals]
+    own, top, rival = places[swapped], tops[swapped], rivals[swapped]
+    logits[own, top], logits[own, rival] = logits[own, rival].copy(), best[swapped]
+    return _becomes(drawn, logits)
 
 
+def _becomes(drawn: Drawn, logits: npt.NDArray[np.float64]) -> Drawn:
+    return replace(drawn, after=replace(drawn.after, logits=logits))
+
+
+def _right(drawn: Drawn) -> Index:
+    return np.flatnonzero(drawn.before.logits.argmax(1) == 0)
+
+
+def _lose_some(drawn: Drawn, rng: np.random.Generator, share: float) -> Drawn:
+    """A share of all cases, one at least, is right and lost."""
+    right = _right(drawn)
+    count = min(len(right), max(1, round(share * len(drawn.clusters))))
+    return lose(drawn, rng.choice(right, count, replace=False))
+
+
+def _rest(drawn: Drawn) -> Drawn:
+    return replace(drawn, after=replace(drawn.after, rest=drawn.after.rest + _TO_FIVE))
+
+
+def _each(places: Index, rng: np.random.Generator, share: float) -> Index:
+    return places[rng.random(len(places)) < share]
+
+
+def _of_right(effect: str, share: float) -> Callable[[Drawn], Goal]:
+    return lambda drawn: Goal(effect, share * len(_right(drawn)) / len(drawn.clusters))
+
+
+_TO_FIVE = math.log(0.05 / 0.95) - math.log(0.01 / 0.99)
 EFFECTS = (
-    *(_spread(times) for times in (1.25, 1.5, 2.0, 3.0)),
-    *(_shift(sigmas) for sigmas in (0.5, 1.0)),
-    *(_flips(rate) for rate in (0.05, 0.1)),
-    *(_losses(rate) for rate in (0.2, 0.3)),
+    Effect(words="nothing", test="spread", plant=lambda drawn, _: drawn),
+    Effect(words="one case by 6 σ", test="cases", plant=lambda d, _: move(d, 6, cases=slice(0, 1), letter=1)),
+    Effect(
+        words="one case by 10 σ", test="cases", plant=lambda d, _: move(d, 10, cases=slice(0, 1), letter=1)
+    ),
+    Effect(
+        words="expected letters by 0.5 σ",
+        test="shift",
+        plant=lambda d, _: move(d, 0.5),
+        goal=lambda _: Goal("shift", 0.5 * _PAIR),
+    ),
+    Effect(
+        words="spread × 1.5",
+        test="spread",
+        plant=lambda d, _: spread(d, 1.5),
+        goal=lambda _: Goal("spread", 1.5),
+    ),
+    Effect(
+        words="spread × 2",
+        test="spread",
+        plant=lambda d, _: spread(d, 2.0),
+        goal=lambda _: Goal("spread", 2.0),
+    ),
+    Effect(
+        words="what is not on the letters from 1% to 5%",
+        test="mass",
+        plant=lambda d, _: _rest(d),
+        goal=lambda _: Goal("mass", _TO_FIVE),
+    ),
+    Effect(words="2% lost, one at least", test="cases", plant=lambda d, rng: _lose_some(d, rng, 0.02)),
+    Effect(
+        words="5% flip",
+        test="flips",
+        plant=lambda d, rng: lose(d, _each(np.arange(len(d.clusters)), rng, 0.05)),
+        goal=lambda _: Goal("flips", 0.05),
+    ),
+    Effect(
+        words="2% of right answers lost",
+        test="cases",
+        plant=lambda d, rng: lose(d, _each(_right(d), rng, 0.02)),
+        goal=_of_right("single", 0.02),
+    ),
+    Effect(
+        words="20% of right answers lost",
+        test="accuracy",
+        plant=lambda d, rng: lose(d, _each(_right(d), rng, 0.2)),
+        goal=_of_right("accuracy", 0.2),
+    ),
 )
-"""In graded sizes."""
+"""Breaks of graded size; σ is that of one letter's difference between two sides."""

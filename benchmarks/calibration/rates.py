@@ -1,35 +1,31 @@
-"""Taking the rates: how often clean samples raise an alarm, and how often planted effects are found."""
+"""Counting what the judge says of clean samples: false alarms, and where it says nothing."""
 
 from __future__ import annotations
 
+import json
+import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.calibration.effects import Effect
-from benchmarks.calibration.sample import Sample
-from harness.verdicts.rules import ALPHA, TESTS
-from harness.verdicts.verdict import Verdict
+from benchmarks.calibration.sample import Sample, sample_of
+from benchmarks.calibration.worlds import World, worlds
+from harness.verdicts.verdict import ComparisonVerdict, ExitStatus, Verdict
 
-__all__ = ["Interval", "Rate", "Source", "clean_rate", "effect_rates"]
+__all__ = ["CELLS", "LARGE", "Cell", "Interval", "Tallies", "Tally", "random_of", "tally"]
 
-ALARMS = (Verdict.DRIFT, Verdict.REGRESSION)
-Draw = Callable[[np.random.Generator, int], Sample]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Where samples come from.
-
-    ``loud`` draws only such as have a spread that can be scaled: of two runs that are next to bit-equal,
-    nothing becomes noise by scaling.
-    """
-
-    name: str
-    draw: Draw
-    loud: Draw | None = None
+_ALARMS = (Verdict.DRIFT, Verdict.REGRESSION)
+_EVERYWHERE, _SOME = (40, 200), (10, 1000)
+_AT_SOME = ("normal", "t, 4 degrees", "kernels", "near-ties")
+_AT_LARGE = (
+    "normal, 2 runs, float32",
+    "t, 4 degrees, 3 runs, float32",
+    "near-ties 100%, 4 letters, 2 runs, own run",
+)
 
 
 class Interval(NamedTuple):
@@ -39,89 +35,144 @@ class Interval(NamedTuple):
     high: float
 
     @classmethod
-    def of(cls, found: int, replays: int) -> Interval:
+    def of(cls, found: int, samples: int) -> Interval:
         """That of so many found."""
-        from scipy import stats
+        from scipy import special
 
-        interval = stats.binomtest(found, replays).proportion_ci(0.95, method="exact")
-        return cls(float(interval.low), float(interval.high))
+        low = special.betaincinv(found, samples - found + 1, 0.025) if found else 0.0
+        high = special.betaincinv(found + 1, samples - found, 0.975) if found < samples else 1.0
+        return cls(float(low), float(high))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """``found`` of ``replays`` samples of ``cases`` cases.
+class Cell(NamedTuple):
+    """A world with so many cases."""
 
-    Of an effect, ``found`` is by its own test at Holm's first step, ``promised`` the mean of the formulas'
-    power, and ``alarms`` counts samples in which any test found something. Of clean samples both are alarms.
-    ``by_test`` counts what each of the judge's tests found.
+    world: World
+    cases: int
+
+    @property
+    def name(self) -> str:
+        """Such as ``normal, 2 runs, float32, 40 cases``."""
+        return f"{self.world.name}, {self.cases} cases"
+
+    def sample(self, rng: np.random.Generator) -> Sample:
+        """A new one."""
+        return sample_of(self.world.drawn(rng, self.cases))
+
+
+CELLS = tuple(
+    Cell(world, cases)
+    for cases in (*_EVERYWHERE, *_SOME)
+    for world in worlds()
+    if cases in _EVERYWHERE or world.law.name.startswith(_AT_SOME)
+)
+LARGE = tuple(Cell(world, 10_000) for world in worlds() if world.name in _AT_LARGE)
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """What became of so many clean ``samples`` of the cell of this ``name``.
+
+    ``alarms`` are those with exit status 1 or the word DRIFT or REGRESSION, ``failed`` those with the exit
+    status alone, ``by_test`` alarms by each of the judge's tests that found something, ``words`` verdicts.
     """
 
-    source: str
-    what: str
+    name: str
     cases: int
-    replays: int
-    found: int
-    alarms: int
-    promised: float | None = None
-    by_test: Mapping[str, int]
+    samples: int = 0
+    alarms: int = 0
+    failed: int = 0
+    by_test: Counter[str] = field(default_factory=Counter)
+    words: Counter[str] = field(default_factory=Counter)
+
+    def add(self, verdict: ComparisonVerdict) -> None:
+        """Count a verdict."""
+        self.samples += 1
+        failed = verdict.status is ExitStatus.FAILED
+        self.failed += failed
+        self.words[verdict.verdict.value] += 1
+        if failed or verdict.verdict in _ALARMS:
+            self.alarms += 1
+            own = () if verdict.whole is None else verdict.whole.evidence
+            self.by_test.update(test.name for test in own if test.found)
+
+    @property
+    def inconclusive(self) -> int:
+        """Of how many too little was known."""
+        return self.words[Verdict.INCONCLUSIVE.value]
 
     @property
     def share(self) -> float:
-        """Of the replays, those found."""
-        return self.found / self.replays
+        """Of false alarms."""
+        return self.alarms / self.samples if self.samples else 0.0
 
     @property
     def interval(self) -> Interval:
         """That of the share."""
-        return Interval.of(self.found, self.replays)
+        return Interval.of(self.alarms, self.samples)
+
+    @classmethod
+    def total(cls, name: str, own: Sequence[Tally]) -> Tally:
+        """All of ``own`` together."""
+        whole = cls(name=name, cases=0)
+        for each in own:
+            whole.samples += each.samples
+            whole.alarms += each.alarms
+            whole.failed += each.failed
+            whole.by_test += each.by_test
+            whole.words += each.words
+        return whole
 
 
-def clean_rate(source: Source, cases: int, replays: int, rng: np.random.Generator) -> Rate:
-    """How often the judge calls a clean sample DRIFT or REGRESSION."""
-    alarms, by_test = 0, dict.fromkeys(TESTS, 0)
-    for _ in range(replays):
-        verdict = source.draw(rng, cases).judged()
-        alarms += verdict.verdict in ALARMS
-        for test in verdict.evidence:
-            by_test[test.name] += test.found
-    return Rate(
-        source=source.name,
-        what="clean",
-        cases=cases,
-        replays=replays,
-        found=alarms,
-        alarms=alarms,
-        by_test=by_test,
-    )
+def random_of(seed: int, name: str, number: int) -> np.random.Generator:
+    """The random numbers of one sample: the same whatever else is drawn, and in whatever order."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode()), number])
 
 
-def effect_rates(
-    source: Source, effects: Sequence[Effect], cases: int, replays: int, rng: np.random.Generator
-) -> list[Rate]:
-    """How often each of ``effects``, planted into the same samples, is found."""
-    alpha = ALPHA / len(TESTS)
-    found, alarms = [0] * len(effects), [0] * len(effects)
-    promised = [0.0] * len(effects)
-    by_test = [dict.fromkeys(TESTS, 0) for _ in effects]
-    for _ in range(replays):
-        clean = (source.loud or source.draw)(rng, cases)
-        for place, effect in enumerate(effects):
-            tests = effect.plant(clean, rng).tested()
-            found[place] += any(test.name == effect.test and test.p <= alpha for test in tests)
-            alarms[place] += any(test.found for test in tests)
-            promised[place] += effect.promise(clean, alpha)
-            for test in tests:
-                by_test[place][test.name] += test.found
-    return [
-        Rate(
-            source=source.name,
-            what=effect.words,
-            cases=cases,
-            replays=replays,
-            found=found[place],
-            alarms=alarms[place],
-            promised=promised[place] / replays,
-            by_test=by_test[place],
-        )
-        for place, effect in enumerate(effects)
-    ]
+def tally(
+    name: str, cases: int, draw: Callable[[np.random.Generator], Sample], *, first: int, last: int, seed: int
+) -> Tally:
+    """What became of the samples from number ``first`` up to ``last``."""
+    found = Tally(name=name, cases=cases)
+    for number in range(first, last):
+        found.add(draw(random_of(seed, name, number)).judged())
+    return found
+
+
+class Tallies:
+    """Tallies by name, in a ``file`` where there is one, so that a long count goes on where it stopped."""
+
+    def __init__(self, file: Path | None, *, seed: int) -> None:
+        """Reads what is in the file, of this seed."""
+        self._file, self._seed = file, seed
+        self.by_name: dict[str, Tally] = {}
+        lines = file.read_text(encoding="utf-8").splitlines() if file is not None and file.exists() else []
+        for line in lines:
+            data = json.loads(line)
+            if data.pop("seed") == seed:
+                self._merge(_tally_of(data))
+
+    def upto(
+        self, name: str, cases: int, draw: Callable[[np.random.Generator], Sample], samples: int
+    ) -> Tally:
+        """The tally of so many samples at least; what is not counted yet is."""
+        known = self.by_name.get(name, Tally(name=name, cases=cases))
+        if known.samples < samples:
+            more = tally(name, cases, draw, first=known.samples, last=samples, seed=self._seed)
+            if self._file is not None:
+                with self._file.open("a", encoding="utf-8") as out:
+                    out.write(json.dumps({"seed": self._seed, **vars(more)}) + "\n")
+            self._merge(more)
+        return self.by_name[name]
+
+    def _merge(self, more: Tally) -> None:
+        known = self.by_name.get(more.name)
+        both = Tally.total(more.name, [more] if known is None else [known, more])
+        both.cases = more.cases
+        self.by_name[more.name] = both
+
+
+def _tally_of(data: Mapping[str, object]) -> Tally:
+    found = Tally(**data)  # type: ignore[arg-type]  # as it was written
+    found.by_test, found.words = Counter(found.by_test), Counter(found.words)
+    return found

@@ -1,36 +1,37 @@
-"""Samples of recorded clean runs: two runs in which nothing that matters changed, on cases drawn again."""
+"""Samples of recorded clean runs: two runs in which nothing that matters changed, on cases drawn again.
+
+Their probability outside the letters was not recorded, so the judge knows nothing of it.
+"""
 
 from __future__ import annotations
 
-import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.calibration.recording import Recorded, RecordedEngine
-from benchmarks.calibration.sample import Ground, Sample, SampledCase, floor
+from benchmarks.calibration.sample import Sample, sample_of
+from benchmarks.calibration.worlds import Drawn, Measured, Run
 from harness.checks.log_odds import LogOdds
-from harness.verdicts.noise_floor import NoiseFloor
-from harness.verdicts.noise_model import Noise
+from harness.verdicts.noise_floor import UNDISTURBED
 
-__all__ = ["Replays"]
+__all__ = ["CLEAN_PAIRS", "Replays"]
 
-_LOUD = 0.2  # of the noise
-_TABLE = 1.0  # never used, since both sides have a floor
+Floats = npt.NDArray[np.float64]
 
+CLEAN_PAIRS = (
+    ("torch-bfloat16", "torch-bfloat16"),
+    ("torch-float32", "torch-float32"),
+    ("torch-bfloat16", "lmdeploy-bfloat16"),
+)
+"""Baseline and candidate, of the recorded engines.
 
-@dataclass(frozen=True, slots=True)
-class _Drawn:
-    place: int
-    case: SampledCase
+LMDeploy twice is left out: on a CPU its runs are bit-equal.
+"""
 
-
-class _Runs(NamedTuple):
-    before: tuple[LogOdds, ...]
-    after: tuple[LogOdds, ...]
+_FIRST = "batch-1"  # the floor's undisturbed run
 
 
 class Replays:
@@ -38,89 +39,61 @@ class Replays:
 
     def __init__(self, recorded: Recorded, a: str, b: str) -> None:
         """Draws nothing yet."""
-        self._names = (a, b)
-        self._sides = (recorded.engines[a], recorded.engines[b])
-        self._cases = recorded.cases
+        self.name = f"{a} twice" if a == b else f"{a} and {b}"
+        self._one = a == b
+        names = (a,) if a == b else (a, b)
+        self._floors = [_measured(recorded.engines[name], name) for name in names]
+        self._clean = [[_run(rows) for rows in recorded.engines[name].clean.values()] for name in names]
+        self._expect = np.array([case.letters.index(case.expect) for case in recorded.cases])
         by_cluster: dict[str, list[int]] = defaultdict(list)
         for place, case in enumerate(recorded.cases):
             by_cluster[case.cluster].append(place)
         self._clusters = list(by_cluster.values())
-        everyone = [_Drawn(place, self._sampled(place, 0)) for place in range(len(self._cases))]
-        a_run = _Runs(self._sides[0].reference, self._sides[0].reference)
-        self._spreads: dict[_Runs, float] = {a_run: 0.0}
-        self._everything = self._sample(a_run, everyone)
 
-    def drawn(self, rng: np.random.Generator, size: int, *, least: float = 0.0) -> Sample:
+    def drawn(self, rng: np.random.Generator, size: int) -> Sample:
         """A pair of runs on ``size`` cases: clusters are drawn with replacement until there are enough.
 
-        A cluster that is drawn twice counts as two, and the last may be cut. Pairs whose spread on all cases
-        is below ``least`` times the noise are drawn again.
+        A cluster that is drawn twice counts as two, and the last may be cut.
         """
-        drawn: list[_Drawn] = []
-        for turn in range(size):
+        places, clusters = list[int](), list[int]()
+        while len(places) < size:
             cluster = self._clusters[int(rng.integers(len(self._clusters)))]
-            drawn += [_Drawn(place, self._sampled(place, turn)) for place in cluster]
-            if len(drawn) >= size:
-                break
-        runs = self._runs(rng)
-        while self._typical(runs) < least:
-            runs = self._runs(rng)
-        return self._sample(runs, drawn[:size])
-
-    def loud(self, rng: np.random.Generator, size: int) -> Sample:
-        """As `drawn`, of pairs that are a fifth of the noise apart at least."""
-        return self.drawn(rng, size, least=_LOUD)
-
-    def _typical(self, runs: _Runs) -> float:
-        """The spread of a pair of runs on all cases, in units of noise."""
-        if runs not in self._spreads:
-            sample = replace(self._everything, before=runs.before, after=runs.after)
-            self._spreads[runs] = statistics.fmean(sample.numbers.roots) / sample.ground.shape.root
-        return self._spreads[runs]
-
-    def _sampled(self, place: int, turn: int) -> SampledCase:
-        case = self._cases[place]
-        return SampledCase(
-            name=f"{case.name}#{turn}",
-            letters=case.letters,
-            expect=case.expect,
-            cluster=f"{case.cluster}#{turn}",
+            clusters += [len(places)] * len(cluster)
+            places += cluster
+        own, before, after = np.array(places[:size]), *self._pair(rng)
+        floors = [_taken(floor, own) for floor in self._floors]
+        drawn = Drawn(
+            before=_at(before, own),
+            after=_at(after, own),
+            floors=(floors[0], floors[-1]),
+            clusters=np.array(clusters[:size]),
         )
+        return sample_of(drawn, expect=self._expect[own])
 
-    def _sample(self, runs: _Runs, drawn: Sequence[_Drawn]) -> Sample:
-        names = [each.case.name for each in drawn]
-        places = [each.place for each in drawn]
-        a, b = self._sides
-        floors = [
-            _floor(engine, name, names, places) for engine, name in zip((a, b), self._names, strict=True)
-        ]
-        noise = Noise(
-            floors[0],
-            floors[0] if a is b else floors[1],
-            dtypes=(floors[0].dtype, floors[1].dtype),
-            table=_TABLE,
-        )
-        return Sample(
-            ground=Ground(cases=tuple(each.case for each in drawn), noise=noise),
-            before=tuple(runs.before[place] for place in places),
-            after=tuple(runs.after[place] for place in places),
-            typical=self._typical(runs),
-        )
-
-    def _runs(self, rng: np.random.Generator) -> _Runs:
+    def _pair(self, rng: np.random.Generator) -> tuple[Run, Run]:
         """Two different clean runs."""
-        first, second = (list(side.clean.values()) for side in self._sides)
-        if self._sides[0] is not self._sides[1]:
-            return _Runs(first[int(rng.integers(len(first)))], second[int(rng.integers(len(second)))])
-        one, other = rng.choice(len(first), 2, replace=False)
-        return _Runs(first[int(one)], second[int(other)])
+        if self._one:
+            one, other = rng.choice(len(self._clean[0]), 2, replace=False)
+            return self._clean[0][int(one)], self._clean[0][int(other)]
+        first, second = (own[int(rng.integers(len(own)))] for own in self._clean)
+        return first, second
 
 
-def _floor(engine: RecordedEngine, name: str, names: Sequence[str], places: Sequence[int]) -> NoiseFloor:
-    return floor(
-        names,
-        [engine.reference[place] for place in places],
-        [[run[place] for place in places] for run in engine.floor.values()],
-        engine=name,
-        dtype=name.rpartition("-")[2],
-    )
+def _measured(engine: RecordedEngine, name: str) -> Measured:
+    runs = {UNDISTURBED if run == _FIRST else run: _run(rows) for run, rows in engine.floor.items()}
+    return Measured(reference=_run(engine.reference), runs=runs, dtype=name.rpartition("-")[2])
+
+
+def _taken(floor: Measured, places: npt.NDArray[np.int64]) -> Measured:
+    runs = {name: _at(run, places) for name, run in floor.runs.items()}
+    return Measured(reference=_at(floor.reference, places), runs=runs, dtype=floor.dtype)
+
+
+def _run(rows: Sequence[LogOdds]) -> Run:
+    width = max(len(row) for row in rows)
+    logits = np.array([(*row, *(np.nan,) * (width - len(row))) for row in rows])
+    return Run(logits=logits, rest=np.full(len(rows), np.nan), other=np.full(len(rows), -np.inf))
+
+
+def _at(run: Run, places: npt.NDArray[np.int64]) -> Run:
+    return Run(logits=run.logits[places], rest=run.rest[places], other=run.other[places])

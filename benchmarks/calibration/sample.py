@@ -1,183 +1,208 @@
-"""A suite as the judge sees it, made of bare log-odds: what replays and simulations have in common."""
+"""A comparison as the judge sees it, made of bare numbers: what replays and simulations have in common.
+
+Recordings are left out: a case's `Look` is made as `harness.verdicts.case_judging.look` makes it of one.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.calibration.worlds import Drawn, Measured
 from harness.checks.agreement import Agreement
-from harness.checks.log_odds import LogOdds
+from harness.checks.intervals import Interval
+from harness.checks.log_odds import REST
 from harness.checks.side import Side
 from harness.engines.contract import Answer, Reading
-from harness.verdicts.case_judging import Look, look
-from harness.verdicts.judging import judge
-from harness.verdicts.noise_floor import CaseNoise, NoiseFloor, PairNoise
-from harness.verdicts.noise_model import Noise, NoiseShape, Place
-from harness.verdicts.rules import ALPHA
-from harness.verdicts.suite_numbers import SuiteNumbers, suite_numbers, suite_tests
-from harness.verdicts.verdict import Change, Evidence, SuiteVerdict
+from harness.verdicts.case_judging import OTHER, Look
+from harness.verdicts.judging import judge_looks
+from harness.verdicts.noise_floor import CaseNoise, NoiseFloor, ScalarNoise
+from harness.verdicts.noise_model import Noise
+from harness.verdicts.verdict import Change, ComparisonVerdict, Flip
 
-__all__ = ["MARGIN", "SUITE", "Ground", "Sample", "SampledCase", "floor"]
+__all__ = ["LETTERS", "MARGIN", "SUITE", "Sample", "floor_of", "sample_of"]
 
-SUITE = "replay"
-MARGIN = 1e-9  # so small that nothing is SAME: what is counted is found or not found
-_ASKED = "asked"
+Floats = npt.NDArray[np.float64]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampledCase:
-    """A case of a sample; ``name`` is its own, so that one drawn twice counts as two."""
-
-    name: str
-    letters: tuple[str, ...]
-    expect: str
-    cluster: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ground:
-    """What is the same for every candidate of a sample; each part is worked out once."""
-
-    cases: tuple[SampledCase, ...]
-    noise: Noise
-
-    @cached_property
-    def pair_noise(self) -> tuple[PairNoise, ...]:
-        """The noise of each case."""
-        return tuple(self.noise.of(case.name, _ASKED) for case in self.cases)
-
-    @cached_property
-    def shape(self) -> NoiseShape:
-        """How the noise is spread, as `judge` takes it."""
-        return self.noise.shape(
-            {case.name: Place(case.cluster, case.letters.index(case.expect)) for case in self.cases}
-        )
+LETTERS, SUITE = "ABCDEFGH", "replay"
+MARGIN = 0.1
+_ASKED, _TABLE = "asked", 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A baseline and a candidate on the same cases: centred log-odds [N][L] before and after.
+    """The ``looks`` at all cases of a comparison, and the ``noise`` between its sides."""
 
-    ``typical`` is the spread, in units of noise, of all that the sample was drawn from.
-    """
+    looks: tuple[Look, ...]
+    noise: Noise
 
-    ground: Ground
-    before: tuple[LogOdds, ...]
-    after: tuple[LogOdds, ...]
-    typical: float = 1.0
-
-    @property
-    def cases(self) -> tuple[SampledCase, ...]:
-        """Of both sides."""
-        return self.ground.cases
-
-    def becomes(self, after: Sequence[Sequence[float]]) -> Sample:
-        """The same with another candidate."""
-        return replace(self, after=tuple(tuple(row) for row in after))
-
-    def changes(self) -> list[Change]:
-        """What the judge is given."""
-        rows = zip(self.cases, self.ground.pair_noise, self.before, self.after, strict=True)
-        return [_change(case, noise, old, new) for case, noise, old, new in rows]
-
-    def judged(self, *, alpha: float = ALPHA) -> SuiteVerdict:
-        """The judge's verdict on the sample as a suite of its own."""
-        verdict = judge(
-            self.changes(),
-            baseline="a",
-            candidate="b",
-            budgets={},
-            margin=MARGIN,
-            noise=self.ground.noise,
-            alpha=alpha,
+    def judged(self, *, margin: float = MARGIN) -> ComparisonVerdict:
+        """The judge's verdict."""
+        return judge_looks(
+            self.looks, baseline="a", candidate="b", budgets={}, margin=margin, noise=self.noise
         )
-        return verdict.suites[0]
-
-    @cached_property
-    def looks(self) -> list[Look]:
-        """What the judge takes of each case."""
-        return [look(change) for change in self.changes()]
-
-    @cached_property
-    def numbers(self) -> SuiteNumbers:
-        """What the cases come to."""
-        return suite_numbers(self.looks)
-
-    def tested(self, *, alpha: float = ALPHA) -> tuple[Evidence, ...]:
-        """The judge's tests alone, which is faster; it alarms where one finds something."""
-        return suite_tests(self.looks, self.numbers, self.ground.shape, spread=1.0, alpha=alpha)
 
 
-def floor(
-    names: Sequence[str],
-    reference: Sequence[LogOdds],
-    runs: Sequence[Sequence[LogOdds]],
-    *,
-    engine: str,
-    dtype: str = "bfloat16",
-) -> NoiseFloor:
-    """A floor of the cases ``names`` [N] with their log-odds [N][L] in the reference and in each run."""
+def sample_of(drawn: Drawn, *, expect: npt.NDArray[np.int64] | None = None) -> Sample:
+    """What the judge is given of ``drawn``; ``expect`` [n] are the expected letters' places, 0 for None."""
+    floors = [floor_of(measured) for measured in drawn.floors]
+    if drawn.floors[0] is drawn.floors[1]:
+        floors[1] = floors[0]
+    noise = Noise(floors[0], floors[1], dtypes=(floors[0].dtype, floors[1].dtype), table=_TABLE)
+    places = np.zeros(len(drawn.clusters), dtype=np.int64) if expect is None else expect
+    return Sample(looks=_looks(drawn, places), noise=noise)
+
+
+def floor_of(measured: Measured) -> NoiseFloor:
+    """The floor of cases called as those of a `sample_of`; without scalars where the rest is not known."""
+    reference, runs = _rows(_centred(measured.reference.logits)), measured.runs
+    rows = {name: _rows(_centred(run.logits)) for name, run in runs.items()}
+    rests = {name: run.rest.tolist() for name, run in runs.items()}
+    names, cases = tuple(runs), {}
+    for place, rest in enumerate(measured.reference.rest.tolist()):
+        scalar = ScalarNoise(reference=rest, runs={name: rests[name][place] for name in names})
+        cases[_name(place)] = CaseNoise(
+            asked=_ASKED,
+            reference=reference[place],
+            runs={name: rows[name][place] for name in names},
+            scalars={} if math.isnan(rest) else {REST: scalar},
+        )
     return NoiseFloor(
         profile="calibration",
-        engine=engine,
-        dtype=dtype,
+        engine="simulated",
+        dtype=measured.dtype,
         device="CPU",
         made="",
         fingerprint={},
-        cases={
-            name: CaseNoise(
-                asked=_ASKED,
-                reference=reference[place],
-                runs={f"run-{number}": run[place] for number, run in enumerate(runs)},
-            )
-            for place, name in enumerate(names)
-        },
+        cases=cases,
         full={},
     )
 
 
-def _change(case: SampledCase, noise: PairNoise, old: LogOdds, new: LogOdds) -> Change:
-    agreement = Agreement(
-        case=case.name,
-        letters=case.letters,
-        a=_side("a", old),
-        b=_side("b", new),
-        total_variation=None,
-        worst=None,
-        worst_letter=None,
-        least=None,
-        least_total_variation=None,
-        full=None,
-        generated=None,
-        question=(),
+def _looks(drawn: Drawn, expect: npt.NDArray[np.int64]) -> tuple[Look, ...]:
+    a, b = drawn.before, drawn.after
+    before, after, moved = _centred(a.logits), _centred(b.logits), _centred(b.logits - a.logits)
+    letters = np.isfinite(a.logits).sum(1)
+    tops = [np.nanargmax(run.logits, 1) for run in (a, b)]
+    by_other = [run.other > np.nanmax(run.logits, 1) for run in (a, b)]
+    told = ~by_other[0] & np.isfinite(a.other)
+    two = np.sort(np.where(np.isnan(a.logits), -np.inf, a.logits), 1)
+    columns = zip(
+        _rows(before),
+        _rows(after),
+        _rows(moved),
+        np.nanmax(np.abs(moved), 1).tolist(),
+        *(top.tolist() for top in tops),
+        # Where the baseline's top token is none of the letters, the top letters count.
+        (by_other[1] & ~by_other[0]).tolist(),
+        *(np.where(told, run.other - np.nanmean(run.logits, 1), np.nan).tolist() for run in (a, b)),
+        a.rest.tolist(),
+        b.rest.tolist(),
+        np.fmax(np.nanmax(np.abs(a.logits), 1), np.nanmax(np.abs(b.logits), 1)).tolist(),
+        (two[:, -1] - two[:, -2]).tolist(),
+        letters.tolist(),
+        expect.tolist(),
+        drawn.clusters.tolist(),
+        strict=True,
     )
-    return Change(
-        case=case.name,
-        suite=SUITE,
-        place=case.name,
-        letters=case.letters,
-        expect=case.expect,
-        cluster=case.cluster,
-        agreement=agreement,
-        noise=noise,
-    )
+    return tuple(_look(place, *column) for place, column in enumerate(columns))
 
 
-def _side(engine: str, logits: LogOdds) -> Side:
-    """A side that saw the letters and nothing else."""
-    highest = max(logits)
-    log_z = highest + math.log(math.fsum(math.exp(logit - highest) for logit in logits))
-    reading = Reading(path="forward", argmax=(0,), logprobs=(0.0,), letter_logits=logits, log_z=log_z)
-    return Side(
-        engine=engine,
-        probabilities=tuple(math.exp(logit - log_z) for logit in logits),
-        intervals=(),
-        spellings=(),
-        top=logits.index(highest),
-        gap=None,
-        answer=Answer(
-            prompt_ids=(), generated_ids=(), text="", letter_ids=(), answer_step=0, readings=(reading,)
+def _look(
+    place: int,
+    before: tuple[float, ...],
+    after: tuple[float, ...],
+    moved: tuple[float, ...],
+    largest: float,
+    top: int,
+    new_top: int,
+    left: bool,
+    other: float,
+    new_other: float,
+    rest: float,
+    new_rest: float,
+    raw: float,
+    gap: float,
+    letters: int,
+    expect: int,
+    cluster: int,
+) -> Look:
+    answers = (LETTERS[top], OTHER if left else LETTERS[new_top])
+    right = (top == expect, not left and new_top == expect)
+    flip = None
+    if answers[0] != answers[1]:
+        flip = Flip.LOST if right[0] else Flip.GAINED if right[1] else Flip.NEUTRAL
+    name = _name(place)
+    return Look(
+        change=Change(
+            case=name,
+            suite=SUITE,
+            place=name,
+            letters=tuple(LETTERS[:letters]),
+            expect=LETTERS[expect],
+            cluster=str(cluster),
+            agreement=_ANSWERED,
+            asked=_ASKED,
         ),
+        baseline=before,
+        candidate=after,
+        difference=moved,
+        largest=largest,
+        answers=answers,
+        others=(other, new_other),
+        right=right,
+        gap=gap,
+        flip=flip,
+        unseen=0.0,
+        open=0.0,
+        rest=None if math.isnan(rest) else (Interval(rest, rest), Interval(new_rest, new_rest)),
+        raw=raw,
+        undecided="",
+        broken=False,
     )
+
+
+def _name(place: int) -> str:
+    return f"{SUITE}.c{place}"
+
+
+def _centred(logits: Floats) -> Floats:
+    found: Floats = logits - np.nanmean(logits, 1, keepdims=True)
+    return found
+
+
+def _rows(values: Floats) -> list[tuple[float, ...]]:
+    """The rows without the letters that are not on offer."""
+    if not np.isnan(values).any():
+        return [tuple(row) for row in values.tolist()]
+    return [tuple(value for value in row if not math.isnan(value)) for row in values.tolist()]
+
+
+def _side(engine: str) -> Side:
+    reading = Reading(path="forward", argmax=(0,), logprobs=(0.0,), letter_logits=(), log_z=0.0)
+    answer = Answer(
+        prompt_ids=(), generated_ids=(), text="", letter_ids=(), answer_step=0, readings=(reading,)
+    )
+    return Side(
+        engine=engine, probabilities=(), intervals=(), spellings=(), top=None, gap=None, answer=answer
+    )
+
+
+_ANSWERED = Agreement(
+    case="",
+    letters=(),
+    a=_side("a"),
+    b=_side("b"),
+    total_variation=None,
+    worst=None,
+    worst_letter=None,
+    least=None,
+    least_total_variation=None,
+    full=None,
+    generated=None,
+    question=(),
+)
+"""Stands in each case for what a `Look` was made of: the judge asks only whether it is there."""

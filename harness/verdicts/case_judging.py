@@ -27,11 +27,12 @@ class Look:
 
     ``answers`` are what each side answered: a letter, `OTHER` for another token, None where it is not known
     or the letter was never reached. ``others`` are the log-odds of the most probable other token on each
-    side, centred as the letters are, NaN where it is not told or the baseline's top token is one. ``unseen`` is the least that a letter moved
-    which one side saw and the other knows a bound of only, ``open`` the most that the probability of a letter
-    that a side did not see can have moved. ``rest`` is `harness.checks.log_odds.REST` of both sides, None
-    where it is not known. ``undecided`` says why a case cannot be judged, '' where it can. ``broken`` is
-    whether one side alone reached the letter, which no noise of log-odds explains.
+    side, centred as the letters are, NaN where it is not told or the baseline's top token is none of the
+    letters. ``unseen`` is the least that a letter moved which one side saw and the other knows a bound of
+    only, ``open`` the most that the probability of a letter that a side did not see can have moved. ``rest``
+    is `harness.checks.log_odds.REST` of both sides, None where it is not known. ``undecided`` says why a case
+    cannot be judged, '' where it can. ``broken`` is whether one side alone reached the letter, which no noise
+    of log-odds explains.
     """
 
     change: Change

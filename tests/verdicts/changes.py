@@ -46,7 +46,7 @@ def recording(
         answer=Answer(
             prompt_ids=(7,),
             generated_ids=(best,),
-            text="ABCDE"[best],
+            text="ABCDEFG"[best],
             letter_ids=tuple(range(count)),
             answer_step=0 if reached else None,
             readings=(reading,),

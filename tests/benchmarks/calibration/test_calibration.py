@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.calibration import command
-from benchmarks.calibration.effects import EFFECTS, lose, move, spread
+from benchmarks.calibration.effects import EFFECTS, Found, found, lose, move, spread
 from benchmarks.calibration.jitter import clean_runs, floor_runs
-from benchmarks.calibration.page import PAGE, Circumstances, clean_table, effect_table, missed, with_tables
-from benchmarks.calibration.rates import Interval, Rate, Source, clean_rate, effect_rates
-from benchmarks.calibration.recording import ENGINES, Recorded, read
-from benchmarks.calibration.replays import Replays
-from benchmarks.calibration.sample import Sample
-from benchmarks.calibration.simulation import World
-from harness.checks.log_odds import difference
-from harness.errors import HarnessError
-from harness.verdicts.noise_floor import PairNoise
-from harness.verdicts.noise_model import Noise
-from harness.verdicts.rules import TESTS
-
-NOW = Circumstances(
-    date="2000-01-01", machine="CPU", command="a command", seed=1, recorded="then with another on a machine"
+from benchmarks.calibration.page import (
+    PAGE,
+    Circumstances,
+    Counted,
+    closing,
+    missed,
+    open_targets,
+    tables,
+    with_tables,
 )
+from benchmarks.calibration.rates import CELLS, LARGE, Cell, Interval, Tallies, Tally, random_of, tally
+from benchmarks.calibration.recording import ENGINES, Recorded, read
+from benchmarks.calibration.replays import CLEAN_PAIRS, Replays
+from benchmarks.calibration.sameness import SAME_CELLS, shown
+from benchmarks.calibration.sample import sample_of
+from benchmarks.calibration.worlds import Drawn, World, worlds
+from harness.errors import HarnessError
+from harness.verdicts.judging import judge_looks
+from harness.verdicts.noise_model import CaseKey, KindNoise, Noise
+from harness.verdicts.verdict import ExitStatus
+
+NOW = Circumstances(date="2000-01-01", command="a command", seed=1, recorded="then with another")
+WORLDS = {world.name: world for world in worlds()}
+NORMAL = Cell(WORLDS["normal, 9 runs, float32"], 40)
 
 
 @pytest.fixture(scope="module")
@@ -33,21 +44,29 @@ def recorded() -> Recorded:
 
 
 @pytest.fixture
-def sample() -> Sample:
-    return World().drawn(np.random.default_rng(0), 30)
+def drawn() -> Drawn:
+    return NORMAL.world.drawn(np.random.default_rng(0), 40)
 
 
-def _rate(found: int, *, promised: float | None = None, source: str = "torch twice") -> Rate:
-    what = "clean" if promised is None else "spread 2 times the noise"
-    return Rate(
-        source=source,
-        what=what,
-        cases=20,
-        replays=100,
-        found=found,
-        alarms=found,
-        promised=promised,
-        by_test=dict.fromkeys(TESTS, found),
+def _tally(cell: Cell, alarms: int, samples: int = 200) -> Tally:
+    by_test = Counter({"spread": alarms} if alarms else {})
+    words = Counter({"DRIFT": alarms, "INCONCLUSIVE": 3, "SAME": samples - alarms - 3})
+    return Tally(
+        name=cell.name, cases=cell.cases, samples=samples, alarms=alarms, by_test=by_test, words=words
+    )
+
+
+def _counted(*alarms: int, own: int = 180, same: int = 5) -> Counted:
+    """Cells with so many ``alarms`` of 200, an effect promised in 90% and found in ``own`` of 200."""
+    power = Found(words="spread × 2", law="normal", runs=9, cases=40, samples=200, own=own, promised=0.9)
+    (at_margin,) = shown(SAME_CELLS[:1], 0, seed=1)
+    at_margin.samples, at_margin.shown = 100, same
+    return Counted(
+        grid=[(cell, _tally(cell, count)) for cell, count in zip(CELLS, alarms, strict=False)],
+        large=[_tally(LARGE[0], 0)],
+        replays=[Tally(name="torch twice, 20 cases", cases=20, samples=50)],
+        power=[power],
+        same=[at_margin],
     )
 
 
@@ -72,91 +91,97 @@ class TestRecorded:
         assert len({run.seed for run in clean}) == 30
         assert clean == clean_runs("torch", 30, seed=1) != clean_runs("torch", 30, seed=2)
 
-    def test_a_sample_has_as_many_cases_and_clusters_of_their_own(self, recorded: Recorded) -> None:
-        replays = Replays(recorded, "torch-bfloat16", "torch-bfloat16")
-        drawn = replays.drawn(np.random.default_rng(1), 60)
-        names = [case.name for case in drawn.cases]
-        assert len(set(names)) == 60
-        assert len({name.partition("#")[0] for name in names}) < 60  # with replacement
-        assert drawn.before != drawn.after
-        assert all(noise.measured for noise in drawn.ground.pair_noise)
-
-    def test_what_is_scaled_has_the_spread_that_is_asked_for(self, recorded: Recorded) -> None:
-        replays = Replays(recorded, "torch-bfloat16", "torch-bfloat16")
-        rng = np.random.default_rng(2)
-        found = []
-        for _ in range(12):
-            loud = replays.loud(rng, 60)
-            assert loud.typical >= 0.2
-            wide = spread(loud, 2.0 / loud.typical)
-            found.append(np.mean(wide.numbers.roots) / wide.ground.shape.root)
-        assert np.mean(found) == pytest.approx(2.0, rel=0.1)
+    @pytest.mark.parametrize("pair", CLEAN_PAIRS)
+    def test_a_replay_has_as_many_cases_and_is_no_alarm(
+        self, recorded: Recorded, pair: tuple[str, str]
+    ) -> None:
+        replays = Replays(recorded, *pair)
+        sample = replays.drawn(random_of(1, replays.name, 0), 60)
+        names = {look.change.case for look in sample.looks}
+        clusters = {look.change.cluster for look in sample.looks}
+        assert len(names) == 60
+        assert len(clusters) < 60
+        assert {look.change.expect for look in sample.looks} > {"A", "B"}
+        assert all(look.rest is None for look in sample.looks)
+        assert "telling runs of 9" in sample.noise.words
+        found = tally(replays.name, 60, lambda rng: replays.drawn(rng, 60), first=0, last=8, seed=1)
+        assert found.alarms == 0
 
 
 class TestEffects:
-    def test_spread(self, sample: Sample) -> None:
-        wide = spread(sample, 3.0)
-        for old, near, far in zip(sample.before, sample.after, wide.after, strict=True):
-            assert difference(old, far) == pytest.approx([3 * x for x in difference(old, near)])
+    def test_spread(self, drawn: Drawn) -> None:
+        wide = spread(drawn, 3.0)
+        near, far = (side.after.logits - side.before.logits for side in (drawn, wide))
+        assert far == pytest.approx(3 * near)
 
-    def test_move(self, sample: Sample) -> None:
-        moved = move(sample, 0.5)
-        for case, noise, old, new in zip(
-            sample.cases, sample.ground.pair_noise, sample.after, moved.after, strict=True
-        ):
-            shift = difference(old, new)[case.letters.index(case.expect)]
-            assert shift == pytest.approx(0.5 * noise.sigma)
+    def test_move(self, drawn: Drawn) -> None:
+        before, after = (sample_of(side) for side in (drawn, move(drawn, 0.5)))
+        for old, new in zip(before.looks, after.looks, strict=True):
+            assert new.expected_move - old.expected_move == pytest.approx(0.5 * 0.024 * 2**0.5)
 
-    def test_lose(self, sample: Sample) -> None:
-        rng = np.random.default_rng(0)
-        assert lose(sample, 0.0, rng, right_only=True).after == sample.after
-        numbers = lose(sample, 1.0, rng, right_only=True).numbers
-        assert numbers.lost == len(numbers.losing)
-        assert numbers.gained <= 1
-        numbers = lose(sample, 1.0, rng, right_only=False).numbers
-        assert numbers.flipped == len(numbers.chances)
+    def test_lose(self, drawn: Drawn) -> None:
+        right = np.flatnonzero(drawn.before.logits.argmax(1) == 0)
+        looks = sample_of(lose(drawn, right)).looks
+        assert sum(look.right == (True, False) for look in looks) == len(right)
+        untouched = lose(drawn, right[:0])
+        assert np.array_equal(untouched.after.logits, drawn.after.logits)
 
-    def test_the_tests_alone_alarm_where_the_judge_does(self, sample: Sample) -> None:
-        for each in (
-            sample,
-            spread(sample, 3.0),
-            lose(sample, 0.3, np.random.default_rng(1), right_only=True),
-        ):
-            assert any(test.found for test in each.tested()) == (
-                each.judged().verdict in ("DRIFT", "REGRESSION")
-            )
+    def test_doubled_noise_is_found_as_promised_and_fails_nothing_within_the_margin(self) -> None:
+        effects = [effect for effect in EFFECTS if effect.words in ("nothing", "spread × 2")]
+        nothing, doubled = found(NORMAL, effects, 8, seed=1, plans=1)
+        assert (nothing.alarms, nothing.promised) == (0, None)
+        assert doubled.own == doubled.alarms == 8
+        assert doubled.failed <= 1
+        assert doubled.promised is not None
+        assert doubled.promised > 0.95
 
 
 class TestJudge:
-    def test_clean_samples_are_seldom_alarms(self, recorded: Recorded) -> None:
-        replays = Replays(recorded, "torch-bfloat16", "lmdeploy-bfloat16")
-        source = Source(name="recorded", draw=replays.drawn)
-        assert clean_rate(source, 20, 40, np.random.default_rng(1)).found <= 2
-        simulated = Source(name="simulated", draw=World().drawn)
-        assert clean_rate(simulated, 20, 60, np.random.default_rng(2)).found <= 3
+    def test_clean_samples_are_seldom_alarms(self) -> None:
+        for name in ("normal, 1 run, own run", "kernels, 2 runs, float32", "another token as probable, 20%"):
+            for world in [WORLDS[own] for own in WORLDS if own.startswith(name)][:2]:
+                cell = Cell(world, 40)
+                assert tally(cell.name, 40, cell.sample, first=0, last=10, seed=1).alarms <= 1
 
-    def test_doubled_noise_is_found_in_twenty_cases(self) -> None:
-        source = Source(name="simulated", draw=World().drawn)
-        effects = [effect for effect in EFFECTS if effect.words == "spread 2 times the noise"]
-        (rate,) = effect_rates(source, effects, 20, 40, np.random.default_rng(3))
-        assert rate.share >= 0.9
-        assert rate.promised is not None
-        assert rate.promised > 0.9
+    def test_a_judge_that_takes_half_of_the_noise_is_caught(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        whole = Noise.over
 
-    def test_a_judge_that_takes_half_of_sigma_is_caught(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        whole = Noise.of
+        def halved(self: Noise, cases: list[CaseKey]) -> dict[str, KindNoise]:
+            kinds = whole(self, cases)
+            # As if the floor's runs had been half as far from the reference.
+            return {
+                kind: replace(
+                    noise,
+                    variances=noise.variances / 4,
+                    squares=noise.squares / 4,
+                    without=noise.without / 4,
+                    moves=noise.moves / 2,
+                    typical=noise.typical / 4,
+                )
+                for kind, noise in kinds.items()
+            }
 
-        def halved(self: Noise, case: str, asked: str) -> PairNoise:
-            noise = whole(self, case, asked)
-            return replace(noise, sigma=noise.sigma / 2)
+        sound = tally(NORMAL.name, 40, NORMAL.sample, first=0, last=12, seed=1)
+        monkeypatch.setattr(Noise, "over", halved)
+        broken = tally(NORMAL.name, 40, NORMAL.sample, first=0, last=12, seed=1)
+        assert not missed(_counted()._replace(grid=[(NORMAL, sound)]))
+        assert broken.alarms == 12
+        told = missed(_counted()._replace(grid=[(NORMAL, broken)]))
+        assert any(sentence.startswith(f"{NORMAL.name}: 12 of 12") for sentence in told)
+        assert NORMAL.name in closing(_counted()._replace(grid=[(NORMAL, broken)]))
 
-        source = Source(name="simulated", draw=World().drawn)
-        sound = clean_rate(source, 40, 30, np.random.default_rng(4))
-        monkeypatch.setattr(Noise, "of", halved)
-        broken = clean_rate(source, 40, 30, np.random.default_rng(4))
-        assert not missed([sound])
-        assert broken.found > 10
-        assert missed([broken])
+    def test_same_at_the_margin_is_seldom_said(self) -> None:
+        for cell in shown(SAME_CELLS[:2], 10, seed=1):
+            assert cell.shown <= 2
+
+    def test_a_long_count_goes_on_where_it_stopped(self, tmp_path: Path) -> None:
+        cell, file = Cell(WORLDS["t, 4 degrees, 1 run, float32"], 10), tmp_path / "tallies.jsonl"
+        for upto in (2, 4, 4):
+            Tallies(file, seed=3).upto(cell.name, 10, cell.sample, upto)
+        Tallies(file, seed=4).upto(cell.name, 10, cell.sample, 1)
+        assert len(file.read_text().splitlines()) == 3
+        kept = Tallies(file, seed=3).by_name[cell.name]
+        assert kept == tally(cell.name, 10, cell.sample, first=0, last=4, seed=3)
 
 
 class TestTables:
@@ -164,34 +189,72 @@ class TestTables:
         # Of none in n the upper end is 1 - (α/2)^(1/n).
         assert Interval.of(0, 400) == pytest.approx((0.0, 1 - 0.025 ** (1 / 400)))
         assert Interval.of(5, 100) == pytest.approx((0.0164, 0.1128), abs=1e-4)
+        assert Interval.of(3, 3)[1] == 1.0
+
+    def test_the_grid_is_what_it_says(self) -> None:
+        sizes = Counter(cell.cases for cell in CELLS)
+        assert sizes[40] == sizes[200] == len(WORLDS)
+        assert sizes[10] == sizes[1000] == 12 * 8
+        assert len(LARGE) == 3
+        assert {world.runs for world in WORLDS.values()} == {1, 2, 3, 9}
+        assert all(isinstance(world, World) for world in WORLDS.values())
 
     def test_missed_targets_are_told(self) -> None:
-        assert missed([_rate(1), _rate(0)]) == []
-        assert "4 false alarms in 200 recorded clean samples" in missed([_rate(3), _rate(1)])[0]
-        assert missed([_rate(95, promised=0.93)]) == []
-        assert missed([_rate(86, promised=0.93)]) == []  # of a hundred, that leaves it open
-        assert "| open |" in effect_table([_rate(86, promised=0.93)])[2]
-        assert "found 0.80, promised 0.93" in missed([_rate(80, promised=0.93)])[0]
-        assert "| NO |" in clean_table([_rate(3)])[2]
-        assert "| NO |" in effect_table([_rate(80, promised=0.93)])[2]
+        fine = _counted(1, 0, 2, 0)
+        assert (missed(fine), open_targets(fine)) == ([], [])
+        bad = _counted(20, 0, 2, 0)
+        told = missed(bad)
+        assert f"{CELLS[0].name}: 20 of 200, 10.00%" in " ".join(told)
+        assert any(sentence.startswith("normal: 22 of 800") for sentence in told)
+        assert f"The worst is {CELLS[0].name}: 20 of 200" in closing(bad)
+        assert "1 of 4 cells (25.0%)" in closing(bad)
+        few = _counted(5, 0, 0, 0)
+        assert missed(few) == []
+        assert f"{CELLS[0].name}: 5 of 200" in open_targets(few)[1]
+        assert "spread × 2, normal, 9 telling runs, 40 cases: found 70%, promised 90%" in missed(
+            _counted(0, own=140)
+        )
+        assert missed(_counted(0, own=168)) == []  # of two hundred, that leaves it open
+        assert "84% / 90% (open)" in "\n".join(tables(_counted(0, own=168)))
+        assert any(
+            sentence.startswith("SAME at the margin: alike") for sentence in missed(_counted(0, same=20))
+        )
 
     def test_the_page_has_a_place_for_them(self) -> None:
-        page = PAGE.read_text()
-        text = with_tables(page, [_rate(0), _rate(80, promised=0.93)], NOW)
-        assert "2000-01-01, `a command`, seed 1" in text
-        assert "- spread 2 times the noise, torch twice, 20 cases: found 0.80, promised 0.93" in text
-        assert with_tables(text, [_rate(0), _rate(80, promised=0.93)], NOW) == text
+        text = with_tables(PAGE.read_text(), _counted(20, 0), NOW)
+        assert "2000-01-01, `a command`, seed 1, CPU" in text
+        assert f"- {CELLS[0].name}: 20 of 200" in text
+        assert with_tables(text, _counted(20, 0), NOW) == text
         with pytest.raises(HarnessError, match="found no place for what is written"):
-            with_tables("# Nothing", [], NOW)
+            with_tables("# Nothing", _counted(0), NOW)
 
-    def test_the_command(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        sources = [Source(name="simulated normal noise", draw=World().drawn)]
-        monkeypatch.setattr(command, "sources", lambda _: sources)
-        status = command.main(["judge", "--clean", "3", "--planted", "2"])
+    def test_the_command(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        few = command.Samples(grid={40: 2}, most={40: 4}, large=1, replays=1, power={40: 1}, same=1)
+        for name, value in (
+            ("FEW", few),
+            ("CELLS", [NORMAL]),
+            ("LARGE", [Cell(NORMAL.world, 100)]),
+            ("CLEAN_PAIRS", CLEAN_PAIRS[:1]),
+            ("POWER_CELLS", [NORMAL]),
+            ("EFFECTS", EFFECTS[:2]),
+            ("SAME_CELLS", SAME_CELLS[:1]),
+        ):
+            monkeypatch.setattr(command, name, value)
+        page = tmp_path / "page.md"
+        page.write_text(PAGE.read_text())
+        monkeypatch.setattr(command, "PAGE", page)
+        monkeypatch.setattr(command, "ROOT", tmp_path)
+        assert command.main(["judge", "--write", "--tallies", str(tmp_path / "tallies.jsonl")]) == 0
         printed = capsys.readouterr()
-        assert status == (1 if "missed: " in printed.err else 0)
-        assert "| simulated normal noise | 88 | 3 |" in printed.out
-        assert "| spread 2 times the noise | simulated normal noise | 20 | 2 |" in printed.out
+        # Two samples leave 2% open, so there are more.
+        assert "| normal | float32 | 0/4 | 0/4 |" in printed.out
+        assert "2 to 2 samples a cell; the table in page.md has " in printed.out
+        assert "0 of 1 cells (0.0%) have more than 1% of false alarms" in printed.err
+        assert "| normal | float32 | 0/4 | 0/4 |" in page.read_text()
+        command.main(["judge"])
+        assert "2 to 2 samples a cell; the table in page.md has 4 to 4" in capsys.readouterr().out
 
     def test_a_file_of_another_version_is_refused(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -199,3 +262,10 @@ class TestTables:
         monkeypatch.setattr("benchmarks.calibration.recording._VERSION", 99)
         assert command.main(["judge"]) == 2
         assert "found version 1; allowed: 99" in capsys.readouterr().err
+
+
+def test_what_is_judged_is_the_whole_verdict() -> None:
+    sample = NORMAL.sample(np.random.default_rng(1))
+    own = judge_looks(sample.looks, baseline="a", candidate="b", budgets={}, margin=0.1, noise=sample.noise)
+    assert own.status is ExitStatus.PASSED
+    assert sample.judged() == own
