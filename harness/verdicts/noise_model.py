@@ -10,10 +10,10 @@ tells that its jitter disturbs little, and no more; and runs nearer to one anoth
 from the reference say one thing, such as all those of one attention kernel in bfloat16, which share its
 rounding. So the quiet ones are left out, and of those alike the loudest counts.
 
-Noise has heavier tails than a normal distribution. So single moves are judged by Student's t, of as many
-degrees of freedom as has a t with the kurtosis of all standardised moves, ν = 4 + 6/(3 κ), in which three
-times the excess kurtosis κ is taken, since few values underrate it; and of no more than the variance is known
-with. Of a pair κ = Σ w² κ, w being each side's share of the variance. A floor that stands for both sides is
+Noise has heavier tails than a normal distribution. So single moves are judged by Student's t. One with the
+excess kurtosis κ of all standardised moves has ν = 4 + 6/κ degrees of freedom; ν = 3 + 6/(3 κ) are taken, as
+few values underrate κ and no κ tells of a tail of less than 4, and no more than the variance is known with.
+Of a pair κ = Σ w² κ, w being each side's share of the variance. A floor that stands for both sides is
 one estimate, and two know no more than the one that knows less.
 """
 
@@ -41,7 +41,7 @@ LETTERS = "letters"
 TABLE_SIGMAS = 4.0
 _HALF = 0.5
 _ROUNDED = 1e-6  # to which the sum of probabilities is known whose logarithms have six decimals
-_KURTOSIS_UNSEEN = 3.0
+_KURTOSIS_UNSEEN, _FEWEST_FREEDOM = 3.0, 3.0
 _BITS: Mapping[str, int] = {"float32": 23, "float16": 10, "bfloat16": 7}
 # Runs in which another kernel computes the same: other rounding, and not other jitter.
 _OTHER_KERNEL = ("attention-", "path-", "threads-", "eager", "graphs")
@@ -322,9 +322,9 @@ def quieter(own: NoiseFloor, other: NoiseFloor) -> tuple[NoiseFloor, float]:
 
 
 def _tail(kurtosis: Floats) -> Floats:
-    """Degrees of freedom of the t with three times this excess kurtosis."""
+    """Degrees of freedom of a tail of this excess kurtosis; see the top of this module."""
     with np.errstate(divide="ignore"):
-        return 4 + 6 / (_KURTOSIS_UNSEEN * kurtosis)
+        return _FEWEST_FREEDOM + 6 / (_KURTOSIS_UNSEEN * kurtosis)
 
 
 def _resolved(rest: float, resolution: float) -> float:
