@@ -23,7 +23,7 @@ COLUMNS = (
 )
 """What a row of `overview` has, in its order."""
 
-_LONGEST = 100
+_LONGEST, _MOST_PLACES = 100, 3
 
 
 def overview_text(verdicts: Sequence[ComparisonVerdict]) -> str:
@@ -75,7 +75,7 @@ def _what_decided(verdict: ComparisonVerdict) -> str:
     if verdict.status is ExitStatus.ERROR and errors:
         text = f"{len(errors)} without an answer: {errors[0]}"
     elif found:
-        places = dict.fromkeys(one.name for one in verdict.where)
+        places = verdict.pointed[:_MOST_PLACES]
         text = ", ".join(found) + (f" in {', '.join(places)}" if places else "")
     else:
         text = whole.reasons[0] if whole is not None else verdict.sentence

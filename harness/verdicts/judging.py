@@ -104,7 +104,7 @@ def judge_looks(
         baseline=baseline,
         candidate=candidate,
         verdict=word,
-        sentence=_sentence(baseline, candidate, own, found, where),
+        sentence="",
         status=status,
         suites=suites,
         cases=judged.verdicts,
@@ -113,7 +113,8 @@ def judge_looks(
         where=where,
         findings=tuple(findings),
     )
-    return with_findings(told)
+    sentence = _sentence(baseline, candidate, own, found, told.pointed)
+    return with_findings(replace(told, sentence=sentence))
 
 
 def _nothing(baseline: str, candidate: str, noise: Noise) -> ComparisonVerdict:
@@ -318,9 +319,11 @@ def _titled(word: Verdict, found: Found) -> str:
 def _reasons(found: Found, word: Verdict, opened: Sequence[str], terms: Terms) -> tuple[str, ...]:
     errors = found.counts.get(Verdict.ERROR, 0)
     told = list(opened) if word in (Verdict.INCONCLUSIVE, Verdict.ERROR) else []
-    if errors:
-        told.insert(0, f"{errors} case{'s' * (errors > 1)} without an answer on a side (ERROR)")
-    told += found.words
+    without = [f"{errors} case{'s' * (errors > 1)} without an answer on a side (ERROR)"] if errors else []
+    if word in (Verdict.INCONCLUSIVE, Verdict.ERROR):
+        told = [*without, *told, *found.words]
+    else:
+        told = [*told, *found.words, *without]
     told += [text for text in opened if text not in told]
     shown = found.shown
     if shown.log_odds is not None and not found.words:
@@ -343,7 +346,7 @@ def _reasons(found: Found, word: Verdict, opened: Sequence[str], terms: Terms) -
 
 
 def _sentence(
-    baseline: str, candidate: str, whole: SuiteVerdict, found: Found, where: Sequence[Place]
+    baseline: str, candidate: str, whole: SuiteVerdict, found: Found, pointed: Sequence[str]
 ) -> str:
     cases, word = whole.cases, whole.verdict
     head = f"{_titled(word, found)}: {candidate} against {baseline}, {cases} case{'s' * (cases != 1)}"
@@ -360,9 +363,8 @@ def _sentence(
             Verdict.DRIFT: f"the probabilities moved beyond noise ({_single(moved)})",
             Verdict.REGRESSION: f"right answers were lost beyond noise ({_single(lost)})",
         }[word]
-    places = dict.fromkeys(f"{one.kind} {one.name}" for one in where)
-    if word in (Verdict.DRIFT, Verdict.REGRESSION) and places:
-        said += f", in {', '.join(list(places)[:_MOST_PLACES])}"
+    if word in (Verdict.DRIFT, Verdict.REGRESSION) and pointed:
+        said += f", in {', '.join(pointed[:_MOST_PLACES])}"
     without = f"; {errors} without an answer" if errors and word is not Verdict.ERROR else ""
     return f"{head}: {said}{without}"
 

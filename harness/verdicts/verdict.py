@@ -281,6 +281,14 @@ class ComparisonVerdict:
     findings: tuple[Finding, ...] = ()
 
     @property
+    def pointed(self) -> tuple[str, ...]:
+        """The suites in which something was found, or else tags and letters; none where it is everywhere."""
+        suites = [f"suite {name}" for name in dict.fromkeys(p.name for p in self.where if p.kind == "suite")]
+        if len(suites) == len(self.suites):
+            return ()
+        return tuple(suites or dict.fromkeys(f"{place.kind} {place.name}" for place in self.where))
+
+    @property
     def within_margin(self) -> bool:
         """Whether this is a DRIFT that is shown not to matter."""
         return self.whole is not None and self.whole.within_margin

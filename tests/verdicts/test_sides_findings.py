@@ -94,7 +94,12 @@ def test_an_error_stays_one() -> None:
     assert (verdict.verdict, verdict.status) == (Verdict.ERROR, ExitStatus.ERROR)
 
 
-@pytest.mark.parametrize("finding", [replace(BLOCKS, blocks=False), replace(BLOCKS, cases=("t.c1",))])
 @pytest.mark.parametrize("after", [TRUTH, moved(1.0), LOST])
-def test_a_note_changes_nothing(finding: Finding, after: Floats) -> None:
-    assert replace(judged(after, finding), findings=()) == judged(after)
+def test_a_note_changes_nothing(after: Floats) -> None:
+    assert replace(judged(after, replace(BLOCKS, blocks=False)), findings=()) == judged(after)
+
+
+def test_what_blocks_in_a_case_that_is_not_compared_is_of_the_whole_and_of_no_suite() -> None:
+    verdict = judged(TRUTH, replace(BLOCKS, cases=("t.c1",)))
+    assert (verdict.verdict, verdict.status) == (Verdict.INCONCLUSIVE, ExitStatus.INCONCLUSIVE)
+    assert verdict.suites == judged(TRUTH).suites
