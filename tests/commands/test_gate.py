@@ -311,7 +311,7 @@ class TestCases:
         assert gate_folder.gate() == 0
         gate_folder.clean(2)
         assert gate_folder.gate(f"p/torch@{TODAY}") == 0
-        assert "note: 1 case in p/torch@" in capsys.readouterr().out
+        assert "removed: 1 case of p/torch@" in capsys.readouterr().out
 
     def test_one_case_is_shown_in_full(self, gate_folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
         gate_folder.write_suite("say A", "torch: say A lmdeploy: say B")

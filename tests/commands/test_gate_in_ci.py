@@ -36,7 +36,7 @@ def test_a_lost_answer_is_told_everywhere(
     failed = [
         case.get("name") for case in ET.parse("g.xml").iter("testcase") if case.find("failure") is not None
     ]
-    assert failed == ["the suite as a whole", "s.c23"]
+    assert failed == ["the comparison as a whole", "the suite as a whole", "s.c23"]
 
 
 def test_a_refusal_is_told(gate_folder: Folder, summary: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ from tests.engines.torch_native.asking import (
         ({"paths": ("two-stage",)}, "the path 'two-stage'; allowed: forward, generate"),
         (
             {"options": {"atention": "eager"}},
-            "the option 'atention'; allowed: attention, max_pixels, min_pixels, template, threads",
+            "the option 'atention'; allowed: attention, max_pixels, min_pixels, template_date, ",
         ),
     ],
 )
