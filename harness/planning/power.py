@@ -8,6 +8,7 @@ less than which does not; a few more may fall short again by a percent or two.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -108,6 +109,7 @@ def alike(values: Sequence[float], count: int) -> list[float]:
     return [ordered[int((place + 0.5) * len(ordered) / count)] for place in range(count)]
 
 
+@lru_cache(maxsize=64)  # of one suite many effects are asked
 def _least_count(ladder: Ladder, alpha: float) -> int:
     """The smallest count that is an alarm: as many or more have a probability of at most ``alpha``."""
     low, high = 0, int(ladder.rungs.shape[1]) + 1  # so many more than there are is an alarm

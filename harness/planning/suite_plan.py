@@ -19,6 +19,7 @@ import numpy as np
 from harness.planning.power import accuracy_power, alike, flips_power, needed, smallest
 from harness.verdicts.case_judging import Look
 from harness.verdicts.evidence import Open, found_from, mean_power, spread_power
+from harness.verdicts.flips import Ladder
 from harness.verdicts.group_tests import FEWEST, GroupTests, group_tests, spread_at
 from harness.verdicts.moves import Index, Moves, limits_at, moves_of
 from harness.verdicts.noise_model import Noise
@@ -171,6 +172,7 @@ class _Powers:
         self.sigma = float(np.median(np.sqrt(moves.noise.variance) * moves.unit))
         self._rest = float(np.median(np.sqrt(moves.rest_noise.variance)))
         self._numbers, self._alpha, self._moves = numbers, alpha, moves
+        self._ladders: dict[int, Ladder] = {}
         self._spreads: dict[float, tuple[float, Open | None]] = {}
         self._wide, self._cases, self._right = wide, len(moves.looks), int(right.sum())
         self.losing, self._gaining = _any(moves, right.astype(float)), _any(moves, 1.0 - right)
@@ -181,7 +183,7 @@ class _Powers:
             "spread": self._spread,
             "shift": lambda size, n: self._left(mean_power, self._numbers.shift_open, size / self.sigma, n),
             "mass": lambda size, n: self._left(mean_power, self._numbers.mass_open, size / self._rest, n),
-            "flips": lambda size, n: flips_power(self._numbers.ladder.like(n), size, alpha=self._alpha),
+            "flips": lambda size, n: flips_power(self._ladder(n), size, alpha=self._alpha),
             "accuracy": self._accuracy,
             "single": self._single,
         }
@@ -203,6 +205,11 @@ class _Powers:
             self._spreads[times] = spread_at(self._moves, every, times)
         return self._spreads[times]
 
+    def _ladder(self, clusters: int) -> Ladder:
+        if clusters not in self._ladders:
+            self._ladders[clusters] = self._numbers.ladder.like(clusters)
+        return self._ladders[clusters]
+
     def _single(self, size: float, clusters: int) -> float:
         """``size`` is a share of all cases, of which only right ones are lost, wide or not."""
         if not self._right:
@@ -216,7 +223,7 @@ class _Powers:
         if not losing or size > losing / clusters:
             return 0.0
         return accuracy_power(
-            self._numbers.ladder.like(clusters),
+            self._ladder(clusters),
             alike(self.losing, losing),
             alike(self._gaining, gaining) if gaining else [],
             min(1.0, size * clusters / losing),

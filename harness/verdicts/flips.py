@@ -105,7 +105,7 @@ def _by_midpoint(middle: Floats, variances: Floats) -> Floats:
     return np.concatenate(chances)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ladder:
     """Chances of clusters as they depend on how loud noise is, which is not known for certain.
 
