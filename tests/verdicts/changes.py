@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,7 +47,7 @@ def recording(
         answer=Answer(
             prompt_ids=(7,),
             generated_ids=(best,),
-            text="ABCDEFG"[best],
+            text=f"{string.ascii_uppercase}?"[best],
             letter_ids=tuple(range(count)),
             answer_step=0 if reached else None,
             readings=(reading,),
