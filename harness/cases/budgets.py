@@ -19,6 +19,10 @@ A log-odds of 0.1 moves a probability of one half by 0.025, one of 0.02 by 0.005
 _EVEN = 0.5  # the probability that log-odds move most
 
 
+MOST = 1.0
+"""The largest margin, in log-odds: it moves a probability of one half by 23 points."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budgets:
     """What `budgets:` of a suite, or of a profile for a whole comparison, says; else the defaults apply.
@@ -63,7 +67,8 @@ def budgets_of(entry: object) -> Budgets:
 def margin_of(given: float | str) -> float:
     """A margin in log-odds: a number of them, or such as ``2.5%``, by which they move a probability of 1/2.
 
-    Raises ValueError for anything else.
+    Raises ValueError for anything else, and for more than `MOST` log-odds, which is a percentage without its
+    sign.
     """
     text = str(given).strip()
     if not text.endswith("%"):
@@ -73,6 +78,6 @@ def margin_of(given: float | str) -> float:
         if not 0 < points < _EVEN:
             raise ValueError(f"{text}: allowed: more than 0% and less than 50%")
         margin = math.log(_EVEN + points) - math.log(_EVEN - points)
-    if not 0 < margin < math.inf:
-        raise ValueError(f"{text}: allowed: a number above 0")
+    if not 0 < margin <= MOST:
+        raise ValueError(f"{text}: allowed: a number above 0, {MOST:g} at most, or such as 2.5%")
     return margin

@@ -224,5 +224,6 @@ def _margin(text: str) -> float:
         return margin_of(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(
-            f"found {text}; allowed: a number above 0, or a share of probability such as 2.5%"
+            f"found {text}; allowed: a number above 0, 1 at most, or a share of probability, such as 2.5% "
+            "and under 50%"
         ) from error

@@ -93,10 +93,7 @@ class SideFloors:
         )
 
     def stale(self, side: GateSide) -> str:
-        """What to know of a measured floor that is not used, '' without such a one.
-
-        It is of the engine as it was before, or the engine is not deterministic.
-        """
+        """What to know of a floor that is stale or of an engine that is not deterministic, '' without."""
         profile = self._profiles.get(side.profile)
         own = load_floor(self._root, side.profile, side.engine, fingerprint=side.fingerprint)
         if own is not None and profile is not None and (refused := not_deterministic(own, profile)):

@@ -100,14 +100,13 @@ def _answers(verdict: ComparisonVerdict) -> list[str]:
         names = [f"{single} single case{'s' * (single > 1)}"]
     if not names and verdict.verdict not in _FOUND:
         return []
-    told = (
-        f"found beyond noise: {', '.join(names) or 'yes'}; does it matter: {_matters(whole, verdict.status)}"
-    )
+    told = f"found beyond noise: {', '.join(names) or 'yes'}; does it matter: {_matters(whole, verdict)}"
     return [f"{told} (exit status {verdict.status.value})"]
 
 
-def _matters(whole: SuiteVerdict, status: ExitStatus) -> str:
-    if status is ExitStatus.INCONCLUSIVE:
+def _matters(whole: SuiteVerdict, verdict: ComparisonVerdict) -> str:
+    cases = verdict.cases
+    if verdict.status is ExitStatus.INCONCLUSIVE:
         return "not known, for what was found before the numbers"
     if whole.passes:
         return "no, budgets allow it" if whole.within_budget else "no, it is shown to be within the margin"
@@ -115,7 +114,9 @@ def _matters(whole: SuiteVerdict, status: ExitStatus) -> str:
         return "yes, right answers were lost"
     if not whole.shown.within:
         return "yes, it is not shown to be within the margin"
-    return "yes, a wide margin flipped, or every move counts (--strict)"
+    if any(case.flip is not None and case.verdict in _FOUND for case in cases):
+        return "yes, a wide margin flipped"
+    return "yes, with --strict every move does"
 
 
 def _where(verdict: ComparisonVerdict) -> list[str]:

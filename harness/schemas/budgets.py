@@ -19,10 +19,10 @@ def _margin(value: object) -> float:
     """A number above 0, or a share of probability under a half, which stands here for one."""
     if isinstance(value, str) and re.search(_PERCENT, value) and float(value[:-1]) > 0:
         return 1.0
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf"):
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1:
         return float(value)
     raise PydanticCustomError(
-        "margin", "a number greater than 0, or such as 2.5% of a probability, under 50%"
+        "margin", "a number greater than 0, 1 at most, or such as 2.5% of a probability, under 50%"
     )
 
 
@@ -30,7 +30,12 @@ _Margin = Annotated[
     float,
     BeforeValidator(_margin),
     WithJsonSchema(
-        {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": _PERCENT}]}
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+                {"type": "string", "pattern": _PERCENT},
+            ]
+        }
     ),
 ]
 _Above = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -61,9 +61,10 @@ class Judged:
 class Found:
     """What was found in a group of cases, and whether it matters.
 
-    ``tests`` are corrected. ``words`` say what was found. ``together`` is whether
-    the tests find something in the cases that are not beyond their own noise. ``allowed`` is whether budgets
-    allow it and ``passes`` whether budgets or margin do; both hold where nothing was found.
+    ``tests`` are corrected. ``words`` say what was found. ``rest`` are the numbers of the cases that are not
+    beyond their own noise, and ``together`` is whether the tests find something there. ``allowed`` is whether
+    budgets allow it and ``passes`` whether budgets or margin do; both hold where nothing was found.
+    ``expected_flips`` counts those by noise in the cases that are not beyond it.
     """
 
     index: Index
@@ -74,10 +75,12 @@ class Found:
     accuracy: AccuracyChange | None
     regression: bool
     drift: bool
+    rest: GroupTests
     together: bool
     allowed: bool
     passes: bool
     words: tuple[str, ...]
+    expected_flips: float
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -113,7 +116,7 @@ def case_verdicts(moves: Moves, tests: Sequence[Evidence], terms: Terms) -> Judg
                 wide=bool(wide[place]),
                 sigma=float(sigma[place]),
                 limit=float(limit[place]),
-                chance=float(moves.chance[place]) if moves.judged[place] else None,
+                chance=float(moves.chance[place]) if moves.judged[place] and not wide[place] else None,
                 margin=float(terms.margins[place]),
                 rest=(float(moves.rest[place]), float(rest_sigma[place]), float(rest_limit[place]))
                 if told[place]
@@ -136,7 +139,11 @@ def find(judged: Judged, index: Index, tests: Sequence[Evidence], numbers: Group
     is_shown = shown(moves, index, margins=terms.margins, shift_open=numbers.shift_open)
     change = _accuracy(moves, index)
     found = regression or drift
-    together = found and _found_in_rest(judged, index, terms)
+    rest = numbers
+    if found:
+        rest = group_tests(judged.moves, index[~judged.beyond[index]], budgets=terms.spreads)
+    corrected = holm(rest.tests, alpha=terms.alpha) if found else ()
+    together = any(test.found and test.name != "accuracy" for test in corrected)
     allowed = not found or (not together and _allowed(judged, index, names, terms))
     matters = "accuracy" in names or bool(judged.wide[index].any()) or not is_shown.within or terms.strict
     told = [f"{TESTS[t.name]}: {t.text}, adjusted p = {t.adjusted:.2g}" for t in tests if t.found]
@@ -145,7 +152,8 @@ def find(judged: Judged, index: Index, tests: Sequence[Evidence], numbers: Group
         told.append(f"right answers lost beyond noise: {lost}; allowed by budgets: {budget}")
     if moved:
         budget = _budget(index, judged, lambda own: own.moved, terms)
-        told.append(f"other cases beyond noise: {moved}; allowed by budgets: {budget}")
+        which = "other cases" if lost else "cases"
+        told.append(f"{which} beyond noise: {moved}; allowed by budgets: {budget}")
     if found and is_shown.within:
         told.append("what moved is shown to be within the margin, on these cases")
     elif found:
@@ -159,10 +167,12 @@ def find(judged: Judged, index: Index, tests: Sequence[Evidence], numbers: Group
         accuracy=change,
         regression=regression,
         drift=drift,
+        rest=rest,
         together=together,
         allowed=allowed,
         passes=allowed or not matters,
         words=tuple(told),
+        expected_flips=float(moves.chance[index[~judged.beyond[index]]].sum()),
     )
 
 
@@ -190,7 +200,7 @@ def open_words(found: Found, judged: Judged, terms: Terms, budgets: Budgets) -> 
                 f"{where}too few cases: a loss of accuracy of up to {share:.2%} ({CONFIDENCE:.0%}) cannot be "
                 f"excluded; asked for: {most:.2%}"
             )
-    if told or found.regression or found.drift or (found.shown.within and not found.flipped):
+    if told or not found.passes or (found.shown.within and (word_of(found) is not None or not found.flipped)):
         return told, None
     if not judged.moves.judged[found.index].any():
         return ["there is no case that can be judged"], None
@@ -199,7 +209,9 @@ def open_words(found: Found, judged: Judged, terms: Terms, budgets: Budgets) -> 
 
 def _spread_open(found: Found, budget: float) -> tuple[list[str], int | None]:
     """Where a spread far beyond its budget cannot be excluded; by what that would be."""
-    numbers, most = found.numbers, UNSEEN * budget
+    numbers, most = found.rest, UNSEEN * budget
+    if not numbers.clusters:
+        return [], None
     if numbers.spread is None or numbers.spread_open is None:
         return [
             f"{numbers.clusters} independent groups of cases say too little of a spread, and they are not "
@@ -242,13 +254,6 @@ def _allowed(judged: Judged, index: Index, names: set[str], terms: Terms) -> boo
             return False
     beyond = any(count > terms.of(suite).lost for suite, count in net.items())
     return not ("accuracy" in names and sum(net.values()) > terms.whole.lost and beyond)
-
-
-def _found_in_rest(judged: Judged, index: Index, terms: Terms) -> bool:
-    """Whether the tests find something in the cases that are not beyond their own noise."""
-    rest = index[~judged.beyond[index]]
-    tests = holm(group_tests(judged.moves, rest, budgets=terms.spreads).tests, alpha=terms.alpha)
-    return any(test.found and test.name != "accuracy" for test in tests)
 
 
 def _budget(index: Index, judged: Judged, most: Callable[[Budgets], int], terms: Terms) -> int:

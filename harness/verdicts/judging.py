@@ -302,7 +302,7 @@ def _verdict(
         if change is None
         else Estimate(value=change.change, low=change.low, high=change.high),
         flips=numbers.flips,
-        expected_flips=numbers.expected,
+        expected_flips=found.expected_flips,
         missing_cases=missing,
     )
 
@@ -358,7 +358,8 @@ def _sentence(
         said = whole.reasons[0]
     else:
         said = {
-            Verdict.SAME: "the answers to these cases are shown to be the same within the margin",
+            Verdict.SAME: "the answers to these cases are shown to be the same within the margin of "
+            f"{whole.margin:.3g}",
             Verdict.NOISE: "they differ no more than noise makes them",
             Verdict.DRIFT: f"the probabilities moved beyond noise ({_single(moved)})",
             Verdict.REGRESSION: f"right answers were lost beyond noise ({_single(lost)})",

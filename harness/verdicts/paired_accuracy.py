@@ -29,7 +29,8 @@ __all__ = [
 MARGIN = 0.02
 """The loss of accuracy, a share of the cases, that another model must be shown not to reach."""
 
-_PLANNED = 1.645 + 0.842  # normal quantiles of 5% on one side and of a power of 80%, as tables have them
+_ONE_SIDED = 1.645  # the normal quantile of 5%
+_PLANNED = _ONE_SIDED + 0.842  # normal quantiles of 5% on one side and of a power of 80%, as tables have them
 _PRIOR = 5.0  # changed answers, in clusters that changed as a whole, that the design effect starts from
 _HALVINGS = 50
 
@@ -163,14 +164,16 @@ def cases_for(margin: float, discordance: float) -> int:
     """How many cases show with power 0.8 that a loss is under ``margin`` where in truth there is no change.
 
     ``discordance`` is the share of cases of which one side only is right. By the normal approximation,
-    n = (z₀.₀₅ + z₀.₂)² d / margin², for cases that change independently.
+    n = (z₀.₀₅ + z₀.₂)² d / margin², for cases that change independently; and no fewer than the score test
+    takes where none changes, z₀.₀₅² (1 - margin) / margin.
     """
-    return math.ceil(_PLANNED**2 * discordance / margin**2)
+    by_change = _PLANNED**2 * discordance / margin**2
+    return math.ceil(max(by_change, _ONE_SIDED**2 * (1 - margin) / margin))
 
 
 def margin_for(cases: float, discordance: float) -> float:
     """The margin for which so many ``cases`` are enough, as in `cases_for`."""
-    return _PLANNED * math.sqrt(discordance / cases)
+    return max(_PLANNED * math.sqrt(discordance / cases), _ONE_SIDED**2 / (cases + _ONE_SIDED**2))
 
 
 def points(share: float, *, sign: bool = False) -> str:

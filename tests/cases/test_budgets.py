@@ -17,7 +17,7 @@ def test_a_margin_is_log_odds_or_a_share_of_probability_at_one_half() -> None:
     assert 1 / (1 + math.exp(-margin)) == pytest.approx(0.525)
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "inf", "nan", "0%", "50%", "-2%", "much", "%"])
+@pytest.mark.parametrize("text", ["0", "-1", "2.5", "inf", "nan", "0%", "50%", "-2%", "much", "%"])
 def test_what_is_no_margin_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         margin_of(text)

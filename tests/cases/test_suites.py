@@ -220,12 +220,12 @@ def test_budgets_of_a_suite(folder: Path) -> None:
         (
             "{margin: §0}",
             "budgets.margin",
-            "a number greater than 0, or such as 2.5% of a probability, under 50%",
+            "a number greater than 0, 1 at most, or such as 2.5% of a probability, under 50%",
         ),
         (
             "{margin: §50%}",
             "budgets.margin",
-            "a number greater than 0, or such as 2.5% of a probability, under 50%",
+            "a number greater than 0, 1 at most, or such as 2.5% of a probability, under 50%",
         ),
         ("{noise: {spread: §-1.0}}", "budgets.noise.spread", "a number greater than 0.0"),
         ("{noise: {cases: §1.5}}", "budgets.noise.cases", "a whole number"),

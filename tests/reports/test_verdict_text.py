@@ -106,7 +106,7 @@ def test_whether_it_matters_is_told_beside_what_was_found(verdict: Verdict, with
 def test_every_move_counts_where_that_is_asked_for() -> None:
     suite = replace(made_suite([], Verdict.DRIFT, within_margin=True), passes=False)
     text = render_verdict(made_comparison([], Verdict.DRIFT, suites=[suite]), color=True)
-    assert "yes, a wide margin flipped, or every move counts (--strict) (exit status 1)" in text
+    assert "yes, with --strict every move does (exit status 1)" in text
     assert "within the margin" not in text
     assert text.startswith("\x1b[33mDRIFT\x1b[0m: ")
 

@@ -199,6 +199,19 @@ def test_what_is_worse_does_not_pass_an_accuracy_budget_that_less_did_not() -> N
     )
 
 
+def test_a_budget_for_one_case_excuses_that_case_and_not_what_the_others_leave_open() -> None:
+    world = _World(4, seed=1)
+    before, after = world.run(), world.run()
+    after += 1.2 * (world.run() - world.truth)
+    few = world.changes(before, after)
+    open_ = _judged(few, world.noise, margin=1e-3)
+    assert open_.status is ExitStatus.INCONCLUSIVE
+    after[2, 1] += 100 * SIGMA
+    excused = _judged(world.changes(before, after), world.noise, margin=1e-3, budgets=Budgets(moved=1))
+    assert excused.status is ExitStatus.INCONCLUSIVE
+    assert "2 times must be excluded" in excused.sentence
+
+
 def test_the_bound_of_lost_accuracy_counts_cases_and_what_they_share() -> None:
     # Ten images of ten cases, all near-ties of which those of two images flip: a fifth of the cases is lost.
     world = _World(100, has_rest=False)

@@ -135,7 +135,8 @@ class _Comparison:
                 text = f"{has} was given {system} in front of the question, {lacks} was not. {_PINNED_SYSTEM}"
                 return difference(cause, text)
             case Cause.SYSTEM_OTHER:
-                return difference(cause, f"{both}. {_PINNED_SYSTEM}")
+                told = f"{both}. {_PINNED_SYSTEM}; a date that the template writes, with template_date:"
+                return difference(cause, told)
             case Cause.PLACEHOLDER:
                 advice = "Take it out of the case's prompt: the image is put before the prompt by itself"
                 return difference(cause, f"{both}. {advice}")

@@ -38,7 +38,7 @@ def test_every_law_is_there_with_every_floor() -> None:
     assert len({world.name for world in every}) == len(every) == len(EVERY) * len(RUNS) * 2
 
 
-@pytest.mark.parametrize("law", EVERY.values(), ids=str)
+@pytest.mark.parametrize("law", EVERY.values(), ids=lambda law: law.name)
 def test_tails_have_a_variance_of_one(law: Law) -> None:
     values = law.tail(np.random.default_rng(0), (200_000,))
     assert values.mean() == pytest.approx(0, abs=0.01)
