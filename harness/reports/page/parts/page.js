@@ -6,6 +6,10 @@ class Page {
     this.report = read("document");
     this.pictures = read("pictures");
     this.theme();
+    // A page of several opens with the one that decides how all end.
+    const worst = ["FAILED", "ERROR", "INCONCLUSIVE", "PASSED"];
+    const ranks = this.report.comparisons.map((one) => worst.indexOf(one.status));
+    this.first = ranks.indexOf(Math.min(...ranks));
     drawAll(byId("all"), this.report, this);
     const wanted = this.wanted();
     this.select(wanted.comparison);
@@ -17,17 +21,17 @@ class Page {
     });
   }
 
-  // #case=NAME&comparison=2, the latter counted from 1 and left out for the first.
+  // #case=NAME&comparison=2, the latter counted from 1 and left out for the one that the page opens with.
   wanted() {
     const parts = new URLSearchParams(location.hash.slice(1));
-    const place = Number(parts.get("comparison") ?? 1) - 1;
-    return { comparison: this.report.comparisons[place] ? place : 0, name: parts.get("case") };
+    const place = Number(parts.get("comparison") ?? this.first + 1) - 1;
+    return { comparison: this.report.comparisons[place] ? place : this.first, name: parts.get("case") };
   }
 
   address(entry) {
     const parts = new URLSearchParams();
     if (entry) parts.set("case", entry.case);
-    if (this.place) parts.set("comparison", this.place + 1);
+    if (this.place !== this.first) parts.set("comparison", this.place + 1);
     return `#${parts}`;
   }
 
