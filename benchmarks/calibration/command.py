@@ -181,7 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     recording = actions.add_parser("record", help="make the clean runs again; about 15 minutes on two cores")
     recording.add_argument("--only", action="append", choices=ENGINES, help="this engine; the others stay")
     recording.add_argument("--cases", type=Path, default=ROOT / "cases", metavar="DIR")
-    judging = actions.add_parser("judge", help="judge simulations and replays; about 10 minutes on one core")
+    judging = actions.add_parser("judge", help="judge simulations and replays; about 4 minutes on one core")
     judging.add_argument("--full", action="store_true", help="as many samples as the page has; hours")
     judging.add_argument("--minutes", type=positive, metavar="N", help="then few samples for what is left")
     judging.add_argument("--tallies", type=Path, metavar="FILE", help="keep false alarms there, and go on")
