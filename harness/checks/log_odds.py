@@ -25,6 +25,7 @@ __all__ = [
     "of_reading",
     "rest_of",
     "scalars_of",
+    "share_of",
 ]
 
 LogOdds = tuple[float, ...]
@@ -107,6 +108,11 @@ def scalars_of(reading: Reading, letter_ids: Sequence[int]) -> dict[str, float]:
     """The scalars of a row that are known exactly, by name."""
     rest = rest_of(reading, letter_ids)
     return {REST: rest.low} if rest is not None and rest.exact and math.isfinite(rest.low) else {}
+
+
+def share_of(log_odds: float) -> float:
+    """The probability whose log-odds these are, such as a `REST`."""
+    return 1 / (1 + math.exp(-log_odds))
 
 
 def _against_rest(share: float) -> float:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from harness.checks.intervals import Interval
+from harness.checks.log_odds import share_of
 from harness.verdicts.evidence import case_limit
 from harness.verdicts.noise_floor import NoiseFloor, PairNoise
 from harness.verdicts.rules import ALLOWANCE, ALPHA
@@ -69,7 +70,7 @@ def _reach(p: float, shift: float) -> float:
     if not 0.0 < p < 1.0:
         return 0.0
     log_odds = math.log(p) - math.log1p(-p)
-    ends = (1 / (1 + math.exp(-min(700.0, max(-700.0, log_odds + sign * shift)))) for sign in (-1, 1))
+    ends = (share_of(min(700.0, max(-700.0, log_odds + sign * shift))) for sign in (-1, 1))
     return max(abs(end - p) for end in ends)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from harness.checks.agreement import Agreement
 from harness.checks.intervals import Interval, apart
-from harness.checks.log_odds import LogOdds, difference, largest, of_reading, rest_of
+from harness.checks.log_odds import LogOdds, difference, largest, of_reading, rest_of, share_of
 from harness.checks.side import Side
 from harness.verdicts.evidence import confident
 from harness.verdicts.verdict import CaseVerdict, Change, Flip, Verdict
@@ -206,7 +206,7 @@ def _rest_shares(look: Look) -> tuple[float, float] | None:
     """The most probability that each side can have outside the letters; None where that is not known."""
     if look.rest is None:
         return None
-    before, after = (1 / (1 + math.exp(-one.high)) for one in look.rest)
+    before, after = (share_of(one.high) for one in look.rest)
     return before, after
 
 
@@ -257,7 +257,7 @@ def _other_token(side: Side) -> bool | None:
     rest = rest_of(reading, answer.letter_ids)
     if rest is None or side.top is None:
         return None
-    left = 1 / (1 + math.exp(-rest.high))
+    left = share_of(rest.high)
     return False if left <= side.intervals[side.top].low else None
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from harness.checks.log_odds import REST, mean_square
+from harness.checks.log_odds import REST, mean_square, share_of
 from harness.verdicts.case_judging import OTHER, Look
 from harness.verdicts.flips import NEAR, NEVER, flip_chances
 from harness.verdicts.noise_model import LETTERS, CaseKey, KindNoise, Noise
@@ -176,7 +176,7 @@ def _shares(look: Look) -> tuple[float, float, float, float]:
     """The least and most that the probability outside the letters moved, and p (1 - p) on each side."""
     if look.rest is None or not look.judged:
         return (math.nan,) * 4
-    (a, b), (c, d) = (tuple(1 / (1 + math.exp(-end)) for end in one) for one in look.rest)
+    (a, b), (c, d) = (tuple(share_of(end) for end in one) for one in look.rest)
     least = max(0.0, a - d, c - b)
     return least, max(abs(d - a), abs(b - c)), b * (1 - b), d * (1 - d)
 
