@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from harness.checks.log_odds import RESOLUTION, SCALARS, difference, largest
+from harness.checks.log_odds import RESOLUTION, SCALARS, difference, largest, share_of
 from harness.checks.tolerances import known_dtypes
 from harness.verdicts.noise_floor import UNDISTURBED, CaseNoise, NoiseFloor, PairNoise
 from harness.verdicts.scale import Floats, Scale, scale_of
@@ -45,6 +45,7 @@ _KURTOSIS_UNSEEN, _FEWEST_FREEDOM = 3.0, 3.0
 _BITS: Mapping[str, int] = {"float32": 23, "float16": 10, "bfloat16": 7}
 # Runs in which another kernel computes the same: other rounding, and not other jitter.
 _OTHER_KERNEL = ("attention-", "path-", "threads-", "eager", "graphs")
+_Built = tuple[Scale, dict[str, int], dict[str, str]]
 
 
 class CaseKey(NamedTuple):
@@ -123,7 +124,7 @@ class Noise:
         self._note = note
         self._floors = (_floor_for(dtypes[0], a, b), _floor_for(dtypes[1], b, a))
         self._telling = {id(f): telling_runs(f.cases) for f in self._floors if f is not None}
-        self._known: dict[tuple[object, ...], tuple[Scale, dict[str, int], dict[str, str]] | None] = {}
+        self._built: dict[tuple[str, int], tuple[object, _Built | None]] = {}
 
     @property
     def words(self) -> str:
@@ -251,16 +252,17 @@ class Noise:
 
     def _scale(
         self, kind: str, floor: NoiseFloor, dtype: str, least: Mapping[str, float], by_table: float
-    ) -> tuple[Scale, dict[str, int], dict[str, str]] | None:
+    ) -> _Built | None:
         """The scale of a floor, the places of its cases, and what they asked; None without such a kind."""
-        key = (kind, id(floor), tuple(least.items()))
-        if key not in self._known:
-            self._known[key] = self._built(kind, floor, dtype, least, by_table)
-        return self._known[key]
+        place, wanted = (kind, id(floor)), (dtype, tuple(least.items()), by_table)
+        # The latest alone is kept: one for each case of a large suite would fill the memory.
+        if self._built.get(place, (None, None))[0] != wanted:
+            self._built[place] = wanted, self._build(kind, floor, dtype, least, by_table)
+        return self._built[place][1]
 
-    def _built(
+    def _build(
         self, kind: str, floor: NoiseFloor, dtype: str, least: Mapping[str, float], by_table: float
-    ) -> tuple[Scale, dict[str, int], dict[str, str]] | None:
+    ) -> _Built | None:
         runs = self._telling[id(floor)]
         cases = {name: case for name, case in floor.cases.items() if kind == LETTERS or kind in case.scalars}
         if not cases or not runs:
@@ -329,7 +331,7 @@ def _tail(kurtosis: Floats) -> Floats:
 
 def _resolved(rest: float, resolution: float) -> float:
     """The variance that a recording leaves open of the log-odds of a probability known to ``resolution``."""
-    share = 1 / (1 + math.exp(-rest))
+    share = share_of(rest)
     return (resolution / max(resolution / 100, share * (1 - share))) ** 2 / 3
 
 

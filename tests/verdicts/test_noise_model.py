@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import pytest
 from harness.checks.log_odds import REST
 from harness.verdicts.noise_floor import UNDISTURBED, CaseNoise, NoiseFloor
 from harness.verdicts.noise_model import LETTERS, CaseKey, Noise, dtype_step, quieter
+from harness.verdicts.scale import Scale
 from tests.verdicts.changes import TABLE, Floats, floor_of, noise_of
 
 SIGMA = 0.05
@@ -191,3 +193,13 @@ def test_unseen_letters_are_left_out() -> None:
     case = CaseNoise(asked="asked", reference=(1.0, -1.0, math.nan), runs={"batch-1": (1.1, -1.1, math.nan)})
     floor = replace(_floor(11, cases=2), cases={"s.c0": case})
     assert noise_of(floor).of("s.c0", "asked").seen == pytest.approx(0.1 * math.sqrt(2))
+
+
+def test_asking_for_each_case_of_a_suite_keeps_no_scale_for_each() -> None:
+    floor = _floor(13)
+    noise = noise_of(floor)
+    gc.collect()
+    before = {id(one) for one in gc.get_objects() if isinstance(one, Scale)}
+    assert all(noise.of(case, "asked").measured for case in floor.cases)
+    kept = [one for one in gc.get_objects() if isinstance(one, Scale) and id(one) not in before]
+    assert len(kept) == 1
