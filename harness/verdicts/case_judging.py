@@ -92,7 +92,8 @@ def look(change: Change) -> Look:
     a, b = agreement.a, agreement.b
     if not (a.reached or b.reached):
         return _without_numbers(change, undecided="neither side reached the letter")
-    answers = _answers(agreement)
+    other_a, other_b = _other_token(a), _other_token(b)
+    answers = _answers(agreement, other_a, other_b)
     right = tuple(None if answer is None else answer == change.expect for answer in answers)
     baseline, candidate = of_reading(a.reading), of_reading(b.reading)
     moved = difference(baseline, candidate)
@@ -105,8 +106,6 @@ def look(change: Change) -> Look:
         flip = Flip.LOST if right[0] and not right[1] else Flip.GAINED if right[1] else Flip.NEUTRAL
     rests = [rest_of(side.reading, side.answer.letter_ids) for side in (a, b)]
     rest = None if rests[0] is None or rests[1] is None else (rests[0], rests[1])
-    # From another token no letter's flip starts, see `_answers`.
-    told = [_other_token(side) for side in (a, b)]
     raw = [abs(v) for side in (a, b) for v in side.reading.letter_logits if math.isfinite(v)]
     return Look(
         change=change,
@@ -115,7 +114,8 @@ def look(change: Change) -> Look:
         difference=moved,
         largest=largest(moved),
         answers=answers,
-        others=(_other(a), _other(b)) if told[0] is False and told[1] is not None else (math.nan, math.nan),
+        # From another token no letter's flip starts, see `_answers`.
+        others=(_other(a), _other(b)) if other_a is False and other_b is not None else (math.nan, math.nan),
         right=(right[0], right[1]),
         gap=_gap(a, change.letters) if a.reached else None,
         flip=flip,
@@ -231,15 +231,15 @@ def _without_numbers(change: Change, *, undecided: str) -> Look:
     )
 
 
-def _answers(agreement: Agreement) -> tuple[str | None, str | None]:
+def _answers(agreement: Agreement, before: bool | None, after: bool | None) -> tuple[str | None, str | None]:
     """What each side answered: the letter of its row's most probable token, if that is one.
 
+    ``before`` and ``after`` are the sides' `_other_token`.
     Where the baseline's is none, as with a model that is read among the letters only, the top letters count;
     and so where a side does not tell its most probable token, as what was accepted does not.
     """
     letters, sides = agreement.letters, (agreement.a, agreement.b)
     tops = tuple(None if side.top is None else letters[side.top] for side in sides)
-    before, after = (_other_token(side) for side in sides)
     if before is None or after is None or before:
         return tops[0], tops[1]
     return tops[0], OTHER if after else tops[1]

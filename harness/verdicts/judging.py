@@ -318,12 +318,11 @@ def _titled(word: Verdict, found: Found) -> str:
 
 def _reasons(found: Found, word: Verdict, opened: Sequence[str], terms: Terms) -> tuple[str, ...]:
     errors = found.counts.get(Verdict.ERROR, 0)
-    told = list(opened) if word in (Verdict.INCONCLUSIVE, Verdict.ERROR) else []
     without = [f"{errors} case{'s' * (errors > 1)} without an answer on a side (ERROR)"] if errors else []
     if word in (Verdict.INCONCLUSIVE, Verdict.ERROR):
-        told = [*without, *told, *found.words]
+        told = [*without, *opened, *found.words]
     else:
-        told = [*told, *found.words, *without]
+        told = [*found.words, *without]
     told += [text for text in opened if text not in told]
     shown = found.shown
     if shown.log_odds is not None and not found.words:
