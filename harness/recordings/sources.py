@@ -24,6 +24,7 @@ _WORKER = "harness.workers.serving"
 # Lists of what two packages offer to the parent, and what to do where a module or a GPU is missing.
 _NO_ANSWER = {"harness", "harness.workers", "harness.engines.requirements"}
 _NO_ANSWER |= {"harness.machine", "harness.machine.nvidia"}
+_NO_ANSWER |= {"harness.workers.tracing"}  # looks at what an engine holds, and never answers for it
 _ON_CPU = "harness.engines.lmdeploy_on_cpu"
 _NEVER = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 _STARTED = "harness.engines.api_server.lmdeploy_script"

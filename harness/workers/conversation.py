@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping
+from pathlib import Path
 
 from harness.engines.codec import answer_from_json, request_to_json, settings_to_json
-from harness.engines.contract import Request
+from harness.engines.contract import Json, Request
 from harness.errors import EngineError, ErrorKind, RecordingError
 from harness.workers.endings import Ending, how_it_ended, memory_killer
 from harness.workers.events import Event, Failed, Job, Loaded, Progress, Scored
@@ -15,7 +16,7 @@ from harness.workers.process import WorkerProcess
 from harness.workers.protocol import Message
 from harness.workers.rows import forget_rows, sweep_unfinished
 
-__all__ = ["Item", "load", "score"]
+__all__ = ["Item", "load", "score", "trace"]
 
 Item = tuple[str, Request]
 
@@ -109,6 +110,30 @@ def score(
             return _ending(worker, job, ErrorKind.CRASH, what, returncode)
         del left[outcome.key]
         yield outcome
+
+
+def trace(worker: WorkerProcess, job: Job, order: Mapping[str, Json], file: Path) -> Mapping[str, Json]:
+    """Have one case traced into ``file``; returns what is told about the traced model.
+
+    Raises EngineError: that of the engine, which lives on; TIMEOUT or CRASH, after which the worker is dead.
+    """
+    worker.send({"do": "trace", "order": order, "file": str(file)})
+    while (message := worker.receive(min(_TICK_SECONDS, _left(worker.heard, job.case_seconds)))) is None:
+        if _left(worker.heard, job.case_seconds) <= 0:
+            worker.dump_stacks()
+            worker.kill()
+            what = f"nothing was heard for {job.case_seconds:g} s"
+            raise _ending(worker, job, ErrorKind.TIMEOUT, what).error(job, "while this case was traced")
+    if message["event"] == "raised":
+        raise EngineError(
+            ErrorKind(message["kind"]), message["message"], log=str(job.log), log_tail=worker.log_tail()
+        )
+    if message["event"] != "traced":
+        returncode = worker.kill(grace=_EXIT_SECONDS)
+        ending = _ending(worker, job, ErrorKind.CRASH, f"the worker {how_it_ended(returncode)}", returncode)
+        raise ending.error(job, "while this case was traced")
+    about: Mapping[str, Json] = message["about"]
+    return about
 
 
 def _left(since: float, seconds: float) -> float:

@@ -7,6 +7,7 @@ message and nothing else does, and text with lone surrogates survives.
 to the worker, by ``do``
 load      ``settings``, ``patch`` (path or null), ``rows`` (folder or null); once, first
 score     ``batch``: a list of [key, request]
+trace     ``order``: a case (see `harness.engines.taps.contract`), ``file``: where what was seen goes
 close     free the engine and exit
 from the worker, by ``event``
 loaded    ``fingerprint``
@@ -15,6 +16,7 @@ answer    ``key``, ``answer``, ``request``: the digest of the request that it an
 failure   ``key``, ``kind``, ``message``: no answer to this one; the engine lives on
 raised    ``kind``, ``message``: an exception ended the batch; the worker lives on
 scored    the batch is over
+traced    ``about``: what the traced model is; the file is written
 from nobody, made up by the parent's side of the pipe
 ended     the worker's end of the pipe is closed: it has ended or is about to
 garbled   ``line``: what came is no message

@@ -57,10 +57,17 @@ def serve(requests: int, replies: int) -> None:
             return
         _send(outgoing, loaded)
         rows = None if order["rows"] is None else Path(order["rows"])
+        kind, tracing = order["settings"]["kind"], None
         for message in messages:
             if message["do"] == "close":
                 break
             try:
+                if message["do"] == "trace":
+                    from harness.workers.tracing import Tracing  # on demand: it shapes no answer
+
+                    tracing = tracing or Tracing(kind, engine)
+                    _send(outgoing, tracing.traced(message["order"], message["file"]))
+                    continue
                 for reply in _score(engine, message["batch"], rows):
                     _send(outgoing, reply)
             except BaseException as error:  # noqa: BLE001 - as above

@@ -199,7 +199,8 @@ def test_asking_for_each_case_of_a_suite_keeps_no_scale_for_each() -> None:
     floor = _floor(13)
     noise = noise_of(floor)
     gc.collect()
-    # By type, not by isinstance: that asks every object of the process for its class, and some warn when asked.
+    # By type, not by isinstance: that asks every object of the process for its class, and some warn when
+    # asked.
     before = {id(one) for one in gc.get_objects() if type(one) is Scale}
     assert all(noise.of(case, "asked").measured for case in floor.cases)
     kept = [one for one in gc.get_objects() if type(one) is Scale and id(one) not in before]

@@ -1,0 +1,110 @@
+"""`harness explain`: the stage at which two engines part on a case, and the proof."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.commands.measuring import add_folders, add_json, measuring, say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.cases.folder import Loaded
+    from harness.commands import Subparsers
+    from harness.drift.explaining import Explained
+    from harness.drift.run import Pair
+
+__all__ = ["register"]
+
+_EPILOG = (
+    "Both engines are loaded once more and looked into: see docs/explain.md. Exit status: 0 within noise "
+    "everywhere, 1 a stage was named, or could only be bracketed, 2 an engine could not be traced or a name "
+    "is wrong."
+)
+_FOUND, _ERROR = 1, 2
+
+
+def register(commands: Subparsers) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "explain",
+        help="name the stage at which two engines part on a case, and prove it",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("sides", metavar="A..B", help="two engines, PROFILE/ENGINE each; A is the baseline")
+    parser.add_argument("case", nargs="*", metavar="CASE", help="SUITE.ID; default: the case furthest apart")
+    add_folders(parser)
+    parser.add_argument("--fresh", action="store_true", help="trace again what was traced before")
+    parser.add_argument(
+        "--noise-cases", type=int, metavar="N", help="measure each stage's noise on N cases; default: 12"
+    )
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE.svg",
+        help="draw distance against stage; of several cases FILE-CASE.svg",
+    )
+    add_json(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from harness.drift.explaining_text import text_of
+    from harness.errors import HarnessError
+
+    try:
+        found = _explain(options)
+        _write(options, found)
+    except (HarnessError, OSError) as error:
+        say(str(error))
+        return _ERROR
+    if str(options.json) != "-":
+        sys.stdout.write("\n".join(map(text_of, found)))
+    return _FOUND if any(each.start is not None or each.bracket for each in found) else 0
+
+
+def _explain(options: argparse.Namespace) -> list[Explained]:
+    from harness.drift.run import NOISE_CASES, Explaining
+
+    with measuring(options) as found:
+        pairs = _pairs(options.sides, found.loaded)
+        wanted = options.noise_cases or NOISE_CASES
+        with Explaining(pairs, found.scoring, say=say, noise_cases=wanted, fresh=options.fresh) as explaining:
+            return [explaining.explain(case) for case in options.case or explaining.worst(1)]
+
+
+def _pairs(text: str, loaded: Loaded) -> Sequence[Pair]:
+    from harness.drift.run import Pair
+    from harness.errors import GateError
+    from harness.gate.sides import parse_pair
+
+    sides = parse_pair(text, loaded.profiles, meant=(), snapshots=Path("snapshots"))
+    for side in sides:
+        if not side.live:
+            raise GateError(
+                f"{side.text}: only an engine that can be asked can be traced; allowed: PROFILE/ENGINE"
+            )
+    a, b = ({s.case.name: s for s in side.subjects(loaded.cases)} for side in sides)
+    return [Pair(a[name], b[name]) for name in a if name in b]
+
+
+def _write(options: argparse.Namespace, found: Sequence[Explained]) -> None:
+    from harness.drift.picture import picture_of
+
+    picture: Path | None = options.picture
+    if picture is not None:
+        for one in found:
+            own = picture.with_name(f"{picture.stem}-{one.case}{picture.suffix}")
+            (picture if len(found) == 1 else own).write_text(picture_of(one), encoding="utf-8")
+    if options.json is not None:
+        text = json.dumps(
+            {"version": 1, "cases": [one.to_json() for one in found]}, indent=2, allow_nan=False
+        )
+        if str(options.json) == "-":
+            sys.stdout.write(text + "\n")
+        else:
+            options.json.write_text(text + "\n", encoding="utf-8")

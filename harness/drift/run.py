@@ -1,0 +1,246 @@
+"""From two named engines and some cases to what `explain` says of them."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from harness.checks.agreement import Agreement
+from harness.drift.explaining import Explained, explain
+from harness.drift.gathering import Asked, Gathered, Gathering
+from harness.drift.grafting import graft
+from harness.drift.kept import FOLDER, Kept, pair_folder, read_kept, read_noise, write_kept, write_noise
+from harness.drift.session import TracedEngine
+from harness.drift.stage_noise import StageNoise
+from harness.errors import EngineError, GateError, HarnessError
+from harness.recordings.store import Recording
+from harness.scoring.scoring import Scoring
+from harness.scoring.subjects import Subject, request_for
+
+__all__ = ["NOISE_CASES", "Explaining", "Pair"]
+
+NOISE_CASES: Final = 12
+"""On how many cases noise is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One case put to the two engines."""
+
+    a: Subject
+    b: Subject
+
+    @property
+    def name(self) -> str:
+        """The case's name."""
+        return self.a.case.name
+
+
+class Explaining:
+    """Explains cases of two engines, whose workers live as long as this. Use it as a context.
+
+    ``pairs`` are all cases that both are asked: those in question and those on which noise is measured are
+    among them. With ``fresh`` nothing that was traced before is used again.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        scoring: Scoring,
+        *,
+        say: Callable[[str], None],
+        noise_cases: int = NOISE_CASES,
+        fresh: bool = False,
+    ) -> None:
+        """Touches nothing yet; raises GateError where there is no case."""
+        if not pairs:
+            raise GateError(
+                "the two engines have no case in common; allowed: engines of profiles with the same suites"
+            )
+        self._pairs = {pair.name: pair for pair in pairs}
+        self._scoring = scoring
+        self._say = say
+        self._noise_cases = noise_cases
+        self._fresh = fresh
+        first = pairs[0]
+        self.labels = (_label(first.a), _label(first.b))
+        self._folder = pair_folder(scoring.store.root, self.labels)
+        self._noise: StageNoise | None = None
+        self._stack = ExitStack()
+        self._gathering: Gathering | None = None
+
+    def __enter__(self) -> Explaining:  # noqa: D105
+        return self
+
+    def __exit__(self, *_: object) -> None:  # noqa: D105
+        self._stack.close()
+
+    def worst(self, most: int) -> list[str]:
+        """The ``most`` cases whose letters are furthest apart, those first that one side could not answer."""
+        self._scoring.make(subject for pair in self._pairs.values() for subject in (pair.a, pair.b))
+        gaps: dict[str, float] = {}
+        for name, pair in self._pairs.items():
+            try:
+                gaps[name] = _gap(self._scoring.agreement(pair.a, pair.b))
+            except EngineError:
+                continue
+        return sorted(gaps, key=lambda name: -gaps[name])[:most]
+
+    def file(self, case: str) -> Path:
+        """Where what was traced of a case is kept."""
+        return self._folder / f"{case}.npz"
+
+    def explain(self, case: str) -> Explained:
+        """Trace a case, unless that was done, and name the stage at which the difference begins.
+
+        Raises EngineError where an engine cannot be traced, GateError for an unknown case.
+        """
+        pair = self._pairs.get(case)
+        if pair is None:
+            some = ", ".join(list(self._pairs)[:3])
+            raise GateError(f"case: found {case!r}; allowed: one that both engines are asked, such as {some}")
+        noisy = self._spread()
+        self._scoring.make(
+            [s for each in (*noisy, pair) for s in (each.a, each.b)], compared=[(pair.a, pair.b)]
+        )
+        ours = self._scoring.recording(pair.a)
+        keys = (ours.key, self._scoring.key(pair.b))
+        if not self._fresh and (known := self._known(case, keys)) is not None:
+            return explain(known)
+        gathering = self._gather()
+        others = [self._asked(each) for each in noisy if self._recorded(each.a) is not None]
+        noise = self._noise_on(gathering, others, pair)
+        asked = self._asked(pair)
+        self._say(f"{case}: traced on {' and '.join(self.labels)}")
+        found = gathering.gather(asked, [each for each in others if each.name != case])
+        kept = self._kept(pair, keys, noise, found)
+        if (stage := explain(kept).stage) is not None and not found.lacking:
+            self._say(f"{case}: states are put from one into the other")
+            kept = replace(kept, grafts=tuple(graft(gathering, asked, found, stage)))
+        for side in (0, 1):
+            gathering.states(side, case).unlink(missing_ok=True)
+        write_kept(self.file(case), kept)
+        return explain(kept)
+
+    def _known(self, case: str, keys: tuple[str, str]) -> Kept | None:
+        try:
+            kept = read_kept(self.file(case))
+        except (HarnessError, OSError):
+            return None
+        return kept if kept.keys == keys else None
+
+    def _gather(self) -> Gathering:
+        if self._gathering is None:
+            root = self._scoring.store.root / FOLDER
+            root.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix="states-", dir=root))
+            self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            pair = next(iter(self._pairs.values()))
+            engines = [
+                self._stack.enter_context(
+                    TracedEngine(_label(subject), self._scoring.job(subject), folder, say=self._say)
+                )
+                for subject in (pair.a, pair.b)
+            ]
+            cpu = any(pair_side.engine.settings.device == "cpu" for pair_side in (pair.a, pair.b))
+            self._gathering = Gathering(engines[0], engines[1], folder, cpu=cpu, say=self._say)
+        return self._gathering
+
+    def _spread(self) -> list[Pair]:
+        """The cases on which noise is measured, spread over all."""
+        every = list(self._pairs.values())
+        return every[:: max(1, len(every) // max(1, self._noise_cases))][: self._noise_cases]
+
+    def _noise_on(self, gathering: Gathering, cases: Sequence[Asked], pair: Pair) -> StageNoise:
+        """Measured once for two engines, and kept until either is another."""
+        keys = [self._scoring.key(s) for each in self._spread() for s in (each.a, each.b)]
+        if self._noise is None and not self._fresh:
+            self._noise = read_noise(self._folder, keys)
+        if self._noise is None:
+            dtypes = (self._scoring.dtype(pair.a), self._dtype(pair))
+            self._noise = gathering.noise(dtypes, cases)
+            write_noise(self._folder, self._noise, keys)
+        return self._noise
+
+    def _dtype(self, pair: Pair) -> str:
+        return self._scoring.dtype(pair.a if self._recorded(pair.b) is None else pair.b)
+
+    def _recorded(self, subject: Subject) -> Recording | None:
+        try:
+            return self._scoring.recording(subject)
+        except EngineError:
+            return None
+
+    def _asked(self, pair: Pair) -> Asked:
+        ours, theirs = self._scoring.recording(pair.a).answer, self._recorded(pair.b)
+        letters = ours.letter_ids if theirs is None else theirs.answer.letter_ids or ours.letter_ids
+        return Asked(
+            name=pair.name,
+            a=request_for(pair.a.case, pair.a.profile),
+            b=request_for(pair.b.case, pair.b.profile),
+            forced=ours.generated_ids[:-1],
+            letter_ids=(ours.letter_ids, letters),
+            answer_step=ours.answer_step,
+        )
+
+    def _kept(self, pair: Pair, keys: tuple[str, str], noise: StageNoise, found: Gathered) -> Kept:
+        ours, theirs = self._scoring.recording(pair.a), self._recorded(pair.b)
+        question: tuple[tuple[str, str, str], ...] = ()
+        if theirs is not None:
+            differences = self._scoring.agreement(pair.a, pair.b).question
+            question = tuple(
+                (each.cause.value, each.title, each.text) for each in differences if not each.note
+            )
+        letters = pair.a.case.letters
+        told = _answer(ours, letters), self._error(pair.b) if theirs is None else _answer(theirs, letters)
+        both = (ours.answer, None if theirs is None else theirs.answer)
+        return Kept(
+            case=pair.name,
+            labels=self.labels,
+            keys=keys,
+            letters=letters,
+            dtype=noise.dtype,
+            question=question,
+            answers=told,
+            wrote=(both[0].generated_ids, both[1].generated_ids if both[1] else ()),
+            letter_ids=(both[0].letter_ids, both[1].letter_ids if both[1] else ()),
+            about=found.about,
+            lacking=found.lacking,
+            noise=noise,
+            grafts=(),
+            traces=found.traces,
+        )
+
+    def _error(self, subject: Subject) -> str:
+        try:
+            self._scoring.recording(subject)
+        except EngineError as error:
+            return f"ERROR: {error.message.splitlines()[0]}"
+        return ""
+
+
+def _label(subject: Subject) -> str:
+    return f"{subject.profile.name}/{subject.engine.name}"
+
+
+def _answer(recording: Recording, letters: Sequence[str]) -> str:
+    """The most probable letters of an answer, and what was written."""
+    answer = recording.answer
+    reading = next(iter(answer.readings), None)
+    written = f"wrote {answer.text!r}"
+    if reading is None or reading.log_z is None or not reading.letter_logits:
+        return written
+    logs = [logit - reading.log_z for logit in reading.letter_logits]
+    best = sorted(zip(letters, logs, strict=True), key=lambda each: -each[1])[:2]
+    return ", ".join(f"P({letter}) {math.exp(value):.4g}" for letter, value in best) + f"; {written}"
+
+
+def _gap(agreement: Agreement) -> float:
+    """The largest difference of the letters' probabilities, infinite where a side never came to them."""
+    return math.inf if agreement.worst is None else agreement.worst

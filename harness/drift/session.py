@@ -1,0 +1,107 @@
+"""One engine that is traced: its worker, its orders, and what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from harness.engines.contract import Json
+from harness.engines.taps.contract import TraceOrder, order_to_json
+from harness.engines.taps.sketches import Trace, read_traces
+from harness.errors import EngineError, ErrorKind
+from harness.workers import Job
+from harness.workers.conversation import load, trace
+from harness.workers.events import Progress
+from harness.workers.gpu_turn import GpuTurn, free_memory
+from harness.workers.process import WorkerProcess, start_worker
+
+__all__ = ["TracedEngine"]
+
+
+class TracedEngine:
+    """An engine in a worker of its own, loaded at the first order. Close it, or use it as a context.
+
+    ``folder`` is for files on the way, ``label`` names the engine where ``say`` tells what goes on.
+    """
+
+    def __init__(self, label: str, job: Job, folder: Path, *, say: Callable[[str], None]) -> None:  # noqa: D107
+        self.label = label
+        self.about: Mapping[str, Json] = {}
+        self._job = job
+        self._folder = folder
+        self._say = say
+        self._worker: WorkerProcess | None = None
+        self._turn = GpuTurn(free_memory if job.settings.device == "cuda" else dict)
+        self._refused: EngineError | None = None
+
+    def __enter__(self) -> TracedEngine:  # noqa: D105
+        return self
+
+    def __exit__(self, *_: object) -> None:  # noqa: D105
+        self.close()
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether it keeps others from what it runs on, so that two must not be loaded at once."""
+        return self._job.settings.device == "cuda"
+
+    def trace(self, order: TraceOrder) -> dict[str, Trace]:
+        """What was seen, by route. Raises EngineError where the engine cannot be loaded or traced."""
+        worker = self._ready()
+        file = self._folder / "seen.npz"
+        try:
+            self.about = trace(worker, self._job, order_to_json(order), file)
+        except EngineError as error:
+            if not worker.alive:
+                self._worker, self._refused = None, error
+            raise
+        traces, _ = read_traces(file)
+        file.unlink()
+        return traces
+
+    def close(self) -> None:
+        """End the worker, if there is one."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+            for phase in self._turn.freed():
+                self._say(f"{self.label}: {phase}")
+        self._turn.release()
+
+    def kill(self) -> None:
+        """End the worker at once."""
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker = None
+        self._turn.release()
+
+    def _ready(self) -> WorkerProcess:
+        if self._refused is not None:
+            raise self._refused
+        if self._worker is not None:
+            return self._worker
+        for phase in self._turn.take():
+            self._say(f"{self.label}: {phase}")
+        self._say(f"{self.label}: loading, to be traced")
+        worker = start_worker(self._job)
+        events = load(worker, self._job)
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                if end.value is not None:
+                    self._refused = end.value
+                    raise end.value from None
+                break
+            except BaseException:
+                worker.kill()
+                raise
+            if not isinstance(event, Progress):
+                continue
+        self._worker = worker
+        return worker
+
+
+def unsupported(error: EngineError) -> bool:
+    """Whether the engine lives on and only cannot do what was asked."""
+    return error.kind is ErrorKind.UNSUPPORTED
