@@ -176,10 +176,14 @@ def _other_order(a: Trace, b: Trace, kept: Kept) -> list[int]:
     tiles = ours.shape[0]
     x, y = (each.sums.reshape(tiles, -1).astype(np.float64) for each in (ours, theirs))
     far = np.linalg.norm(y[:, None] - x[None], axis=2) / np.maximum(np.linalg.norm(x, axis=1), 1e-12)
-    order = [int(each) for each in far.argmin(axis=1)]
     limit = kept.noise.limits("pixels", local=False, times=PLAIN)[0]
-    same = sorted(order) == list(range(tiles)) and order != list(range(tiles))
-    return order if same and bool((far.min(axis=1) <= limit).all()) else []
+    order: list[int] = []
+    for row in far:  # of tiles that are alike, such as blank ones, each is taken once
+        left = [tile for tile in range(tiles) if tile not in order and row[tile] <= limit]
+        if not left:
+            return []
+        order.append(left[int(np.argmin(row[left]))])
+    return order if order != list(range(tiles)) else []
 
 
 def _explained(

@@ -71,7 +71,7 @@ def beyond(route: Route, noise: StageNoise) -> list[str]:
         if route.local and stage in _HANDED:
             continue  # held against its own logits, not against the other's
         whole, worst = noise.limits(stage, local=route.local, times=times)
-        if distance.whole > whole or distance.worst > worst:
+        if not (distance.whole <= whole and distance.worst <= worst):  # NaN is beyond, too
             found.append(stage)
     return in_order(found)
 

@@ -95,7 +95,7 @@ def read_traces(file: Path) -> tuple[dict[str, Trace], dict[str, Any]]:
     Raises ValueError, saying what is wrong, for a file that is none, and OSError.
     """
     try:
-        with np.load(file, allow_pickle=False) as held:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as held:
             index = json.loads(bytes(held["index"]).decode())
             if index["format"] != FORMAT:
                 raise ValueError(f"format {index['format']}; allowed: {FORMAT}")
