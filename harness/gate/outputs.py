@@ -20,6 +20,7 @@ __all__ = ["comparison_text", "gate_text", "suite_text"]
 
 _MOST_COMMANDS = 3
 _MOST_CHANGES = 20
+_QUIET = (Verdict.SAME, Verdict.NOISE)
 
 
 def gate_text(
@@ -85,6 +86,11 @@ def _context(comparison: Comparison) -> str:
     if worst:
         lines.append("look closer:")
         lines += [f"  {comparison.commands[case.case]}" for case in worst[:_MOST_COMMANDS]]
+        sides = (comparison.baseline, comparison.candidate)
+        if all(side.live for side in sides) and comparison.verdict.verdict not in _QUIET:
+            lines.append(
+                f"where it begins:\n  harness explain {'..'.join(s.label for s in sides)} {worst[0].case}"
+            )
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 

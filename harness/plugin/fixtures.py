@@ -14,6 +14,7 @@ from harness.checks.same_question import SameQuestion
 from harness.checks.tolerances import DEFAULTS, Tolerances, resolve
 from harness.engines.contract import Json, Row
 from harness.errors import CheckFailed, EngineError, ErrorKind
+from harness.plugin.explaining import explain_command
 from harness.plugin.gate_tests import GATE, SuiteGate, tell
 from harness.plugin.run import RUN, Run, run_again
 from harness.recordings.store import Recording
@@ -106,6 +107,7 @@ def verify(subject: Subject, request: pytest.FixtureRequest) -> Verify:
                 location=str(subject.case.location),
                 recordings=run.recordings_of(subject, result),
                 again=run_again(request.node),
+                explain=explain_command(request.config, subject),
                 tokens=[token_texts(one.engine.settings.model) for one in about],
             )
         )

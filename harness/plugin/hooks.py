@@ -13,6 +13,7 @@ from _pytest.terminal import TerminalReporter
 from harness.environments.store import Environments
 from harness.errors import CaseFileError, CheckFailed, GateError, HarnessError
 from harness.gate.reporting import breakdown_of
+from harness.plugin.explaining import OPTION, add_option, explain_command, explain_failures
 from harness.plugin.gate_report import write_reports
 from harness.plugin.gate_tests import GATE, GATE_PROPERTY, PARAMETER, GateOutcomes, GateRun
 from harness.plugin.run import (
@@ -102,6 +103,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="keep every full row of logits, not only those of failures",
     )
+    add_option(group)
     add_options(group)
 
 
@@ -249,7 +251,9 @@ def pytest_runtest_makereport(
     if call.excinfo is not None and ours:
         report.longrepr = call.excinfo.getrepr(style="value", chain=False)
     elif report.failed and (subject := subject_of(item)) is not None:
-        report.sections.append(("case", f"{subject.case.location}\nrun again: {run_again(item)}"))
+        told = f"{subject.case.location}\nrun again: {run_again(item)}"
+        explain = explain_command(item.config, subject)
+        report.sections.append(("case", told + (f"\nwhere it begins: {explain}" if explain else "")))
     return report
 
 
@@ -335,6 +339,9 @@ class _MainProcess:
         kept = [key for key in self._outcomes.rows_wanted() if any(where.glob(f"{key}.*.npy"))]
         if kept:
             terminalreporter.write_line(f"full logits of {len(kept)} recordings with failures: {where}")
+        if most := self._config.getoption(OPTION):
+            terminalreporter.section("where differences begin", sep="=")
+            explain_failures(run, summaries, most, terminalreporter.write_line)
         self._write_reports(terminalreporter)
         reasons = self._outcomes.refusals.reasons
         tell_checks(summaries, environ=os.environ, write_line=terminalreporter.write_line, reasons=reasons)

@@ -27,12 +27,14 @@ def render_failure(
     location: str,
     recordings: Sequence[Recording],
     again: str,
+    explain: str = "",
     tokens: Sequence[Mapping[int, str]] = (),
 ) -> str:
     """The whole message, no line longer than 100 columns but the command, which is to be copied.
 
     ``location`` is the case's ``file:line``; ``recordings`` are those that ``result`` is about, the reference
-    first; ``again`` is the command that runs just this case. ``tokens`` are the texts of ids, one mapping for
+    first; ``again`` is the command that runs just this case, ``explain`` the one that says where its
+    difference begins, '' for none. ``tokens`` are the texts of ids, one mapping for
     each recording, as far as they are known.
     """
     lines = [f"{location}: {result.check}: {result.headline}", f"  {result.case}, {result.subject}", ""]
@@ -52,6 +54,7 @@ def render_failure(
     for recording in recordings:
         lines += _wrapped(f"{recording.engine}: {device_line(recording.fingerprint)}", first="  ")
     lines += ["", f"run again: {again}"]
+    lines += [f"where it begins: {explain}"] if explain else []
     return "\n".join(lines)
 
 

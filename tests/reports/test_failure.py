@@ -61,7 +61,9 @@ def recording(row: Row, *paths: str, engine: str = "embedded-torch", device: str
 
 def lines_of(message: str) -> list[str]:
     lines = message.splitlines()
-    assert all(len(line) <= WIDTH for line in lines if not line.startswith("run again: ")), message
+    assert all(
+        len(line) <= WIDTH for line in lines if not line.startswith(("run again: ", "where it begins: "))
+    ), message
     return lines
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.engines
 
 def _order(**changes: Any) -> TraceOrder:
     request = Request(case="s.c", prompt="?", letters=("A",))
-    return TraceOrder(name="s.c", request=request, forced=(), letter_ids=(1,), answer_step=0, **changes)  # type: ignore[arg-type]
+    return TraceOrder(name="s.c", request=request, forced=(), letter_ids=(1,), answer_step=0, **changes)
 
 
 def _model(*, fused: bool) -> Any:

@@ -1,0 +1,84 @@
+"""Where differences begin: the command that every failure names, and what `--explain` adds to a run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.reports.summary import CheckSummary, Status
+
+if TYPE_CHECKING:
+    from harness.plugin.run import Run
+    from harness.scoring.subjects import Subject
+
+__all__ = ["OPTION", "add_option", "explain_command", "explain_failures"]
+
+OPTION = "harness_explain"
+_DEFAULT = 3
+
+
+def add_option(group: pytest.OptionGroup) -> None:
+    """Add ``--explain``."""
+    group.addoption(
+        "--explain",
+        dest=OPTION,
+        nargs="?",
+        type=int,
+        const=_DEFAULT,
+        default=0,
+        metavar="N",
+        help=f"look into both engines for the first N cases that failed ({_DEFAULT} without N), and name the "
+        "stage at which they part; as harness explain",
+    )
+
+
+def explain_command(config: pytest.Config, subject: Subject) -> str:
+    """The command that looks where a case's difference begins; '' for the reference, beside which none is."""
+    if subject.is_reference:
+        return ""
+    profile = subject.profile
+    words = [
+        "harness",
+        "explain",
+        f"{profile.name}/{profile.reference}..{profile.name}/{subject.engine.name}",
+    ]
+    words.append(subject.case.name)
+    for option in ("cases", "recordings", "environments"):
+        if (given := config.getoption(f"harness_{option}")) is not None:
+            words.append(f"--{option}={given}")
+    return shlex.join(words)
+
+
+def explain_failures(
+    run: Run, summaries: Sequence[CheckSummary], most: int, write_line: Callable[[str], None]
+) -> None:
+    """Explain the first ``most`` cases that failed beside their profile's reference."""
+    # Imported here: a run without it needs none of it.
+    from harness.drift.explaining_text import text_of
+    from harness.drift.run import Explaining, Pair
+    from harness.scoring.subjects import subjects
+
+    failed = dict.fromkeys((s.profile, s.engine, s.case) for s in summaries if _is_red(s))
+    loaded = run.loaded
+    wanted = [key for key in failed if loaded.profile(key[0]).reference != key[1]][:most]
+    for (profile_name, engine), keys in groupby(sorted(wanted), key=lambda key: key[:2]):
+        profile = loaded.profile(profile_name)
+        every = subjects(loaded.cases, [profile], selection="every")
+        pairs = [Pair(one.reference(), one) for one in every if one.engine.name == engine]
+        with Explaining(pairs, run.scoring, say=write_line) as explaining:
+            for *_, case in keys:
+                try:
+                    lines = text_of(explaining.explain(case)).splitlines()
+                except HarnessError as error:
+                    lines = [f"{case}: cannot be explained: {error}"]
+                for line in ["", *lines]:
+                    write_line(line)
+
+
+def _is_red(summary: CheckSummary) -> bool:
+    return summary.status in (Status.FAILED, Status.ERROR) and not summary.refused
