@@ -9,12 +9,25 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from harness.commands import accept, check, doctor, env, explain, gate, method, noise, plan, profile, schema
+from harness.commands import (
+    accept,
+    bisect,
+    check,
+    doctor,
+    env,
+    explain,
+    gate,
+    method,
+    noise,
+    plan,
+    profile,
+    schema,
+)
 
 __all__ = ["main"]
 
 _INTERRUPTED = 130  # as shells say it: 128 and the signal's number
-_COMMANDS = (accept, check, doctor, env, explain, gate, method, noise, plan, profile, schema)
+_COMMANDS = (accept, bisect, check, doctor, env, explain, gate, method, noise, plan, profile, schema)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -25,6 +25,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from harness.cases.problems import describe, nearest, shown
@@ -35,6 +36,7 @@ __all__ = [
     "RequirementError",
     "check_environment",
     "environment_request",
+    "pinned",
     "with_requirement",
     "without_credentials",
 ]
@@ -158,6 +160,22 @@ def with_requirement(request: EnvironmentRequest, text: str) -> EnvironmentReque
         raise RequirementError(f"the package {name!r}", allowed)
     kept = tuple(other for other in request.requirements if _package(other) != name)
     return replace(request, requirements=(*kept, requirement), changed=True)
+
+
+def pinned(request: EnvironmentRequest, versions: Mapping[str, str]) -> EnvironmentRequest:
+    """The request with each package at its version, or at its URL: its own requirement of it, or one more."""
+    left = {canonicalize_name(name): version for name, version in versions.items()}
+    requirements: dict[str, None] = {}
+    for text in request.requirements:
+        if (name := _package(text)) not in left:
+            requirements[text] = None
+    own = {_package(text): Requirement(text) for text in request.requirements if _package(text) in left}
+    for name, version in left.items():
+        requirement = own.get(name) or Requirement(name)  # its extras and marker stay
+        requirement.url = version if "://" in version else None
+        requirement.specifier = SpecifierSet("" if requirement.url else f"=={version}")
+        requirements[str(requirement)] = None
+    return replace(request, requirements=tuple(requirements), changed=True)
 
 
 def without_credentials(text: str) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from harness.cases.folder import Loaded
     from harness.engines.contract import Json
+    from harness.environments.store import Environments
     from harness.scoring.resolving import EngineProgress
     from harness.scoring.scoring import Scoring
 
@@ -44,6 +45,7 @@ class Measuring:
 
     loaded: Loaded
     scoring: Scoring
+    environments: Environments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +122,7 @@ def measuring(options: argparse.Namespace, *, fresh: bool = False) -> Iterator[M
                 show=_Progress().show,
                 environments=environments,
             ),
+            environments=environments,
         )
     finally:
         environments.close()

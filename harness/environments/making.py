@@ -19,12 +19,12 @@ from pathlib import Path
 from harness.cases.environment_request import EnvironmentRequest
 from harness.environments.folder import EnvironmentsFolder, Marker
 from harness.environments.lock import Lock
-from harness.environments.uv_program import UvError, UvProgram
+from harness.environments.uv_program import UvError, UvProgram, is_passing
 
 __all__ = ["Making", "kind_of_python", "request_id"]
 
 _NOTE_CHARACTERS = 50  # progress is a line that is rewritten in place, which one that wraps is not
-_RESOLVER_OPTIONS = ("--generate-hashes", "--no-header", "--no-annotate")
+_RESOLVER_OPTIONS = ("--no-header", "--no-annotate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,7 @@ class Making:
         """The lock of a request, as of now. Raises `UvError` and OSError."""
         local = request.local()
         uv = self._uv(request, f"resolving its requirements: {_short(request)}", hold)
-        arguments = ["pip", "compile", *_RESOLVER_OPTIONS, "--python", self._python(request, uv)]
-        if request.as_of is not None:
-            # To the end of that day in UTC; uv would take a bare date for one of the local time zone.
-            end = date.fromisoformat(request.as_of) + timedelta(days=1)
-            arguments += ["--exclude-newer", f"{end}T00:00:00Z"]
+        arguments = self._compile(request, uv, "--generate-hashes")
         for name in request.folders():
             arguments += ["--refresh-package", name]
         given = "\n".join(request.requirements) + "\n"
@@ -56,6 +52,30 @@ class Making:
             as_of=request.as_of,
             local=tuple(sorted(local.items())),
         )
+
+    def releases(self, request: EnvironmentRequest, package: str, oldest: str, newest: str) -> list[str]:
+        """The releases that uv could take of a package, the newest first, with neither end.
+
+        Pre-releases and those that do not fit this Python and platform are no such releases. Raises `UvError`
+        and OSError.
+        """
+        uv = self._uv(request, f"looking for releases of {package}", None)
+        arguments = [*self._compile(request, uv, "--no-deps", "--prerelease", "disallow"), "-"]
+        found: list[str] = []
+        # Uv lists none, and knows where to look: so it is asked for the newest below the last, till none is.
+        while True:
+            below = (found or [newest])[-1].partition("+")[0]
+            given = f"{package}>={oldest.partition('+')[0]},<{below}\n"
+            try:
+                text = uv.run(f"no releases of {package} could be found", arguments, given=given)
+            except UvError as error:
+                if not is_passing(error.words) and "no solution found" in error.words.lower():
+                    return found
+                raise
+            version = text.partition("==")[2].split()[0]
+            if version.partition("+")[0] == oldest.partition("+")[0]:
+                return found
+            found.append(version)
 
     def make(
         self, request: EnvironmentRequest, lock: Lock, *, engine: str, profiles: Path, hold: int
@@ -89,6 +109,14 @@ class Making:
         )
         if self.folder.marker(lock.id) is None:  # else it would be made again and again
             raise UvError("its environment was made and cannot be used", f"no interpreter in {place}")
+
+    def _compile(self, request: EnvironmentRequest, uv: UvProgram, *options: str) -> list[str]:
+        arguments = ["pip", "compile", *_RESOLVER_OPTIONS, *options, "--python", self._python(request, uv)]
+        if request.as_of is not None:
+            # To the end of that day in UTC; uv would take a bare date for one of the local time zone.
+            end = date.fromisoformat(request.as_of) + timedelta(days=1)
+            arguments += ["--exclude-newer", f"{end}T00:00:00Z"]
+        return arguments
 
     def _uv(self, request: EnvironmentRequest, what: str, hold: int | None) -> UvProgram:
         began = time.monotonic()

@@ -92,6 +92,23 @@ class Environments:
         """The lock that a request was resolved to, if it ever was. Raises OSError."""
         return Lock.read(self.folder.lock_path(request_id(request)))
 
+    def releases(
+        self, label: str, spec: EngineSpec, package: str, ends: tuple[str, str], show: Show
+    ) -> list[str]:
+        """The releases of a package between two that uv could take for an engine, oldest first.
+
+        Raises `EngineError` (LOAD).
+        """
+        if spec.environment is None:
+            return []
+        try:
+            order = _Order(request_id(spec.environment), spec.environment, label, spec.location, show)
+            with self._failures_noted(order):
+                making = Making(self.folder, show, loud=self._loud)
+                return making.releases(order.request, package, *ends)[::-1]
+        except OSError as error:
+            raise self._disk_error(label, spec.location, error) from error
+
     def resolve_again(self, label: str, spec: EngineSpec, show: Show) -> bool:
         """Resolve the requirements of an engine anew; whether the lock is another now.
 
@@ -191,7 +208,7 @@ class Environments:
         except UvError as error:
             again = self.command_to_make(order.label, order.location)
             if order.request.changed:  # that command would make what profiles.yaml has
-                again = "the same command again (its `requirements` are as --set changed them)"
+                again = "the same command again (its `requirements` are not those of profiles.yaml)"
             message = (
                 f"engine {order.label} ({order.location}, requirements: {order.request}): {error.what}\n"
                 f"what to do: {error.advice}\nthen: {again}"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.machine.findings import Finding, lacking, right
 
-__all__ = ["UvError", "UvProgram", "look_at_uv"]
+__all__ = ["UvError", "UvProgram", "is_passing", "look_at_uv"]
 
 _INSTALL = shlex.join([sys.executable, "-m", "pip", "install", "uv"])
 
@@ -30,6 +30,7 @@ _TAIL_LINES = 40
 _LINE_CHARACTERS = 300
 
 # The first that uv's words hold. A disk that is full may show as a failed download, so it comes first.
+_PASSING = 3  # so many from the first on are no fault of what was asked for
 _ADVICE = (
     (
         ("no space left on device", "disk quota exceeded", "os error 28"),
@@ -146,6 +147,12 @@ class UvProgram:
             if process.returncode is None:
                 process.kill()
                 process.communicate()
+
+
+def is_passing(words: str) -> bool:
+    """Whether what uv said is about this machine's disk or network, and not about what was asked for."""
+    said = words.lower()
+    return any(sign in said for signs, _ in _ADVICE[:_PASSING] for sign in signs)
 
 
 def _program() -> str:

@@ -69,8 +69,8 @@ class Scoring:
         self._fresh = fresh
         self._show = show
         self._stored = lru_cache(maxsize=256)(self.store.get)  # a test asks several times for its recording
-        found = Environments(run_id=run_id) if environments is None else environments
-        self._engines = Engines(found, cache=root / "cache", show=show)
+        self._environments = Environments(run_id=run_id) if environments is None else environments
+        self._engines = Engines(self._environments, cache=root / "cache", show=show)
         self._images = lru_cache(maxsize=None)(images_of)  # engines and reports ask again for a case's
         self._keys: dict[str, str] = {}  # by subject id
         self._errors: dict[str, EngineError] = {}  # by recording key
@@ -79,6 +79,16 @@ class Scoring:
     def run_id(self) -> str:
         """The name that the processes of one run share."""
         return self._run_id
+
+    def anew(self) -> Scoring:
+        """Another one over the same folder and environments, which accepts only what it makes itself."""
+        return Scoring(
+            self._root,
+            run_id=f"{self._run_id}-anew",
+            fresh=True,
+            show=self._show,
+            environments=self._environments,
+        )
 
     def make(self, subjects: Iterable[Subject], *, compared: Iterable[tuple[Subject, Subject]] = ()) -> None:
         """Make what is missing for ``subjects``.

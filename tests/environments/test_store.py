@@ -258,7 +258,7 @@ def test_what_was_set_for_one_run_is_not_made_by_another_command(
     with pytest.raises(EngineError, match="requirements: six>2") as caught:
         environments.interpreter("p-e", changed, unseen)
     assert caught.value.message.endswith(
-        "\nthen: the same command again (its `requirements` are as --set changed them)"
+        "\nthen: the same command again (its `requirements` are not those of profiles.yaml)"
     )
     assert "env make" not in caught.value.message
 
