@@ -152,17 +152,19 @@ def _of(comparison: Comparison) -> tuple[Judged, str, str]:
     verdict, errors = comparison.verdict, comparison.candidate.errors
     judged = _JUDGED.get(verdict.status, Judged.SKIP)
     if errors and not comparison.candidate.recordings:
-        (case, why), *_ = errors.items()
-        return judged, "installs and does not start" if why.startswith("load:") else "ERROR", f"{case}: {why}"
+        why = next(iter(errors.values()))
+        started = not why.startswith("load: ")
+        return judged, "ERROR" if started else "installs and does not start", why.removeprefix("load: ")
     word = f"{verdict.verdict} within the margin" if verdict.within_margin else str(verdict.verdict)
     if judged is Judged.GOOD:
         moved = [case for case in verdict.cases if case.largest is not None]
         largest = max(moved, key=lambda case: case.largest or 0.0, default=None)
-        told = "" if largest is None else f"most moved: {largest.case}, by {largest.largest:.2g}"
-        return judged, word, told
+        if largest is None or not largest.largest:
+            return judged, word, "nothing moved"
+        return judged, word, f"most moved: {largest.case}, by {largest.largest:.2g}"
     worst = worst_cases(verdict.cases, most=1).shown
-    if judged is Judged.BAD or not verdict.findings:
-        return judged, word, f"{worst[0].case}: {worst[0].reason}" if worst else verdict.sentence
+    if worst and (judged is Judged.BAD or not verdict.findings):
+        return judged, word, f"{worst[0].case}: {worst[0].reason.partition(';')[0]}"
     return judged, word, verdict.sentence
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,18 +42,21 @@ class Groups:
 
 
 def needs_of(environment: Path) -> dict[str, list[Requirement]]:
-    """What each package in an environment requires there, extras that nobody asked for left out."""
-    found: dict[str, list[Requirement]] = {}
+    """What each package in an environment requires there, extras that no other asks for left out."""
+    every: list[tuple[str, Requirement]] = []
     places = [str(place) for place in environment.glob("lib/python*/site-packages")]
     for distribution in importlib.metadata.distributions(path=places):
-        own = found.setdefault(canonicalize_name(distribution.metadata["Name"]), [])
         for text in distribution.requires or ():
-            try:
-                requirement = Requirement(text)
-            except InvalidRequirement:
-                continue
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                own.append(requirement)
+            with suppress(InvalidRequirement):
+                every.append((canonicalize_name(distribution.metadata["Name"]), Requirement(text)))
+    extras: dict[str, set[str]] = {name: {""} for name, _ in every}
+    for _, requirement in every:
+        extras.get(canonicalize_name(requirement.name), set()).update(requirement.extras)
+    found: dict[str, list[Requirement]] = {}
+    for name, requirement in every:
+        marker = requirement.marker
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras[name]):
+            found.setdefault(name, []).append(requirement)
     return found
 
 
@@ -88,12 +92,13 @@ def groups_of(good: Lock, bad: Lock, held: str, needs: tuple[Needs, Needs]) -> G
 
 
 def _tied(needs: Needs, before: Mapping[str, str], after: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-    """Pairs of a package and another of whose two versions it takes one only."""
+    """Pairs of a package and another of whose two versions it takes one only, or of which there is one."""
     for name, requirements in needs.items():
         for requirement in requirements:
             other = canonicalize_name(requirement.name)
             versions = [lock[other] for lock in (before, after) if other in lock]
-            if not all(_takes(requirement, version) for version in versions):
+            # What one lock lacks comes and goes with those that require it.
+            if len(versions) == 1 or not all(_takes(requirement, version) for version in versions):
                 yield name, other
 
 

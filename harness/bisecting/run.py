@@ -13,10 +13,12 @@ from harness.bisecting.target import Candidate
 from harness.cases.environment_request import EnvironmentRequest, pinned
 from harness.engines.contract import Json
 from harness.errors import GateError
+from harness.gate.side import few
 
 __all__ = ["Bisection", "Found"]
 
 _GB = 1e9
+_MOST_NAMES = 3
 
 
 class Found(NamedTuple):
@@ -133,7 +135,7 @@ class Bisection:
             **{name: groups.good[name] for name in names if name in groups.good},
         }
         request: EnvironmentRequest = pinned(found.bad.request, versions)
-        led = ", ".join(group[0] for group in moved)
+        led = few([group[0] for group in moved], most=_MOST_NAMES)
         made = Candidate(f"{found.bad.name} with {led} as with {found.good.name}", request, "")
         return made._replace(tag=made.key)
 

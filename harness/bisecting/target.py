@@ -89,8 +89,9 @@ def target_of(loaded: Loaded, name: str | None, package: str | None) -> Target:
         raise UnknownName(f"--engine: found {name!r}; allowed: {nearest(name, pairs)}")
     profile, engine = pairs[name]
     package = package or _package_of(engine)
-    if is_running_server(engine.settings) or engine.python not in (None, sys.executable):
-        where = engine.python or "a server that runs already"
+    running = is_running_server(engine.settings)
+    if running or engine.python not in (None, sys.executable):
+        where = "a server that runs already" if running else engine.python
         raise UnknownName(
             f"--engine: found {name}, which runs in {where} ({engine.location}); allowed: an engine with "
             "`requirements` or without `python`, whose environments can be made"

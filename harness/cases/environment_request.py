@@ -165,16 +165,14 @@ def with_requirement(request: EnvironmentRequest, text: str) -> EnvironmentReque
 def pinned(request: EnvironmentRequest, versions: Mapping[str, str]) -> EnvironmentRequest:
     """The request with each package at its version, or at its URL: its own requirement of it, or one more."""
     left = {canonicalize_name(name): version for name, version in versions.items()}
-    requirements: dict[str, None] = {}
-    for text in request.requirements:
-        if (name := _package(text)) not in left:
-            requirements[text] = None
-    own = {_package(text): Requirement(text) for text in request.requirements if _package(text) in left}
+    requirements = [text for text in request.requirements if _package(text) not in left]
+    # The first, so that its extras and marker stay.
+    own = {_package(text): text for text in reversed(request.requirements)}
     for name, version in left.items():
-        requirement = own.get(name) or Requirement(name)  # its extras and marker stay
+        requirement = Requirement(own.get(name, name))
         requirement.url = version if "://" in version else None
         requirement.specifier = SpecifierSet("" if requirement.url else f"=={version}")
-        requirements[str(requirement)] = None
+        requirements.append(str(requirement))
     return replace(request, requirements=tuple(requirements), changed=True)
 
 

@@ -29,8 +29,8 @@ __all__ = ["register"]
 _EPILOG = (
     "A version is bad where `harness gate` fails it against the good one, good where it passes, and skipped "
     "where it does not install, does not start, or the gate says ERROR or INCONCLUSIVE. What was judged is "
-    "kept: the same command goes on. Exit status: 0 one version or package is named, 1 several are left, an end "
-    "is not as it is said, or something is wrong, 2 a name is."
+    "kept: the same command goes on. Exit status: 0 one version or package is named, 1 several are left, an "
+    "end is not as it is said, or something is wrong, 2 a name is."
 )
 
 
@@ -107,7 +107,9 @@ def _bisect(options: argparse.Namespace, tell: Callable[[str], None]) -> Outcome
 
         good = target.candidate(options.good)
         given = options.versions
-        inner = releases(good, target.package, ends) if given is None else given.split(",")
+        inner = (
+            releases(good, target.package, ends) if given is None else list(filter(None, given.split(",")))
+        )
         row = [target.candidate(text) for text in ordered(*ends, inner)]
         tell(f"{target.name}: {target.package} {', '.join(text.tag for text in row)}")
         terms = Terms(

@@ -1,4 +1,4 @@
-"""Tiny packages in a folder, which uv takes for lmdeploy and transformers, and an engine that answers by them."""
+"""Tiny packages in a folder, lmdeploy and transformers for uv, and an engine that answers by them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.gate_folder import PATCH
 
 # As the suite's stand-in, but for what the installed packages do to its answers.
 ENGINE = f"""
-import dataclasses, importlib, runpy
+import dataclasses, importlib, os, runpy, sys, time
 StandIn = runpy.run_path({str(PATCH)!r})["StandIn"]
 plain = StandIn.answer
 
@@ -23,10 +23,16 @@ def answer(self, request):
     modes = [importlib.import_module(name).MODE for name in ("lmdeploy", "transformers")]
     if "error" in modes:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
-    asked = dataclasses.replace(request, prompt=request.prompt.replace("say A", "say B")) if "bad" in modes else request
-    found = plain(self, asked)
-    more = "!" if "question" in modes else ""
-    return dataclasses.replace(found, question=dataclasses.replace(found.question, text=request.prompt + more))
+    if "hang" in modes and os.path.exists("hang"):
+        print("hanging", file=sys.stderr, flush=True)
+        time.sleep(600)
+    said = "say B" if "bad" in modes else "say A"
+    found = plain(self, dataclasses.replace(request, prompt=request.prompt.replace("say A", said)))
+    shown = dataclasses.replace(found.question, text=request.prompt)
+    if "question" in modes:
+        found = dataclasses.replace(found, prompt_ids=(*found.prompt_ids, 4))
+        shown = dataclasses.replace(shown, text=request.prompt + "!", tokens=shown.tokens + 1)
+    return dataclasses.replace(found, question=shown)
 
 StandIn.answer = answer
 import lmdeploy, transformers
