@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 
 from harness.bisecting.search import Judged
 from harness.bisecting.target import Candidate, Target
@@ -17,11 +17,12 @@ from harness.environments.uv_program import is_passing
 from harness.errors import EngineError, GateError
 from harness.gate.comparison import Comparison, Terms, compare_sides
 from harness.gate.gating import Sides, gate
-from harness.gate.side import Kept, load_side
+from harness.gate.side import GateSide, Kept, load_side
 from harness.recordings.fingerprint import digest
 from harness.recordings.journal import Journal
 from harness.reports.worst_cases import one_line, worst_cases
 from harness.scoring.scoring import Scoring
+from harness.scoring.subjects import Subject
 from harness.verdicts.verdict import ExitStatus
 
 __all__ = ["Judge", "Step"]
@@ -34,7 +35,7 @@ _LONGEST = 200
 class Step:
     """What became of a candidate: the gate's ``verdict``, or why there is none, and the worst case or reason.
 
-    ``seconds`` is what it took; ``kept`` whether an earlier run took them.
+    ``seconds`` is what it took; ``kept`` whether that was in an earlier run.
     """
 
     name: str
@@ -49,46 +50,36 @@ class Step:
         took = "judged before" if self.kept else f"{self.seconds:.0f} s"
         return f"  {self.name}: {self.judged}: {self.verdict}: {self.told} ({took})"
 
-    def to_json(self) -> dict[str, Json]:
-        """Its fields."""
-        return asdict(self)
 
-
+@dataclass(kw_only=True)
 class Judge:
     """Holds candidates against ``good`` on the cases of ``suites``."""
 
-    def __init__(
-        self,
-        target: Target,
-        good: Candidate,
-        loaded: Loaded,
-        scoring: Scoring,
-        environments: Environments,
-        terms: Terms,
-        suites: Sequence[Suite],
-    ) -> None:
-        """Makes the environment of ``good``. Raises `EngineError` where it cannot be made."""
-        self.target, self.good, self.environments = target, good, environments
-        self._loaded, self._scoring, self._terms = loaded, scoring, terms
-        self._kept = Kept(folder=loaded.folder, suites=suites, scoring=scoring)
-        # By what good answers to: its environment, model, machine and questions, and by the terms.
-        keys: list[Json] = [scoring.key(subject) for subject in target.side(good).subjects(self._kept.cases)]
-        self.cases = len(keys)
-        rules: list[Json] = [terms.margin, terms.strict, *sorted(terms.allow)]
-        whole = digest({"keys": keys, "package": target.package, "terms": rules})
-        path = (
-            scoring.store.root / "bisect" / f"{target.profile.name}-{target.engine.name}-{whole[:12]}.jsonl"
+    target: Target
+    good: Candidate
+    loaded: Loaded
+    scoring: Scoring
+    environments: Environments
+    terms: Terms
+    suites: Sequence[Suite]
+
+    def subjects(self, candidate: Candidate) -> list[Subject]:
+        """What it is asked."""
+        return self.target.side(candidate).subjects([case for suite in self.suites for case in suite.cases])
+
+    @cached_property
+    def journal(self) -> Journal:
+        """What was judged, under what ``good`` answers to: environment, model, machine, questions; and terms.
+
+        Makes the environment of ``good``; raises `EngineError` where it cannot be made.
+        """
+        keys: list[Json] = [self.scoring.key(subject) for subject in self.subjects(self.good)]
+        rules: list[Json] = [self.target.package, self.terms.strict, *sorted(self.terms.allow)]
+        name = (
+            f"{self.target.profile.name}-{self.target.engine.name}-{digest({'of': keys, 'by': rules})[:12]}"
         )
-        self._journal = Journal(path, format_name="vlm-harness bisect", version=1)
-
-    def forget(self) -> None:
-        """Judge all again; recordings of what is unchanged are used again. Raises OSError."""
-        self._journal.path.unlink(missing_ok=True)
-
-    def damage(self) -> str:
-        """A sentence where something is lost of what was kept, '' without. Raises `RecordingError`."""
-        self._journal.refresh()
-        return f"{damage}; that is judged again" if (damage := self._journal.damage) else ""
+        path = self.scoring.store.root / "bisect" / f"{name}.jsonl"
+        return Journal(path, format_name="vlm-harness bisect", version=1)
 
     def step(self, candidate: Candidate) -> Step:
         """What becomes of it; of ``good`` itself whether it answers all cases, and the same when asked twice.
@@ -96,8 +87,9 @@ class Judge:
         Raises `EngineError` where disk or network keep its environment from being made, which says nothing of
         it, and `RecordingError`.
         """
-        if (entry := self._journal.get(candidate.key)) is not None:
-            return _step(candidate.name, entry)
+        if (entry := self.journal.get(candidate.key)) is not None:
+            fields = {name: value for name, value in entry.items() if name != "key"}
+            return Step(**{**fields, "judged": Judged(entry["judged"]), "name": candidate.name, "kept": True})
         began = time.monotonic()
         judged, verdict, told = self._judged(candidate)
         step = Step(
@@ -107,7 +99,7 @@ class Judge:
             told=one_line(told, longest=_LONGEST),
             seconds=round(time.monotonic() - began, 1),
         )
-        self._journal.append(candidate.key, step.to_json())
+        self.journal.append(candidate.key, asdict(step))
         return step
 
     def is_made(self, candidate: Candidate) -> bool:
@@ -116,9 +108,9 @@ class Judge:
         return lock is not None and self.environments.folder.marker(lock.id) is not None
 
     def _judged(self, candidate: Candidate) -> tuple[Judged, str, str]:
-        side, good = self.target.side(candidate), self.target.side(self.good)
+        side = self.target.side(candidate)
         try:
-            self._scoring.key(side.subjects(self._kept.cases)[0])
+            self.scoring.key(self.subjects(candidate)[0])
         except EngineError as error:
             made = self.is_made(candidate)
             if not made and (not error.log_tail or is_passing(error.log_tail)):
@@ -129,23 +121,20 @@ class Judge:
             if candidate == self.good:
                 comparison = self._twice()
             else:
-                (comparison,) = gate(
-                    [Sides(good, side)], self._loaded, self._scoring, self._terms, self._kept.suites
-                )
+                sides = Sides(self.target.side(self.good), side)
+                (comparison,) = gate([sides], self.loaded, self.scoring, self.terms, self.suites)
         except GateError as error:
             return Judged.SKIP, "cannot be compared", str(error)
         return _of(comparison)
 
     def _twice(self) -> Comparison:
-        side, anew = self.target.side(self.good), self._scoring.anew()
-        subjects = side.subjects(self._kept.cases)
-        self._scoring.make(subjects)
-        first = again = load_side(side, self._kept)
-        if not first.errors:
-            anew.make(subjects)
-            again = load_side(side, replace(self._kept, scoring=anew))
-        suites, profiles = self._kept.suites, self._loaded.profiles
-        return compare_sides(first, again, suites, profiles, self._scoring, self._terms)
+        first, again = (self._asked(scoring) for scoring in (self.scoring, self.scoring.anew()))
+        return compare_sides(first, again, self.suites, self.loaded.profiles, self.scoring, self.terms)
+
+    def _asked(self, scoring: Scoring) -> GateSide:
+        scoring.make(self.subjects(self.good))
+        kept = Kept(folder=self.loaded.folder, suites=self.suites, scoring=scoring)
+        return load_side(self.target.side(self.good), kept)
 
 
 def _of(comparison: Comparison) -> tuple[Judged, str, str]:
@@ -153,8 +142,8 @@ def _of(comparison: Comparison) -> tuple[Judged, str, str]:
     judged = _JUDGED.get(verdict.status, Judged.SKIP)
     if errors and not comparison.candidate.recordings:
         why = next(iter(errors.values()))
-        started = not why.startswith("load: ")
-        return judged, "ERROR" if started else "installs and does not start", why.removeprefix("load: ")
+        words = why.partition("bin/python: ")[2] or why
+        return judged, "installs and does not start" if why.startswith("load: ") else "ERROR", words
     word = f"{verdict.verdict} within the margin" if verdict.within_margin else str(verdict.verdict)
     if judged is Judged.GOOD:
         moved = [case for case in verdict.cases if case.largest is not None]
@@ -166,14 +155,3 @@ def _of(comparison: Comparison) -> tuple[Judged, str, str]:
     if worst and (judged is Judged.BAD or not verdict.findings):
         return judged, word, f"{worst[0].case}: {worst[0].reason.partition(';')[0]}"
     return judged, word, verdict.sentence
-
-
-def _step(name: str, entry: Mapping[str, Any]) -> Step:
-    return Step(
-        name=name,
-        judged=Judged(entry["judged"]),
-        verdict=str(entry["verdict"]),
-        told=str(entry["told"]),
-        seconds=float(entry["seconds"]),
-        kept=True,
-    )

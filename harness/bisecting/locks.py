@@ -12,8 +12,6 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from harness.environments.lock import Lock
-
 __all__ = ["Groups", "Needs", "groups_of", "needs_of"]
 
 Needs = Mapping[str, Sequence[Requirement]]
@@ -51,7 +49,7 @@ def needs_of(environment: Path) -> dict[str, list[Requirement]]:
                 every.append((canonicalize_name(distribution.metadata["Name"]), Requirement(text)))
     extras: dict[str, set[str]] = {name: {""} for name, _ in every}
     for _, requirement in every:
-        extras.get(canonicalize_name(requirement.name), set()).update(requirement.extras)
+        extras.get(_name(requirement), set()).update(requirement.extras)
     found: dict[str, list[Requirement]] = {}
     for name, requirement in every:
         marker = requirement.marker
@@ -60,12 +58,14 @@ def needs_of(environment: Path) -> dict[str, list[Requirement]]:
     return found
 
 
-def groups_of(good: Lock, bad: Lock, held: str, needs: tuple[Needs, Needs]) -> Groups:
-    """What differs between two locks but for the package ``held``; ``needs`` are those of good and of bad."""
-    before, after = ({str(canonicalize_name(n)): v for n, v in lock.packages.items()} for lock in (good, bad))
+def groups_of(
+    good: Mapping[str, str], bad: Mapping[str, str], held: str, needs: tuple[Needs, Needs]
+) -> Groups:
+    """What differs between the packages of two locks but ``held``; ``needs`` are those of good and of bad."""
+    before, after = ({str(canonicalize_name(name)): v for name, v in one.items()} for one in (good, bad))
     held = str(canonicalize_name(held))
-    differing = sorted(name for name in {*before, *after} - {held} if before.get(name) != after.get(name))
-    ties = {name: {name} for name in differing}  # what each has to move with
+    left = sorted(name for name in {*before, *after} - {held} if before.get(name) != after.get(name))
+    ties = {name: {name} for name in left}  # what each has to move with
     for own in needs:
         for name, other in _tied(own, before, after):
             if name in ties and other in ties:
@@ -73,21 +73,18 @@ def groups_of(good: Lock, bad: Lock, held: str, needs: tuple[Needs, Needs]) -> G
                 ties[other].add(name)
     bound = {other for name, other in _tied(needs[1], before, after) if name == held and other in ties}
     moving = []
-    left = list(differing)
     while left:
-        group, new = set(), {left[0]}
+        group: set[str] = set()
+        new = {left[0]}
         while new:
             group |= new
             new = set().union(*(ties[name] for name in new)) - group
         left = [name for name in left if name not in group]
         if group & bound:
             bound |= group
-            continue
-        counts = {
-            name: sum(canonicalize_name(r.name) in group for own in needs for r in own.get(name, ()))
-            for name in group
-        }
-        moving.append(tuple(sorted(group, key=lambda name: (-counts[name], name))))
+        else:
+            inside = [n for own in needs for n in group for r in own.get(n, ()) if _name(r) in group]
+            moving.append(tuple(sorted(group, key=lambda name: (-inside.count(name), name))))
     return Groups(good=before, bad=after, moving=tuple(moving), bound=tuple(sorted(bound)))
 
 
@@ -95,11 +92,15 @@ def _tied(needs: Needs, before: Mapping[str, str], after: Mapping[str, str]) -> 
     """Pairs of a package and another of whose two versions it takes one only, or of which there is one."""
     for name, requirements in needs.items():
         for requirement in requirements:
-            other = canonicalize_name(requirement.name)
+            other = _name(requirement)
             versions = [lock[other] for lock in (before, after) if other in lock]
             # What one lock lacks comes and goes with those that require it.
             if len(versions) == 1 or not all(_takes(requirement, version) for version in versions):
                 yield name, other
+
+
+def _name(requirement: Requirement) -> str:
+    return canonicalize_name(requirement.name)
 
 
 def _takes(requirement: Requirement, version: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from harness.bisecting.judge import Judge, Step
@@ -11,7 +12,6 @@ from harness.bisecting.locks import Groups, groups_of, needs_of
 from harness.bisecting.search import Judged, Span, next_of, span_of, usual_steps
 from harness.bisecting.target import Candidate
 from harness.cases.environment_request import EnvironmentRequest, pinned
-from harness.engines.contract import Json
 from harness.errors import GateError
 from harness.gate.side import few
 
@@ -51,34 +51,34 @@ class Bisection:
 
     def over_releases(self, row: Sequence[Candidate]) -> Found:
         """Judge the ends, then what is between; raises `GateError` where an end is not as it is said."""
-        package = self.judge.target.package
-        self._cost(
-            row, f"{self.judge.cases} cases of {self.judge.target.name}, {len(row)} versions of {package}"
-        )
+        cases = len(self.judge.subjects(row[0]))
+        self._cost(row, f"{cases} cases, {len(row)} versions of {self.judge.target.package}")
         self._require(row[0], Judged.GOOD, "--good", "one that answers all cases, and twice the same")
-        lock = self.judge.environments.known_lock(row[0].request)
-        if lock is not None:
-            size = self.judge.environments.folder.size(lock.id)
-            own = f"{size.whole / _GB:.1f} GB, of which {size.own / _GB:.1f} GB are shared with nothing else"
-            self.tell(f"an environment is about as large as this one: {own}")
-        self._require(
-            row[-1], Judged.BAD, "--bad", "one that the gate fails (--strict fails a drift within the margin)"
-        )
+        environments = self.judge.environments
+        size = environments.folder.size(self._environment(row[0])[0].name)
+        own = f"{size.whole / _GB:.1f} GB, of which {size.own / _GB:.1f} GB are shared with nothing else"
+        self.tell(f"an environment is about as large as this one: {own}")
+        allowed = "one that the gate fails (--strict fails a drift within the margin, too)"
+        self._require(row[-1], Judged.BAD, "--bad", allowed)
         return self._searched(row)
 
     def over_lock(self, found: Found) -> tuple[str, bool]:
         """With ``found.bad`` held, which of the others it was: a sentence, and whether it names one."""
         held = found.bad.name
-        groups = self._groups(found)
-        itself = f"it was {held} itself"
+        (before, good), (after, bad) = (self._environment(one) for one in (found.good, found.bad))
+        groups = groups_of(good, bad, self.judge.target.package, (needs_of(before), needs_of(after)))
+        itself = f"it was {' or '.join((*(step.name for step in found.skipped), held))} itself"
         if bound := groups.bound:
             itself += f", or what it requires: {', '.join(bound)}"
+        alone = not (bound or found.skipped)
         if not groups.moving:
-            return f"{itself}; no other package differs that could be as with {found.good.name}", not bound
+            return f"{itself}; no other package differs that could be as with {found.good.name}", alone
         row = [found.good]
         row += [self._moved(found, groups, groups.moving[first:]) for first in range(len(groups.moving))]
         row += [found.bad]
-        self._cost(row, f"{held} held, {len(groups.moving)} groups of packages that differ")
+        self._cost(
+            row, f"{held} held, packages that differ, in groups that move together: {len(groups.moving)}"
+        )
         changed = [itself, *(f"it was {groups.told(group)}" for group in groups.moving)]
         inner = self._searched(row)
         places = Span(row.index(inner.good), row.index(inner.bad))
@@ -87,7 +87,7 @@ class Bisection:
             told = " or ".join(changed[places.good : places.bad])
             return f"{told}; could not be judged: {reasons}", False
         if places.good == 0:
-            return f"{itself}: with other packages as with {found.good.name} it is bad as well", not bound
+            return f"{itself}: with other packages as with {found.good.name} it is bad as well", alone
         return self._over_group(found, groups, places, inner)
 
     def _over_group(self, found: Found, groups: Groups, places: Span, inner: Found) -> tuple[str, bool]:
@@ -100,44 +100,34 @@ class Bisection:
             return told, True
         company = self._moved(found, groups, others, free=group)
         between = self.releases(company, leader, (ends[0], ends[1]))
-        named = [
-            Candidate(f"{leader} {version}", *one[1:]) for version, one in zip(ends, inner[::2], strict=True)
+        inside = [_named(f"{leader} {v}", pinned(company.request, {leader: v})) for v in between]
+        row = [
+            inner.good._replace(name=f"{leader} {ends[0]}"),
+            *inside,
+            inner.bad._replace(name=f"{leader} {ends[1]}"),
         ]
-        inside = []
-        for version in between:
-            request = pinned(company.request, {leader: version})
-            made = Candidate(f"{leader} {version}", request, "")
-            inside.append(made._replace(tag=made.key))
-        row = [named[0], *inside, named[1]]
-        if between:
-            self._cost(row, f"{found.bad.name} held, {len(between)} releases of {leader} between")
+        if inside:
+            self._cost(row, f"{found.bad.name} held, {len(inside)} releases of {leader} between")
         company_of = f" and {', '.join(group[1:])} moving with it" if group[1:] else ""
         over = self._searched(row)
         return f"{over}, with {found.bad.name} held{company_of}", not over.skipped
 
-    def _groups(self, found: Found) -> Groups:
-        environments = self.judge.environments
-        locks = [environments.known_lock(one.request) for one in (found.good, found.bad)]
-        good, bad = locks
-        if good is None or bad is None:
-            raise GateError(f"found no lock of {found.good.name} or {found.bad.name}; next: --again")
-        folders = [environments.folder.place(lock.id) for lock in (good, bad)]
-        needs = needs_of(folders[0]), needs_of(folders[1])
-        return groups_of(good, bad, self.judge.target.package, needs)
+    def _environment(self, candidate: Candidate) -> tuple[Path, Mapping[str, str]]:
+        """Its environment, which is made again where it was removed, and the packages of its lock."""
+        target = self.judge.target
+        made = self.judge.environments.interpreter(target.name, target.spec(candidate), lambda *_: None)
+        return Path(made.path).parents[1], {} if made.lock is None else made.lock.packages
 
     def _moved(
         self, found: Found, groups: Groups, moved: Sequence[Sequence[str]], *, free: Sequence[str] = ()
     ) -> Candidate:
         """The bad environment with these groups as the good one has them, and ``free`` as uv likes."""
         names = [name for group in moved for name in group]
-        versions: Mapping[str, str] = {
-            **{name: v for name, v in groups.bad.items() if name not in (*names, *free)},
-            **{name: groups.good[name] for name in names if name in groups.good},
-        }
-        request: EnvironmentRequest = pinned(found.bad.request, versions)
+        versions = {name: v for name, v in groups.bad.items() if name not in (*names, *free)}
+        versions |= {name: groups.good[name] for name in names if name in groups.good}
         led = few([group[0] for group in moved], most=_MOST_NAMES)
-        made = Candidate(f"{found.bad.name} with {led} as with {found.good.name}", request, "")
-        return made._replace(tag=made.key)
+        name = f"{found.bad.name} with {led} as with {found.good.name}"
+        return _named(name, pinned(found.bad.request, versions))
 
     def _require(self, end: Candidate, wanted: Judged, option: str, allowed: str) -> None:
         step = self._step(end)
@@ -169,6 +159,8 @@ class Bisection:
         more = f"about {usual} environments, {len(row)} at most where some cannot be judged; {made} are made"
         self.tell(f"{what}: {more}")
 
-    def to_json(self) -> list[Json]:
-        """The steps, in their order."""
-        return [step.to_json() for step in self.steps]
+
+def _named(name: str, request: EnvironmentRequest) -> Candidate:
+    """A candidate whose tag is its key, as its name would not do for one."""
+    made = Candidate(name, request, "")
+    return made._replace(tag=made.key)

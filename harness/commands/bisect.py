@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
@@ -57,7 +58,6 @@ def register(commands: Subparsers) -> None:
         help="then, with that version held, which of the other packages it was",
     )
     parser.add_argument("--again", action="store_true", help="judge what was judged before")
-    parser.add_argument("--margin", type=margin, metavar="X", help="as for harness gate")
     parser.add_argument("--strict", action="store_true", help="as for harness gate")
     parser.add_argument(
         "--allow", action="append", default=[], choices=["question"], help="as for harness gate"
@@ -66,13 +66,6 @@ def register(commands: Subparsers) -> None:
     add_snapshots(parser)
     add_json(parser)
     parser.set_defaults(run=_run)
-
-
-def margin(text: str) -> float:
-    """A margin as `harness gate` takes it; raises ValueError."""
-    from harness.cases.budgets import margin_of
-
-    return margin_of(text)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -113,17 +106,25 @@ def _bisect(options: argparse.Namespace, tell: Callable[[str], None]) -> Outcome
         row = [target.candidate(text) for text in ordered(*ends, inner)]
         tell(f"{target.name}: {target.package} {', '.join(text.tag for text in row)}")
         terms = Terms(
-            margin=options.margin,
             strict=options.strict,
             allow=tuple(options.allow),
             floors=SideFloors(found.scoring.store.root, loaded.profiles, snapshots=snapshots_folder(options)),
             every=[case.name for case in loaded.cases],
         )
-        judge = Judge(target, good, loaded, found.scoring, environments, terms, suites)
-        if options.again:
-            judge.forget()
-        if damage := judge.damage():
-            tell(damage)
+        judge = Judge(
+            target=target,
+            good=good,
+            loaded=loaded,
+            scoring=found.scoring,
+            environments=environments,
+            terms=terms,
+            suites=suites,
+        )
+        if options.again:  # recordings of what is unchanged are used again
+            judge.journal.path.unlink(missing_ok=True)
+        judge.journal.refresh()
+        if damage := judge.journal.damage:
+            tell(f"{damage}; that is judged again")
         bisection = Bisection(judge, tell, releases)
         first = bisection.over_releases(row)
         sentence, lock, complete = str(first), None, not first.skipped
@@ -142,7 +143,7 @@ def _bisect(options: argparse.Namespace, tell: Callable[[str], None]) -> Outcome
                 "sentence": sentence,
                 "lock": lock,
                 "complete": complete,
-                "steps": bisection.to_json(),
+                "steps": [asdict(step) for step in bisection.steps],
             },
             complete=complete,
         )

@@ -7,31 +7,15 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from harness.bisecting.locks import groups_of, needs_of
-from harness.environments.lock import Lock
-
-
-def lock(**packages: str) -> Lock:
-    text = "".join(f"{name}=={version}\n" for name, version in packages.items())
-    return Lock(text=text, python="", platform="", requirements=(), as_of=None)
 
 
 def needs(**texts: str) -> dict[str, list[Requirement]]:
     return {name: [Requirement(text) for text in given.split(", ")] for name, given in texts.items()}
 
 
-GOOD = lock(
-    lmdeploy="0.1", torch="2.10+cpu", triton="3.6", transformers="4.53", tokenizers="0.21", numpy="1", six="1"
-)
-BAD = lock(
-    lmdeploy="0.2",
-    torch="2.12",
-    triton="3.7",
-    transformers="4.54",
-    tokenizers="0.22",
-    numpy="2",
-    six="1",
-    kernels="1",
-)
+NAMES = ("lmdeploy", "torch", "triton", "transformers", "tokenizers", "numpy", "six")
+GOOD = dict(zip(NAMES, ("0.1", "2.10+cpu", "3.6", "4.53", "0.21", "1", "1"), strict=True))
+BAD = {**dict(zip(NAMES, ("0.2", "2.12", "3.7", "4.54", "0.22", "2", "1"), strict=True)), "kernels": "1"}
 BEFORE = needs(torch="triton==3.6", transformers="tokenizers<0.22, numpy>=1", torchvision="torch==2.10")
 AFTER = needs(torch="triton==3.7", transformers="tokenizers>=0.21, numpy>=1", lmdeploy="torch<3, numpy>=2")
 
@@ -50,7 +34,7 @@ def test_a_whole_group_is_bound_by_one_of_it() -> None:
 
 
 def test_equal_locks_but_for_what_is_held_have_nothing_to_move() -> None:
-    assert groups_of(lock(a="1", b="1"), lock(a="2", b="1"), "a", ({}, {})).moving == ()
+    assert groups_of({"a": "1", "b": "1"}, {"a": "2", "b": "1"}, "a", ({}, {})).moving == ()
 
 
 def test_requirements_are_read_from_an_environment_without_those_of_extras(tmp_path: Path) -> None:
