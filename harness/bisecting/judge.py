@@ -51,7 +51,7 @@ class Step:
         return f"  {self.name}: {self.judged}: {self.verdict}: {self.told} ({took})"
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Judge:
     """Holds candidates against ``good`` on the cases of ``suites``."""
 
@@ -75,10 +75,8 @@ class Judge:
         """
         keys: list[Json] = [self.scoring.key(subject) for subject in self.subjects(self.good)]
         rules: list[Json] = [self.target.package, self.terms.strict, *sorted(self.terms.allow)]
-        name = (
-            f"{self.target.profile.name}-{self.target.engine.name}-{digest({'of': keys, 'by': rules})[:12]}"
-        )
-        path = self.scoring.store.root / "bisect" / f"{name}.jsonl"
+        name = f"{self.target.name.replace('/', '-')}-{digest({'of': keys, 'by': rules})[:12]}.jsonl"
+        path = self.scoring.store.root / "bisect" / name
         return Journal(path, format_name="vlm-harness bisect", version=1)
 
     def step(self, candidate: Candidate) -> Step:
@@ -108,7 +106,6 @@ class Judge:
         return lock is not None and self.environments.folder.marker(lock.id) is not None
 
     def _judged(self, candidate: Candidate) -> tuple[Judged, str, str]:
-        side = self.target.side(candidate)
         try:
             self.scoring.key(self.subjects(candidate)[0])
         except EngineError as error:
@@ -121,7 +118,7 @@ class Judge:
             if candidate == self.good:
                 comparison = self._twice()
             else:
-                sides = Sides(self.target.side(self.good), side)
+                sides = Sides(self.target.side(self.good), self.target.side(candidate))
                 (comparison,) = gate([sides], self.loaded, self.scoring, self.terms, self.suites)
         except GateError as error:
             return Judged.SKIP, "cannot be compared", str(error)

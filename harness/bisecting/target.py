@@ -42,7 +42,7 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The engine, of ``profile``, whose ``package`` is bisected; ``request`` is what else it asks for."""
+    """The engine whose ``package`` is bisected; ``request`` is what else it asks for."""
 
     profile: Profile
     engine: EngineSpec
@@ -110,7 +110,7 @@ def ordered(good: str, bad: str, between: Sequence[str]) -> list[str]:
     """Versions from ``good`` to ``bad``, whichever is newer; raises `UnknownName` for what is no version."""
     try:
         low, high = sorted((Version(good), Version(bad)))
-        inner = sorted({Version(text) for text in between if low < Version(text) < high})
+        inner = sorted({Version(text) for text in between if text and low < Version(text) < high})
     except InvalidVersion as error:
         raise UnknownName(f"found {error}; allowed: versions, such as 0.12.3 and 0.18.0") from error
     if low == high:

@@ -53,9 +53,7 @@ def register(commands: Subparsers) -> None:
         "--versions", metavar="V,V,...", help="those between the ends; default: all releases that uv finds"
     )
     parser.add_argument(
-        "--lock",
-        action="store_true",
-        help="then, with that version held, which of the other packages it was",
+        "--lock", action="store_true", help="then, with it held, which of the other packages it was"
     )
     parser.add_argument("--again", action="store_true", help="judge what was judged before")
     parser.add_argument("--strict", action="store_true", help="as for harness gate")
@@ -100,9 +98,7 @@ def _bisect(options: argparse.Namespace, tell: Callable[[str], None]) -> Outcome
 
         good = target.candidate(options.good)
         given = options.versions
-        inner = (
-            releases(good, target.package, ends) if given is None else list(filter(None, given.split(",")))
-        )
+        inner = releases(good, target.package, ends) if given is None else given.split(",")
         row = [target.candidate(text) for text in ordered(*ends, inner)]
         tell(f"{target.name}: {target.package} {', '.join(text.tag for text in row)}")
         terms = Terms(
@@ -111,15 +107,7 @@ def _bisect(options: argparse.Namespace, tell: Callable[[str], None]) -> Outcome
             floors=SideFloors(found.scoring.store.root, loaded.profiles, snapshots=snapshots_folder(options)),
             every=[case.name for case in loaded.cases],
         )
-        judge = Judge(
-            target=target,
-            good=good,
-            loaded=loaded,
-            scoring=found.scoring,
-            environments=environments,
-            terms=terms,
-            suites=suites,
-        )
+        judge = Judge(target, good, loaded, found.scoring, environments, terms, suites)
         if options.again:  # recordings of what is unchanged are used again
             judge.journal.path.unlink(missing_ok=True)
         judge.journal.refresh()

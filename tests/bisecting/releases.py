@@ -26,7 +26,7 @@ def answer(self, request):
     if "hang" in modes and os.path.exists("hang"):
         print("hanging", file=sys.stderr, flush=True)
         time.sleep(600)
-    said = "say B" if "bad" in modes else "say A"
+    said = "say B" if any(mode in ("bad", "moody") for mode in modes) else "say A"
     found = plain(self, dataclasses.replace(request, prompt=request.prompt.replace("say A", said)))
     shown = dataclasses.replace(found.question, text=request.prompt)
     if "question" in modes:
@@ -36,6 +36,9 @@ def answer(self, request):
 
 StandIn.answer = answer
 import lmdeploy, transformers
+if lmdeploy.MODE == "moody" and not os.path.exists("moody"):  # bad from the second worker on
+    open("moody", "w").close()
+    lmdeploy.MODE = "good"
 """
 
 

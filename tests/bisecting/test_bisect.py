@@ -122,6 +122,7 @@ def test_with_the_others_as_before_it_may_be_the_package_itself(releases: Releas
     ("modes", "said"),
     [
         ("good good", "--bad: found lmdeploy 0.2, which is not bad: SAME"),
+        ("moody bad", "--good: found lmdeploy 0.1, which is not good: REGRESSION"),
         ("error bad", "--good: found lmdeploy 0.1, which is not good: ERROR"),
         ("dead bad", "--good: found lmdeploy 0.1, which is not good: installs and does not start"),
         ("good dead", "--bad: found lmdeploy 0.2, which is not bad: installs and does not start"),
