@@ -76,9 +76,8 @@ class Bisection:
         row = [found.good]
         row += [self._moved(found, groups, groups.moving[first:]) for first in range(len(groups.moving))]
         row += [found.bad]
-        self._cost(
-            row, f"{held} held, packages that differ, in groups that move together: {len(groups.moving)}"
-        )
+        count = "1 group" if len(groups.moving) == 1 else f"{len(groups.moving)} groups"
+        self._cost(row, f"{held} held, {count} of packages that differ")
         changed = [itself, *(f"it was {groups.told(group)}" for group in groups.moving)]
         inner = self._searched(row)
         places = Span(row.index(inner.good), row.index(inner.bad))
@@ -96,8 +95,8 @@ class Bisection:
         leader = group[0]
         ends = groups.good.get(leader), groups.bad.get(leader)
         told = f"it was {groups.told(group)}, with {found.bad.name} held"
-        if ends[0] is None or ends[1] is None:
-            return told, True
+        if ends[0] is None or ends[1] is None or "://" in "".join(filter(None, ends)):
+            return told, True  # it came, it went, or it is no release
         company = self._moved(found, groups, others, free=group)
         between = self.releases(company, leader, (ends[0], ends[1]))
         inside = [_named(f"{leader} {v}", pinned(company.request, {leader: v})) for v in between]

@@ -29,7 +29,7 @@ def test_it_names_the_first_bad_release_around_what_cannot_be_judged(
 ) -> None:
     releases.add("transformers", "1.0")
     releases.lmdeploys("good good good dead good bad error bad")
-    releases.add("lmdeploy", "0.6rc1")
+    releases.add("lmdeploy", "0.5.1rc1")
     assert releases.bisect(bad="0.8") == 0
     out = capsys.readouterr().out
     assert steps(out) == [
