@@ -123,8 +123,8 @@ def bad_if(name: str, *versions: str, skipped: Rule = lambda _: Judged.GOOD) -> 
                 "2.0",
                 skipped=lambda a: Judged.SKIP if (a["six"], a["torch"]) == ("2.0", "1.0") else Judged.GOOD,
             ),
-            "it was six 1.0 -> 2.0 or it was torch 1.0 -> 2.0 (and triton); could not be judged: lmdeploy 0.2 "
-            "with torch, transformers as with lmdeploy 0.1: does not install",
+            "it was six 1.0 -> 2.0 or it was torch 1.0 -> 2.0 (and triton); could not be judged: lmdeploy "
+            "0.2 with torch, transformers as with lmdeploy 0.1: does not install",
             False,
         ),
     ],
