@@ -10,7 +10,7 @@ from benchmarks.results import Row
 from benchmarks.workload import Workload
 from harness.engines.lmdeploy_pipeline.options import AT_ONCE, STEPWISE
 
-__all__ = ["measure_lmdeploy", "measure_torch"]
+__all__ = ["measure_lmdeploy", "measure_torch", "measure_tracing"]
 
 _REPEATS = 9
 _TOKENS = (4, 8, 16, 32)
@@ -19,6 +19,7 @@ _TOKENS = (4, 8, 16, 32)
 # through the model grow with the square. One pass adds T tokens to a prompt that is there anyway.
 _MOST_GROWTH = 0.5
 _MOST_FOR_CAPTURING = 1.1
+_MOST_FOR_TRACING = 1.5
 
 
 def measure_lmdeploy(workload: Workload, names: frozenset[str]) -> list[Row]:
@@ -81,3 +82,24 @@ def measure_torch(workload: Workload, names: frozenset[str]) -> list[Row]:
     seconds: Any = workload.with_repeats(_REPEATS).script("time_torch", workload.engine("torch"))
     values = paired(seconds["forward"], seconds["generate"])
     return [Row(measurement="torch", what="path forward / path generate", values=values, target=1.0)]
+
+
+def measure_tracing(workload: Workload, names: frozenset[str]) -> list[Row]:
+    """The rows of ``tracing``: each engine, on the profile's model and on a larger one of random weights."""
+    del names  # there is only one
+    rows = []
+    for engine in ("torch", "lmdeploy"):
+        for larger in (False, True):
+            found: Any = workload.with_repeats(_REPEATS).script(
+                "time_tracing", workload.engine(engine), larger=larger
+            )
+            millions = found["parameters"] / 1e6
+            rows.append(
+                Row(
+                    measurement="tracing",
+                    what=f"{engine}: one case traced / scored alone, {millions:.3g} million parameters",
+                    values=paired(found["seconds"]["traced"], found["seconds"]["scored"]),
+                    target=_MOST_FOR_TRACING,
+                )
+            )
+    return rows

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from harness.drift.distances import gap_of_letters
+from harness.drift.distances import gap_of_letters, ids_of
 from harness.drift.gathering import Asked, Gathered, Gathering
 from harness.engines.taps.sketches import Trace
 from harness.engines.taps.stages import ANSWERS, EXACT, before
@@ -14,6 +14,7 @@ from harness.errors import EngineError
 
 __all__ = ["Graft", "follows", "graft", "inputs_of"]
 
+_QUESTION: Final = frozenset({"rendered", "ids"})
 _AS: Final = 0.1
 """The share of the gap that may be left where a side is said to answer as the other does."""
 
@@ -67,6 +68,8 @@ def graft(gathering: Gathering, asked: Asked, gathered: Gathered, stage: str) ->
         return []
     known = [each for each in gathered.traces["A"].stages if each in gathered.traces["B"].stages]
     found = []
+    if stage in _QUESTION:
+        return _of_ids(gathering, asked, gathered, gap)
     outputs = () if stage in EXACT | ANSWERS | {"reading"} else (stage,)
     for giver in (0, 1):
         for stages in (outputs, inputs_of(stage if stage in known else "logits", known)):
@@ -88,11 +91,29 @@ def follows(grafts: Sequence[Graft], stage: str) -> bool | None:
 
     None where no graft tells.
     """
+    stage = "ids" if stage in _QUESTION else stage
     there = {one.outcome for one in grafts if stage in one.stages}
     earlier = {one.outcome for one in grafts if stage not in one.stages}
     if not there and not earlier:
         return None
     return there <= {"follows"} and earlier <= {"stays"}
+
+
+def _of_ids(gathering: Gathering, asked: Asked, gathered: Gathered, gap: float) -> list[Graft]:
+    """Each side given the other's ids for the prompt."""
+    found = []
+    traces = [gathered.traces[name] for name in "AB"]
+    for giver in (0, 1):
+        ids = ids_of(traces[giver])
+        prompt = tuple(ids[: len(ids) - len(asked.forced)])
+        try:
+            answered = gathering.alone(1 - giver, replace(asked.order(1 - giver), prompt_ids=prompt))
+        except EngineError:
+            continue
+        given, own = traces[giver].told, traces[1 - giver].told
+        if (one := _graft("AB"[giver], ("ids",), gap, answered, given, own)) is not None:
+            found.append(one)
+    return found
 
 
 def _alike(gathered: Gathered, stages: Sequence[str]) -> bool:

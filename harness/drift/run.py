@@ -82,14 +82,22 @@ class Explaining:
         self._stack.close()
 
     def worst(self, most: int) -> list[str]:
-        """The ``most`` cases whose letters are furthest apart, those first that one side could not answer."""
+        """The ``most`` cases whose letters are furthest apart, those first that B could not answer.
+
+        Raises EngineError where an engine could not be loaded, or A answered none.
+        """
         self._scoring.make(subject for pair in self._pairs.values() for subject in (pair.a, pair.b))
         gaps: dict[str, float] = {}
+        told: EngineError | None = None
         for name, pair in self._pairs.items():
             try:
                 gaps[name] = _gap(self._scoring.agreement(pair.a, pair.b))
-            except EngineError:
-                continue
+            except EngineError as error:
+                told = error
+                if self._recorded(pair.a) is not None and not error.refused:
+                    gaps[name] = math.inf
+        if told is not None and not gaps:
+            raise told.with_traceback(None)
         return sorted(gaps, key=lambda name: -gaps[name])[:most]
 
     def file(self, case: str) -> Path:

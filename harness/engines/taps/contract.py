@@ -61,6 +61,7 @@ class TraceOrder:
     all) being put in place of what was computed, once that is recorded; ``keep`` where this pass's states go
     in full. ``attention`` and ``threads`` are set for this pass, where the engine can.
     ``other_rows`` has the logits made once more by the model's head, out of another number of rows at once.
+    ``prompt_ids`` stand in place of those of the prompt, whose text is then not looked at.
     """
 
     name: str
@@ -77,6 +78,7 @@ class TraceOrder:
     attention: str | None = None
     threads: int | None = None
     other_rows: bool = False
+    prompt_ids: tuple[int, ...] | None = None
 
 
 class Tracer(Protocol):
@@ -112,6 +114,7 @@ def order_to_json(order: TraceOrder) -> dict[str, Any]:
         "attention": order.attention,
         "threads": order.threads,
         "other_rows": order.other_rows,
+        "prompt_ids": None if order.prompt_ids is None else list(order.prompt_ids),
     }
 
 
@@ -135,4 +138,5 @@ def order_from_json(data: Mapping[str, Any]) -> TraceOrder:
         attention=data["attention"],
         threads=data["threads"],
         other_rows=data["other_rows"],
+        prompt_ids=None if data["prompt_ids"] is None else tuple(data["prompt_ids"]),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -65,13 +66,13 @@ class LmdeployTracer:
                 f"no stage can be read within LMDeploy's {engine._backend} engine here: its model runs in "  # noqa: SLF001
                 "C++ or in processes of its own",
             )
-        self._model = patched.get_model() if hasattr(patched, "get_model") else patched
+        self.model = patched.get_model() if hasattr(patched, "get_model") else patched
         config = inner.model_config.hf_config
         self._dtype = str(inner.model_config.dtype).removeprefix("torch.")
         self._image_id = next(
             (found for name in _PLACES if isinstance(found := getattr(config, name, None), int)), None
         )
-        self._recorder = Recorder(self._model, str(config.model_type), about=self._about_pass)
+        self._recorder = Recorder(self.model, str(config.model_type), about=self._about_pass)
 
     def about(self) -> dict[str, Any]:  # noqa: D102
         places = self._recorder.places
@@ -101,10 +102,10 @@ class LmdeployTracer:
         }
 
     def _alone(self, order: TraceOrder) -> Trace:
-        company = [] if order.company is None else [(order.company, ())]
+        company = [] if order.company is None else [(order.company, (), None)]
         with self._recorder.recording(order) as passes:
             (prepared, rows), *_ = self._engine._in_loop(  # noqa: SLF001
-                self._forced([(order.request, order.forced), *company])
+                self._forced([(order.request, order.forced, order.prompt_ids), *company])
             ).result()
         self._engine._check_alive()  # noqa: SLF001
         want, count = [*prepared.ids, *order.forced], 1 + len(order.forced)
@@ -124,13 +125,17 @@ class LmdeployTracer:
         return keep(order, states, error="" if isinstance(rows, Tensor) else str(rows))
 
     async def _forced(
-        self, wanted: Sequence[tuple[Request, Sequence[int]]]
+        self, wanted: Sequence[tuple[Request, Sequence[int], Sequence[int] | None]]
     ) -> list[tuple[Prepared, Tensor | Exception]]:
-        async def one(request: Request, ids: Sequence[int]) -> tuple[Prepared, Tensor | Exception]:
+        async def one(
+            request: Request, ids: Sequence[int], prompt: Sequence[int] | None
+        ) -> tuple[Prepared, Tensor | Exception]:
             image = None if request.image is None else await asyncio.to_thread(_opened, request.image)
             options = self._stages._image_options  # noqa: SLF001
             prepared = await self._steps.prepare(_messages(request, image, options))
             try:
+                if prompt is not None:
+                    prepared = self._with_ids(prepared, prompt)
                 rows = await self._steps.rows_behind(prepared, ids, temperature=stages.STAGE_TWO_TEMPERATURE)
             except EngineError as error:
                 return prepared, error
@@ -139,9 +144,16 @@ class LmdeployTracer:
             return prepared, rows
 
         try:
-            return list(await asyncio.gather(*(one(request, ids) for request, ids in wanted)))
+            return list(await asyncio.gather(*(one(*each) for each in wanted)))
         finally:
             self._steps.reset()
+
+    def _with_ids(self, prepared: Prepared, ids: Sequence[int]) -> Prepared:
+        """The case with other ids for its prompt; LMDeploy has been told where its pictures stand."""
+        places = [[each == self._image_id for each in held] for held in (prepared.ids, ids)]
+        if prepared.has_image and places[0] != places[1]:
+            raise EngineError(ErrorKind.UNSUPPORTED, "the places of the image are others in these ids")
+        return replace(prepared, inputs={**prepared.inputs, "input_ids": list(ids)})
 
     def _score(self, order: TraceOrder) -> dict[str, Trace]:
         requests = [order.request] if order.company is None else [order.company, order.request]

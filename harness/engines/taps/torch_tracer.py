@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,11 @@ class TorchTracer:
         model = self._passes.model
         self._recorder = Recorder(model, str(model.config.model_type), about=lambda _: {})
 
+    @property
+    def model(self) -> transformers.PreTrainedModel:
+        """The model that is looked into."""
+        return self._passes.model
+
     def about(self) -> dict[str, Any]:  # noqa: D102
         places = self._recorder.places
         return {
@@ -61,6 +67,8 @@ class TorchTracer:
 
     def _alone(self, order: TraceOrder) -> Trace:
         prepared = self._prepared(order.request)
+        if order.prompt_ids is not None:
+            prepared = _with_ids(prepared, order.prompt_ids)
         batch = [Forced(prepared, order.forced)]
         if order.company is not None:
             batch.append(Forced(self._prepared(order.company), ()))
@@ -106,6 +114,18 @@ class TorchTracer:
         if isinstance(prepared, Failure):
             raise EngineError(prepared.kind, prepared.message)
         return prepared
+
+
+def _with_ids(prepared: Prepared, ids: tuple[int, ...]) -> Prepared:
+    """The case with other ids for its prompt; raises EngineError(UNSUPPORTED) if more goes along with them."""
+    tensors = dict(prepared.tensors)
+    along = {name for name, each in tensors.items() if each.shape[:2] == (1, len(prepared.prompt_ids))}
+    if len(ids) != len(prepared.prompt_ids) and (more := along - {"input_ids", "attention_mask"}):
+        raise EngineError(ErrorKind.UNSUPPORTED, f"{', '.join(sorted(more))} go along with the prompt's ids")
+    tensors["input_ids"] = torch.tensor([ids], dtype=tensors["input_ids"].dtype)
+    if "attention_mask" in tensors:
+        tensors["attention_mask"] = torch.ones_like(tensors["input_ids"])
+    return replace(prepared, tensors=tensors, prompt_ids=ids)
 
 
 def _of_one(one: Pass, index: int, prepared: Prepared, length: int, count: int) -> dict[str, Tensor]:
