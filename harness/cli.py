@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from harness.commands import (
     accept,
     bisect,
+    bundle,
     check,
     doctor,
     env,
@@ -27,7 +28,9 @@ from harness.commands import (
 __all__ = ["main"]
 
 _INTERRUPTED = 130  # as shells say it: 128 and the signal's number
-_COMMANDS = (accept, bisect, check, doctor, env, explain, gate, method, noise, plan, profile, schema)
+_COMMANDS = (
+    accept, bisect, bundle, check, doctor, env, explain, gate, method, noise, plan, profile, schema,
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

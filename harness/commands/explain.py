@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.measuring import add_folders, add_json, measuring, say
+from harness.commands.measuring import add_bundle, add_folders, add_json, from_bundle, measuring, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,7 @@ def register(commands: Subparsers) -> None:
     )
     parser.add_argument("sides", metavar="A..B", help="two engines, PROFILE/ENGINE each; A is the baseline")
     parser.add_argument("case", nargs="*", metavar="CASE", help="SUITE.ID; default: the case furthest apart")
+    add_bundle(parser)
     add_folders(parser)
     parser.add_argument("--fresh", action="store_true", help="trace again what was traced before")
     parser.add_argument(
@@ -70,11 +71,36 @@ def _run(options: argparse.Namespace) -> int:
 def _explain(options: argparse.Namespace) -> list[Explained]:
     from harness.drift.run import NOISE_CASES, Explaining
 
+    if options.bundle is not None:
+        return _traced_before(options)
     with measuring(options) as found:
         pairs = _pairs(options.sides, found.loaded)
         wanted = options.noise_cases or NOISE_CASES
         with Explaining(pairs, found.scoring, say=say, noise_cases=wanted, fresh=options.fresh) as explaining:
             return [explaining.explain(case) for case in options.case or explaining.worst(1)]
+
+
+def _traced_before(options: argparse.Namespace) -> list[Explained]:
+    """What was traced where the bundle was made; no engine is asked."""
+    from harness.drift.explaining import explain
+    from harness.drift.kept import pair_folder, read_kept
+    from harness.errors import GateError
+    from harness.gate.sides import parse_pair
+
+    bundle = options.bundle
+    with from_bundle(options) as inside:
+        profiles = () if inside is None else inside.load().profiles
+        sides = parse_pair(options.sides, profiles, meant=(), snapshots=Path("snapshots"))
+        folder = pair_folder(options.recordings, [side.label for side in sides])
+        there = sorted(file.stem for file in folder.glob("*.npz") if file.stem != "noise")
+        lost = [case for case in options.case if case not in there]
+        if lost or not there:
+            raise GateError(
+                f"{bundle}: found no trace of {', '.join(lost) or options.sides}; allowed: "
+                f"{', '.join(there) or 'none, as these two were not traced'}\nTrace it where they can run:\n"
+                f"  harness explain {' '.join([options.sides, *lost])} && harness bundle"
+            )
+        return [explain(read_kept(folder / f"{case}.npz")) for case in options.case or there]
 
 
 def _pairs(text: str, loaded: Loaded) -> Sequence[Pair]:

@@ -9,12 +9,21 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.measuring import add_folders, add_snapshots, measuring, say, snapshots_folder
+from harness.commands.measuring import (
+    add_bundle,
+    add_folders,
+    add_snapshots,
+    from_bundle,
+    measuring,
+    say,
+    snapshots_folder,
+)
 from harness.errors import GateError, HarnessError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from harness.bundles import Opened
     from harness.cases.folder import Loaded
     from harness.commands import Subparsers
     from harness.gate.comparison import Comparison
@@ -46,10 +55,11 @@ def register(commands: Subparsers) -> None:
         "name",
         nargs="?",
         metavar="PROFILE",
-        help="judge all its engines against its reference; or name two sides",
+        help="judge all its engines against its reference; or two sides, as A..B",
     )
     parser.add_argument("--baseline", metavar="A", help="what is in service")
     parser.add_argument("--candidate", metavar="B", help="what is to take its place")
+    add_bundle(parser)
     add_folders(parser)
     add_snapshots(parser)
     parser.add_argument(
@@ -112,13 +122,14 @@ def _run(options: argparse.Namespace) -> int:
     from harness.verdicts.verdict import ExitStatus
 
     try:
-        comparisons = _compare(options)
+        with from_bundle(options) as inside:
+            comparisons = _compare(options, inside)
+            text = _write_report(options, comparisons)
         from harness.gate.outputs import gate_text
         from harness.gate.reporting import breakdown_of
         from harness.reports.ci.junit import junit_of_verdicts
 
         verdicts = [comparison.verdict for comparison in comparisons]
-        text = _write_report(options, comparisons)
         if options.junit_xml is not None:
             options.junit_xml.write_text(junit_of_verdicts(verdicts), encoding="utf-8")
     except (HarnessError, OSError) as error:
@@ -158,16 +169,21 @@ def _write_report(options: argparse.Namespace, comparisons: Sequence[Comparison]
     return ""
 
 
-def _compare(options: argparse.Namespace) -> tuple[Comparison, ...]:
+def _compare(options: argparse.Namespace, inside: Opened | None) -> tuple[Comparison, ...]:
     from harness.gate.candidates import engine_setting, with_settings
     from harness.gate.comparison import Terms
-    from harness.gate.gating import chosen_suites, gate
+    from harness.gate.gating import Sides, chosen_suites, gate
     from harness.gate.side_floors import SideFloors
 
     settings = [engine_setting(text) for text in options.set]
+    if inside is not None and (options.fresh or settings):
+        raise GateError("--from: found --fresh or --set beside it; allowed: neither, as no engine is asked")
     with measuring(options, fresh=options.fresh) as found:
         loaded, snapshots = with_settings(found.loaded, settings), snapshots_folder(options)
         pairs = _pairs(options, loaded, snapshots)
+        if inside is not None:
+            loaded = inside.load()
+            pairs = [Sides(*map(inside.side, sides)) for sides in pairs]
         terms = Terms(
             margin=options.margin,
             strict=options.strict,
@@ -182,10 +198,12 @@ def _compare(options: argparse.Namespace) -> tuple[Comparison, ...]:
 
 def _pairs(options: argparse.Namespace, loaded: Loaded, snapshots: Path) -> Sequence[Sides]:
     from harness.gate.gating import Sides, sides_of
-    from harness.gate.sides import parse_side
+    from harness.gate.sides import parse_pair, parse_side
 
     meant = [loaded.profile(name).name for name in options.profile]
     two = options.baseline is not None, options.candidate is not None
+    if options.name is not None and ".." in options.name and not any(two):
+        return [Sides(*parse_pair(options.name, loaded.profiles, meant=meant, snapshots=snapshots))]
     if options.name is not None and not (any(two) or meant):
         return sides_of(loaded.profile(options.name))
     if options.name is not None or not all(two):
@@ -201,7 +219,7 @@ def _pairs(options: argparse.Namespace, loaded: Loaded, snapshots: Path) -> Sequ
 
 def _again(options: argparse.Namespace) -> list[str]:
     """What else the command had, behind the two sides."""
-    words: list[str] = []
+    words = [] if options.bundle is None else ["--from", str(options.bundle)]
     defaults = {
         "cases": Path("cases"),
         "snapshots": None,
@@ -209,7 +227,7 @@ def _again(options: argparse.Namespace) -> list[str]:
         "environments": None,
     }
     for name, default in defaults.items():
-        if (given := getattr(options, name)) != default:
+        if (given := getattr(options, name)) != default and options.bundle is None:
             words += [f"--{name}", str(given)]
     words += [word for name in options.profile for word in ("--profile", name)]
     words += [word for name in options.allow for word in ("--allow", name)]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
+    from harness.bundles import Opened
     from harness.cases.folder import Loaded
     from harness.engines.contract import Json
     from harness.environments.store import Environments
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Measuring",
     "Outcome",
+    "add_bundle",
     "add_cases",
     "add_environments",
     "add_folders",
@@ -32,6 +34,7 @@ __all__ = [
     "add_recordings",
     "add_snapshots",
     "conclude",
+    "from_bundle",
     "git_user",
     "measuring",
     "say",
@@ -90,6 +93,34 @@ def add_snapshots(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--snapshots", type=Path, metavar="DIR", help="default: snapshots beside the folder of cases"
     )
+
+
+def add_bundle(parser: argparse.ArgumentParser) -> None:
+    """Add ``--from``, a bundle or None; `from_bundle` opens it."""
+    parser.add_argument(
+        "--from",
+        dest="bundle",
+        type=Path,
+        metavar="BUNDLE",
+        help="what harness bundle wrote, in place of cases, recordings and snapshots; no engine is asked",
+    )
+
+
+@contextmanager
+def from_bundle(options: argparse.Namespace) -> Iterator[Opened | None]:
+    """Have ``options`` name the folders within the bundle; None where none is named.
+
+    Raises `harness.bundles.container.BundleError`.
+    """
+    if options.bundle is None:
+        yield None
+        return
+    from harness.bundles import opened
+
+    with opened(options.bundle) as inside:
+        for name in ("cases", "recordings", "snapshots"):
+            setattr(options, name, getattr(inside, name))
+        yield inside
 
 
 def snapshots_folder(options: argparse.Namespace) -> Path:

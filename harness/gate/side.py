@@ -192,7 +192,9 @@ def _runs_at(name: SideName, kept: Kept, subjects: Sequence[Subject]) -> list[St
         raise GateError(f"found {name.text!r}; allowed: an engine of a profile")
     this = kept.scoring.run_id
     every = [run for run in kept.runs.of(name.profile.name, name.engine.name) if run.run != this]
-    if name.at == PREVIOUS:
+    if name.runs:
+        found, wanted = [run for run in every if run.run in name.runs], "a run of the bundle"
+    elif name.at == PREVIOUS:
         present = _present(name, kept, subjects)
         found = [run for run in every if run.fingerprint != present]
         wanted = f"one with another fingerprint than {present}, which the engine has now"
@@ -247,7 +249,7 @@ def _stored(name: SideName, kept: Kept, runs: Sequence[StoredRun]) -> GateSide:
         if recording is None:
             lost.append(case)
             continue
-        label = f"{last.profile}-{last.engine}@{last.day}"
+        label = f"{last.profile}-{last.engine}" + (f"@{last.day}" if name.at or not name.runs else "")
         recordings[case] = replace(recording, case=case, engine=label)
         errors.pop(case, None)
     if lost:

@@ -40,7 +40,8 @@ class SideName:
     """A side as it was named, and what that means.
 
     ``profile`` and ``engine`` are None for a ``path`` of accepted outputs. ``at`` is '' for an engine as it
-    is now, an ISO day or `PREVIOUS` for a stored run.
+    is now, an ISO day or `PREVIOUS` for a stored run. ``runs`` are the stored runs whose answers are taken,
+    whatever ``at`` says, where they are known: those of a bundle.
     """
 
     text: str
@@ -48,11 +49,12 @@ class SideName:
     engine: EngineSpec | None = None
     at: str = ""
     path: Path | None = None
+    runs: tuple[str, ...] = ()
 
     @property
     def live(self) -> bool:
         """Whether an engine is asked, rather than what is stored."""
-        return self.engine is not None and not self.at
+        return self.engine is not None and not self.at and not self.runs
 
     @property
     def label(self) -> str:

@@ -191,34 +191,59 @@ class TestGpu:
         assert "Install the driver on lab-1" in line
 
 
-class TestGate:
-    def run(
-        self, folder: Path, *, status: int = 0, given: Mapping[str, str] = MappingProxyType(ON_DEMAND)
-    ) -> subprocess.CompletedProcess[str]:
-        """The step with a stand-in for the command: it writes its arguments, one a line, and ends as told."""
-        program = folder / "harness" / "bin" / "harness"
-        program.parent.mkdir(parents=True)
-        program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >"{folder}/arguments"\nexit {status}\n')
-        program.chmod(0o755)
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "RUNNER_TEMP": str(folder),
-            "GITHUB_REPOSITORY": "me/mine",
-            **dict.fromkeys(("LMDEPLOY", "BASELINE", "KEPT"), ""),
-            "ENGINES": "candidate candidate_pytorch",
-            "PROFILE": "upgrade-internvl2-8b",
-            **given,
-        }
-        return subprocess.run(
-            ["bash", "-e", "-c", step(GATE, "Gate")["run"]],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+def run_step(
+    name: str, folder: Path, *, status: int = 0, given: Mapping[str, str] = MappingProxyType(ON_DEMAND)
+) -> subprocess.CompletedProcess[str]:
+    """A step with a stand-in for the command: it writes its arguments, one a line, and ends as told."""
+    program = folder / "harness" / "bin" / "harness"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >"{folder}/arguments"\nexit {status}\n')
+    program.chmod(0o755)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "RUNNER_TEMP": str(folder),
+        "GITHUB_REPOSITORY": "me/mine",
+        **dict.fromkeys(("LMDEPLOY", "BASELINE", "KEPT"), ""),
+        "ENGINES": "candidate candidate_pytorch",
+        "PROFILE": "upgrade-internvl2-8b",
+        **given,
+    }
+    return subprocess.run(
+        ["bash", "-e", "-c", step(GATE, name)["run"]],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
+
+class TestBundle:
+    def test_it_is_made_where_the_gate_does_not_pass(self, tmp_path: Path) -> None:
+        names = [one.get("name") for one in steps(GATE)]
+        assert names.index("Gate") < names.index("Bundle") < names.index("Report")
+        assert step(GATE, "Bundle")["if"] == "failure()"
+        (tmp_path / "report").mkdir()
+        (tmp_path / "report" / "gate.json").touch()
+        assert run_step("Bundle", tmp_path).returncode == 0
+        kept = f"{tmp_path}/.cache/vlm-harness"
+        assert (tmp_path / "arguments").read_text().split() == [
+            "bundle", "--out", "report/night.bundle.zip",
+            "--environments", f"{kept}/environments", "--recordings", f"{kept}/recordings/me/mine",
+        ]  # fmt: skip
+        assert step(GATE, "Report")["with"]["path"] == "report/"
+
+    def test_where_nothing_was_judged_no_other_night_is_taken_for_this_one(self, tmp_path: Path) -> None:
+        assert run_step("Bundle", tmp_path).returncode == 0
+        assert not (tmp_path / "arguments").exists()
+
+    def test_its_options_exist(self) -> None:
+        used = OPTION.findall(step(GATE, "Bundle")["run"])
+        assert {*used} <= {*OPTION.findall(help_of(str(BIN / "harness"), "bundle"))}
+
+
+class TestGate:
     def arguments(self, folder: Path) -> dict[str, list[str]]:
         """The values of each option, a flag's none, and of '' the arguments by place."""
         words = (folder / "arguments").read_text().splitlines()
@@ -245,12 +270,12 @@ class TestGate:
         ],
     )
     def test_the_exit_status_is_told_and_kept(self, tmp_path: Path, status: int, told: str) -> None:
-        done = self.run(tmp_path, status=status)
+        done = run_step("Gate", tmp_path, status=status)
         assert done.returncode == status
         assert done.stdout.startswith(told)
 
     def test_on_schedule_it_is_what_the_profile_says(self, tmp_path: Path) -> None:
-        assert self.run(tmp_path, given={"GITHUB_EVENT_NAME": "schedule"}).returncode == 0
+        assert run_step("Gate", tmp_path, given={"GITHUB_EVENT_NAME": "schedule"}).returncode == 0
         assert self.arguments(tmp_path) == {
             "": ["upgrade-internvl2-8b"],
             "--environments": [f"{tmp_path}/.cache/vlm-harness/environments"],
@@ -269,7 +294,7 @@ class TestGate:
             "PROFILE": "mine",
             "KEPT": "/data/kept",
         }
-        self.run(tmp_path, given=given)
+        run_step("Gate", tmp_path, given=given)
         found = self.arguments(tmp_path)
         assert not {"--fresh", ""} & set(found)
         assert found["--baseline"] == ["accepted"]
@@ -281,7 +306,7 @@ class TestGate:
         assert found["--environments"] == ["/data/kept/environments"]
 
     def test_without_a_baseline_all_engines_are_judged(self, tmp_path: Path) -> None:
-        self.run(tmp_path, given={**ON_DEMAND, "PROFILE": "upgrade-gpu", "ENGINES": "candidate"})
+        run_step("Gate", tmp_path, given={**ON_DEMAND, "PROFILE": "upgrade-gpu", "ENGINES": "candidate"})
         found = self.arguments(tmp_path)
         assert found[""] == ["upgrade-gpu"]
         assert not {"--baseline", "--candidate", "--set"} & set(found)
@@ -290,7 +315,7 @@ class TestGate:
         "asked", ["lmdeploy @ https://example.org/x.whl", "lmdeploy==1; touch planted $(touch planted)"]
     )
     def test_what_was_typed_is_one_argument_and_no_command(self, tmp_path: Path, asked: str) -> None:
-        self.run(tmp_path, given={**ON_DEMAND, "LMDEPLOY": asked})
+        run_step("Gate", tmp_path, given={**ON_DEMAND, "LMDEPLOY": asked})
         engines = ("candidate", "candidate_pytorch")
         found = self.arguments(tmp_path)["--set"]
         assert found == [f"upgrade-internvl2-8b/{engine}={asked}" for engine in engines]
