@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.measuring import add_bundle, add_folders, add_json, from_bundle, measuring, say
+from harness.commands.measuring import add_bundle, add_folders, add_json, add_set, from_bundle, measuring, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from harness.commands import Subparsers
     from harness.drift.explaining import Explained
     from harness.drift.run import Pair
+    from harness.gate.sides import SideName
 
-__all__ = ["register"]
+__all__ = ["pairs_of", "register"]
 
 _EPILOG = (
     "Both engines are loaded once more and looked into: see docs/explain.md. Exit status: 0 within noise "
@@ -43,6 +44,7 @@ def register(commands: Subparsers) -> None:
     parser.add_argument(
         "--noise-cases", type=int, metavar="N", help="measure each stage's noise on N cases; default: 12"
     )
+    add_set(parser)
     parser.add_argument(
         "--picture",
         type=Path,
@@ -70,11 +72,13 @@ def _run(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> list[Explained]:
     from harness.drift.run import NOISE_CASES, Explaining
+    from harness.gate.candidates import engine_setting, with_settings
 
     if options.bundle is not None:
         return _traced_before(options)
     with measuring(options) as found:
-        pairs = _pairs(options.sides, found.loaded)
+        loaded = with_settings(found.loaded, [engine_setting(text) for text in options.set])
+        pairs = pairs_of(_sides(options.sides, loaded), loaded)
         wanted = options.noise_cases or NOISE_CASES
         with Explaining(pairs, found.scoring, say=say, noise_cases=wanted, fresh=options.fresh) as explaining:
             return [explaining.explain(case) for case in options.case or explaining.worst(1)]
@@ -90,7 +94,7 @@ def _traced_before(options: argparse.Namespace) -> list[Explained]:
     bundle = options.bundle
     with from_bundle(options) as inside:
         profiles = () if inside is None else inside.load().profiles
-        sides = parse_pair(options.sides, profiles, meant=(), snapshots=Path("snapshots"))
+        sides = parse_pair(options.sides, profiles, meant=(), snapshots=Path("snapshots"), option="A..B")
         folder = pair_folder(options.recordings, [side.label for side in sides])
         there = sorted(file.stem for file in folder.glob("*.npz") if file.stem != "noise")
         lost = [case for case in options.case if case not in there]
@@ -103,17 +107,23 @@ def _traced_before(options: argparse.Namespace) -> list[Explained]:
         return [explain(read_kept(folder / f"{case}.npz")) for case in options.case or there]
 
 
-def _pairs(text: str, loaded: Loaded) -> Sequence[Pair]:
-    from harness.drift.run import Pair
+def _sides(text: str, loaded: Loaded) -> tuple[SideName, SideName]:
     from harness.errors import GateError
     from harness.gate.sides import parse_pair
 
-    sides = parse_pair(text, loaded.profiles, meant=(), snapshots=Path("snapshots"))
+    sides = parse_pair(text, loaded.profiles, meant=(), snapshots=Path("snapshots"), option="A..B")
     for side in sides:
         if not side.live:
             raise GateError(
                 f"{side.text}: only an engine that can be asked can be traced; allowed: PROFILE/ENGINE"
             )
+    return sides
+
+
+def pairs_of(sides: tuple[SideName, SideName], loaded: Loaded) -> Sequence[Pair]:
+    """The cases that two engines are both asked."""
+    from harness.drift.run import Pair
+
     a, b = ({s.case.name: s for s in side.subjects(loaded.cases)} for side in sides)
     return [Pair(a[name], b[name]) for name in a if name in b]
 

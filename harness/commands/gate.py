@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from harness.commands.measuring import (
     add_bundle,
     add_folders,
+    add_set,
     add_snapshots,
     from_bundle,
     measuring,
@@ -102,12 +103,16 @@ def register(commands: Subparsers) -> None:
         const="model-upgrade",
         help="judge other weights under the same model's name by accuracy, as those of another model are",
     )
+    add_set(parser)
     parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="PROFILE/ENGINE=REQUIREMENT",
-        help="in place of that package's requirement, as mine/candidate=lmdeploy==0.18.0; repeatable",
+        "--explain",
+        nargs="?",
+        type=int,
+        const=2,
+        default=0,
+        metavar="N",
+        help="where it does not pass, look into both engines for the N worst cases (2 without N) and name "
+        "the stage at which they part, as harness explain does",
     )
     parser.add_argument("--junit-xml", type=Path, metavar="FILE", help="write verdicts as JUnit XML here")
     parser.add_argument("--report", type=Path, metavar="FILE.html", help="write the report as a page here")
@@ -146,7 +151,37 @@ def _run(options: argparse.Namespace) -> int:
         color = sys.stdout.isatty()
         width = max(shutil.get_terminal_size().columns, _NARROWEST) if color else None
         sys.stdout.write(gate_text(comparisons, width=width, color=color, cases=options.case))
-    return int(ExitStatus.worst({verdict.status for verdict in verdicts}))
+    status = int(ExitStatus.worst({verdict.status for verdict in verdicts}))
+    if options.explain and status and options.bundle is None:
+        _explain(options, comparisons)
+    return status
+
+
+def _explain(options: argparse.Namespace, comparisons: Sequence[Comparison]) -> None:
+    """Say where the worst cases of each comparison that did not pass begin to differ; the verdict stands."""
+    from harness.commands.explain import pairs_of
+    from harness.drift.run import explained_texts
+    from harness.gate.candidates import engine_setting, with_settings
+    from harness.reports.worst_cases import worst_cases
+
+    out = sys.stderr if str(options.json) == "-" else sys.stdout
+    with measuring(options) as found:
+        loaded = with_settings(found.loaded, [engine_setting(text) for text in options.set])
+        pairs = _pairs(options, loaded, snapshots_folder(options))
+        for sides, comparison in zip(pairs, comparisons, strict=True):
+            if not comparison.verdict.status:
+                continue
+            if stored := [side.text for side in sides if not side.live]:
+                out.write(
+                    f"\nnot explained: {stored[0]} is stored; only an engine that can be asked is traced\n"
+                )
+                continue
+            cases = [case.case for case in worst_cases(comparison.verdict.cases).shown][: options.explain]
+            try:
+                for text in explained_texts(pairs_of(sides, loaded), cases, found.scoring, say):
+                    out.write(f"\n{text}")
+            except (HarnessError, OSError) as error:
+                say(f"not explained: {error}")
 
 
 def _write_report(options: argparse.Namespace, comparisons: Sequence[Comparison]) -> str:

@@ -32,6 +32,7 @@ __all__ = [
     "add_folders",
     "add_json",
     "add_recordings",
+    "add_set",
     "add_snapshots",
     "conclude",
     "from_bundle",
@@ -85,6 +86,17 @@ def add_environments(parser: argparse.ArgumentParser) -> None:
     """Add ``--environments``, a path or None."""
     parser.add_argument(
         "--environments", type=Path, metavar="DIR", help="default: in the user's cache folder, as for pytest"
+    )
+
+
+def add_set(parser: argparse.ArgumentParser) -> None:
+    """Add ``--set``, a list of texts for `harness.gate.candidates.engine_setting`."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PROFILE/ENGINE=REQUIREMENT",
+        help="in place of that package's requirement, as mine/candidate=lmdeploy==0.18.0; repeatable",
     )
 
 

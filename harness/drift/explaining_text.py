@@ -83,6 +83,7 @@ def _graft(one: Graft, a: str, b: str) -> str:
         "follows": f"answers as {giver}",
         "stays": "answers as before",
         "between": "answers as neither",
+        "within noise": "answers within noise of both",
     }[one.outcome]
     return (
         f"with {giver}'s {what.removeprefix('the ')}, {taker} {end} (gap {one.gap:.2g} → {one.to_giver:.2g})"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from harness.drift.distances import Distance, distances
+from harness.drift.distances import Distance, distances, gap_of_letters
 from harness.drift.session import TracedEngine
 from harness.drift.stage_noise import EPSILON, StageNoise, noise_of
 from harness.engines.contract import Request
@@ -23,6 +23,8 @@ __all__ = ["Asked", "Gathered", "Gathering", "company_of"]
 
 _OTHER_ATTENTION: Final = "eager"
 _SEED: Final = 11
+_OF_A_CASE: Final = (ErrorKind.UNSUPPORTED, ErrorKind.FAILED, ErrorKind.LETTERS)
+"""Errors after which the engine lives on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +133,7 @@ class Gathering:
         ``dtypes`` are those of the two sides. Raises EngineError where one cannot be traced any more.
         """
         counts: dict[str, int] = {}
+        letters = [0.0, 0.0]
         plain: tuple[list[Mapping[str, Distance]], ...] = ([], [])
         local: tuple[list[Mapping[str, Distance]], ...] = ([], [])
         for side in (0, 1):
@@ -141,20 +144,25 @@ class Gathering:
                 try:
                     first = self.alone(side, replace(order, keep=str(kept)))
                 except EngineError as error:
-                    if error.kind is not ErrorKind.UNSUPPORTED:
+                    if error.kind not in _OF_A_CASE:
                         raise
-                    break
+                    continue
                 for kind, variant, is_local in self._variants(side, asked, cases, dtypes[side], kept):
                     trace = self._variant(side, kind, variant)
                     if trace is None:
                         continue
                     (local if is_local else plain)[side].append(distances(first, trace, local=is_local))
+                    if not is_local:
+                        letters[side] = max(letters[side], gap_of_letters(first.told, trace.told) or 0.0)
                     name = f"{self._engines[side].label} {kind}"
                     counts[name] = counts.get(name, 0) + 1
                 kept.unlink(missing_ok=True)
         coarser = max(dtypes, key=lambda each: EPSILON.get(each, 0.0))
         same = dtypes[0] == dtypes[1]
-        return noise_of(coarser, (plain[0], plain[1]), (local[0], local[1]), counts, bounded=same)
+        both = (letters[0], letters[1])
+        return noise_of(
+            coarser, (plain[0], plain[1]), (local[0], local[1]), counts, bounded=same, letters=both
+        )
 
     def _variants(
         self, side: int, asked: Asked, cases: Sequence[Asked], dtype: str, kept: Path
@@ -185,7 +193,8 @@ class Gathering:
         try:
             return self.alone(side, order)
         except EngineError as error:
-            if error.kind is not ErrorKind.UNSUPPORTED:
+            if error.kind not in _OF_A_CASE:
                 raise
-            self._refused.add(mark)
+            if error.kind is ErrorKind.UNSUPPORTED:
+                self._refused.add(mark)
             return None

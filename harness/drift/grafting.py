@@ -24,7 +24,7 @@ class Graft:
     """``giver``'s states at ``stages`` put into the other side, which then answered.
 
     ``gap`` is that between the two sides' letters before, ``to_giver`` and ``to_itself`` how far the answer
-    is from each side's own afterwards, in log-probability.
+    is from each side's own afterwards, in log-probability; ``noise`` is how far that moves by itself.
     """
 
     giver: str
@@ -32,13 +32,20 @@ class Graft:
     gap: float
     to_giver: float
     to_itself: float
+    noise: float = 0.0
 
     @property
     def outcome(self) -> str:
-        """``follows`` the giver, ``stays`` with itself, or ``between``."""
-        if self.to_giver <= _AS * self.gap:
+        """``follows`` the giver, ``stays`` with itself, or ``between``.
+
+        ``within noise`` where none can be told.
+        """
+        left = max(_AS * self.gap, self.noise)
+        if self.gap <= 2 * self.noise:
+            return "within noise"
+        if self.to_giver <= left:
             return "follows"
-        return "stays" if self.to_itself <= _AS * self.gap else "between"
+        return "stays" if self.to_itself <= left else "between"
 
 
 def inputs_of(stage: str, known: Sequence[str]) -> tuple[str, ...]:
@@ -92,8 +99,8 @@ def follows(grafts: Sequence[Graft], stage: str) -> bool | None:
     None where no graft tells.
     """
     stage = "ids" if stage in _QUESTION else stage
-    there = {one.outcome for one in grafts if stage in one.stages}
-    earlier = {one.outcome for one in grafts if stage not in one.stages}
+    there = {one.outcome for one in grafts if stage in one.stages} - {"within noise"}
+    earlier = {one.outcome for one in grafts if stage not in one.stages} - {"within noise"}
     if not there and not earlier:
         return None
     return there <= {"follows"} and earlier <= {"stays"}

@@ -109,7 +109,9 @@ def _noise(data: Mapping[str, Any]) -> StageNoise:
         {stage: (float(whole), float(worst)) for stage, (whole, worst) in data[name].items()}
         for name in ("plain", "local")
     )
-    return StageNoise(dtype=data["dtype"], plain=plain, local=local, variants=data["variants"])
+    return StageNoise(
+        dtype=data["dtype"], plain=plain, local=local, variants=data["variants"], letters=data["letters"]
+    )
 
 
 def _pair(values: Sequence[Any]) -> tuple[Any, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Final
 
 from harness.checks.agreement import Agreement
 from harness.drift.explaining import Explained, explain
+from harness.drift.explaining_text import text_of
 from harness.drift.gathering import Asked, Gathered, Gathering
 from harness.drift.grafting import graft
 from harness.drift.kept import FOLDER, Kept, pair_folder, read_kept, read_noise, write_kept, write_noise
@@ -23,7 +24,7 @@ from harness.recordings.store import Recording
 from harness.scoring.scoring import Scoring
 from harness.scoring.subjects import Subject, request_for
 
-__all__ = ["NOISE_CASES", "Explaining", "Pair"]
+__all__ = ["NOISE_CASES", "Explaining", "Pair", "explained_texts"]
 
 NOISE_CASES: Final = 12
 """On how many cases noise is measured."""
@@ -130,7 +131,8 @@ class Explaining:
         kept = self._kept(pair, keys, noise, found)
         if (stage := explain(kept).stage) is not None and not found.lacking:
             self._say(f"{case}: states are put from one into the other")
-            kept = replace(kept, grafts=tuple(graft(gathering, asked, found, stage)))
+            grafts = graft(gathering, asked, found, stage)
+            kept = replace(kept, grafts=tuple(replace(one, noise=noise.letters) for one in grafts))
         for side in (0, 1):
             gathering.states(side, case).unlink(missing_ok=True)
         write_kept(self.file(case), kept)
@@ -231,6 +233,18 @@ class Explaining:
         except EngineError as error:
             return f"ERROR: {error.message.splitlines()[0]}"
         return ""
+
+
+def explained_texts(
+    pairs: Sequence[Pair], cases: Sequence[str], scoring: Scoring, say: Callable[[str], None]
+) -> Iterator[str]:
+    """What there is to say of each of ``cases`` of two engines; also where one cannot be explained."""
+    with Explaining(pairs, scoring, say=say) as explaining:
+        for case in cases:
+            try:
+                yield text_of(explaining.explain(case))
+            except HarnessError as error:
+                yield f"{case}: cannot be explained: {error}\n"
 
 
 def _label(subject: Subject) -> str:

@@ -31,13 +31,15 @@ Noise = Mapping[str, tuple[float, float]]
 class StageNoise:
     """The noise of the plain pass and of the re-synchronised one, in steps of ``dtype`` or more.
 
-    ``variants`` says what it was measured on: how many traces of each kind, by side.
+    ``variants`` says what it was measured on: how many traces of each kind, by side. ``letters`` is the
+    most that a log-probability of a letter moved meanwhile.
     """
 
     dtype: str
     plain: Noise
     local: Noise
     variants: Mapping[str, int] = field(default_factory=dict)
+    letters: float = 0.0
 
     @property
     def epsilon(self) -> float:
@@ -57,6 +59,7 @@ def noise_of(
     variants: Mapping[str, int],
     *,
     bounded: bool,
+    letters: tuple[float, float] = (0.0, 0.0),
 ) -> StageNoise:
     """The noise of two sides, given each one's distances from itself.
 
@@ -65,7 +68,11 @@ def noise_of(
     """
     bound = _BOUND if bounded else math.inf
     return StageNoise(
-        dtype=dtype, plain=_both(*plain, bound, dtype), local=_both(*local, bound, dtype), variants=variants
+        dtype=dtype,
+        plain=_both(*plain, bound, dtype),
+        local=_both(*local, bound, dtype),
+        variants=variants,
+        letters=_bounded(*letters, 4 * EPSILON.get(dtype, EPSILON["float32"]), bound),
     )
 
 

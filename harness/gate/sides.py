@@ -77,13 +77,19 @@ class SideName:
 
 
 def parse_pair(
-    text: str, profiles: Sequence[Profile], *, meant: Sequence[str], snapshots: Path
+    text: str,
+    profiles: Sequence[Profile],
+    *,
+    meant: Sequence[str],
+    snapshots: Path,
+    option: str = "--gate",
 ) -> tuple[SideName, SideName]:
     """Baseline and candidate of ``A..B``; arguments and errors as for `parse_side`.
 
-    Paths may hold ``..`` themselves, so the first place at which both parts are names counts.
+    ``option`` is what the pair was given to. Paths may hold ``..`` themselves, so the first place at which
+    both parts are names counts.
     """
-    problem = GateError(f"--gate: found {text!r}; allowed: A..B, each of them {_GRAMMAR}")
+    problem = GateError(f"{option}: found {text!r}; allowed: A..B, each of them {_GRAMMAR}")
     start = text.find(_BETWEEN)
     while start >= 0:
         left, right = text[:start], text[start + len(_BETWEEN) :]

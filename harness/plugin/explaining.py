@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import HarnessError
 from harness.reports.summary import CheckSummary, Status
 
 if TYPE_CHECKING:
@@ -48,9 +47,8 @@ def explain_command(config: pytest.Config, subject: Subject) -> str:
         f"{profile.name}/{profile.reference}..{profile.name}/{subject.engine.name}",
     ]
     words.append(subject.case.name)
-    for option in ("cases", "recordings", "environments"):
-        if (given := config.getoption(f"harness_{option}")) is not None:
-            words.append(f"--{option}={given}")
+    given = {name: config.getoption(f"harness_{name}") for name in ("cases", "recordings", "environments")}
+    words += [f"--{name}={value}" for name, value in given.items() if value is not None]
     return shlex.join(words)
 
 
@@ -59,8 +57,7 @@ def explain_failures(
 ) -> None:
     """Explain the first ``most`` cases that failed beside their profile's reference."""
     # Imported here: a run without it needs none of it.
-    from harness.drift.explaining_text import text_of
-    from harness.drift.run import Explaining, Pair
+    from harness.drift.run import Pair, explained_texts
     from harness.scoring.subjects import subjects
 
     failed = dict.fromkeys((s.profile, s.engine, s.case) for s in summaries if _is_red(s))
@@ -70,14 +67,9 @@ def explain_failures(
         profile = loaded.profile(profile_name)
         every = subjects(loaded.cases, [profile], selection="every")
         pairs = [Pair(one.reference(), one) for one in every if one.engine.name == engine]
-        with Explaining(pairs, run.scoring, say=write_line) as explaining:
-            for *_, case in keys:
-                try:
-                    lines = text_of(explaining.explain(case)).splitlines()
-                except HarnessError as error:
-                    lines = [f"{case}: cannot be explained: {error}"]
-                for line in ["", *lines]:
-                    write_line(line)
+        for text in explained_texts(pairs, [case for *_, case in keys], run.scoring, write_line):
+            for line in ["", *text.splitlines()]:
+                write_line(line)
 
 
 def _is_red(summary: CheckSummary) -> bool:

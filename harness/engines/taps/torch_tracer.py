@@ -117,7 +117,10 @@ class TorchTracer:
 
 
 def _with_ids(prepared: Prepared, ids: tuple[int, ...]) -> Prepared:
-    """The case with other ids for its prompt; raises EngineError(UNSUPPORTED) if more goes along with them."""
+    """The case with other ids for its prompt.
+
+    Raises EngineError(UNSUPPORTED) if more goes along with them.
+    """
     tensors = dict(prepared.tensors)
     along = {name for name, each in tensors.items() if each.shape[:2] == (1, len(prepared.prompt_ids))}
     if len(ids) != len(prepared.prompt_ids) and (more := along - {"input_ids", "attention_mask"}):
