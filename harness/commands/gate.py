@@ -14,6 +14,7 @@ from harness.commands.measuring import (
     add_folders,
     add_set,
     add_snapshots,
+    count,
     from_bundle,
     measuring,
     say,
@@ -78,6 +79,24 @@ def register(commands: Subparsers) -> None:
         help="this case only, shown in full; repeatable",
     )
     parser.add_argument("--fresh", action="store_true", help="make all recordings again")
+    parser.add_argument(
+        "--stop-early",
+        action="store_true",
+        help="end the candidate once a break is decided, looking after 8 cases, 16, 32 and so on; what "
+        "passes is asked whole. All looks share the 1%% of false alarms, over all calls with these sides",
+    )
+    parser.add_argument(
+        "--at-most",
+        type=count,
+        metavar="N",
+        help="with --stop-early: ask about N more cases now, and go on another time; until decided "
+        "that is inconclusive",
+    )
+    parser.add_argument(
+        "--looks-anew",
+        action="store_true",
+        help="with --stop-early: leave former looks at these sides behind, which begins another 1%%",
+    )
     parser.add_argument(
         "--margin",
         type=_margin,
@@ -207,12 +226,16 @@ def _write_report(options: argparse.Namespace, comparisons: Sequence[Comparison]
 def _compare(options: argparse.Namespace, inside: Opened | None) -> tuple[Comparison, ...]:
     from harness.gate.candidates import engine_setting, with_settings
     from harness.gate.comparison import Terms
+    from harness.gate.early import gate_early
     from harness.gate.gating import Sides, chosen_suites, gate
     from harness.gate.side_floors import SideFloors
 
     settings = [engine_setting(text) for text in options.set]
-    if inside is not None and (options.fresh or settings):
-        raise GateError("--from: found --fresh or --set beside it; allowed: neither, as no engine is asked")
+    _require_early(options)
+    if inside is not None and (options.fresh or settings or options.stop_early):
+        raise GateError(
+            "--from: found --fresh, --set or --stop-early beside it; allowed: none, as no engine is asked"
+        )
     with measuring(options, fresh=options.fresh) as found:
         loaded, snapshots = with_settings(found.loaded, settings), snapshots_folder(options)
         pairs = _pairs(options, loaded, snapshots)
@@ -228,6 +251,14 @@ def _compare(options: argparse.Namespace, inside: Opened | None) -> tuple[Compar
             every=[case.name for suite in loaded.suites for case in suite.cases],
         )
         suites = chosen_suites(loaded, options.case)
+        if options.stop_early:
+            if len(pairs) > 1:
+                raise GateError(
+                    f"--stop-early: found {options.name} with {len(pairs)} engines beside the reference; "
+                    "allowed: two sides, --baseline A with --candidate B"
+                )
+            more = {"at_most": options.at_most, "anew": options.looks_anew}
+            return (gate_early(pairs[0], loaded, found.scoring, terms, suites, **more),)
         return gate(pairs, loaded, found.scoring, terms, suites)
 
 
@@ -268,6 +299,14 @@ def _again(options: argparse.Namespace) -> list[str]:
     words += [word for name in options.allow for word in ("--allow", name)]
     words += [word for text in options.set for word in ("--set", text)]
     return words
+
+
+def _require_early(options: argparse.Namespace) -> None:
+    if options.stop_early and options.case:
+        raise GateError("found --case beside --stop-early; allowed: all cases, in an order that no one chose")
+    if not options.stop_early and (options.at_most is not None or options.looks_anew):
+        name = "--looks-anew" if options.looks_anew else "--at-most"
+        raise GateError(f"found {name} alone; allowed: with --stop-early")
 
 
 def _margin(text: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import subprocess
@@ -14,8 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import argparse
-
     from harness.bundles import Opened
     from harness.cases.folder import Loaded
     from harness.engines.contract import Json
@@ -35,6 +34,7 @@ __all__ = [
     "add_set",
     "add_snapshots",
     "conclude",
+    "count",
     "from_bundle",
     "git_user",
     "measuring",
@@ -169,6 +169,13 @@ def measuring(options: argparse.Namespace, *, fresh: bool = False) -> Iterator[M
         )
     finally:
         environments.close()
+
+
+def count(text: str) -> int:
+    """A number of something, on a command line."""
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"found {text}; allowed: a whole number from 1")
+    return value
 
 
 def git_user(folder: Path) -> str:

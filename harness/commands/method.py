@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from harness.commands.measuring import Outcome, add_folders, add_json, conclude, measuring, say
+from harness.commands.measuring import Outcome, add_folders, add_json, conclude, count, measuring, say
 
 if TYPE_CHECKING:
     from harness.commands import Subparsers
@@ -29,7 +29,7 @@ def register(commands: Subparsers) -> None:
     add_folders(parser)
     parser.add_argument(
         "--k",
-        type=_count,
+        type=count,
         action="append",
         metavar="K",
         help="a list's length to look at; default: 5, 10, 20",
@@ -42,11 +42,11 @@ def register(commands: Subparsers) -> None:
         help="widest interval of a letter's probability that you can live with; default: 0.001",
     )
     parser.add_argument(
-        "--cases-per-path", type=_count, default=16, metavar="N", help="cases to time; default: 16"
+        "--cases-per-path", type=count, default=16, metavar="N", help="cases to time; default: 16"
     )
     parser.add_argument(
         "--rounds",
-        type=_count,
+        type=count,
         default=3,
         metavar="N",
         help="rounds of timing; each loads the engine once per path; default: 3",
@@ -74,12 +74,6 @@ def _run(options: argparse.Namespace) -> int:
         return Outcome(text=report(account), data=account.to_json(), complete=account.complete)
 
     return conclude(options, measure)
-
-
-def _count(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"found {text}; allowed: a whole number from 1")
-    return value
 
 
 def _share(text: str) -> float:

@@ -48,7 +48,8 @@ class Comparison:
     ``commands`` has, by case name, the command that shows just this case, and ``limits`` those of the
     metrics, by the noise floors or the table. ``allowed`` is what was let pass that would else be refused,
     ``stale`` says which noise floors no longer hold, ``damaged`` which files of the folder of recordings have
-    lost something. ``judged`` judges again, with another share of false alarms.
+    lost something. ``judged`` judges again, with another share of false alarms. ``looks`` says how often and
+    when the cases were looked at, '' where once.
     """
 
     baseline: GateSide
@@ -64,6 +65,7 @@ class Comparison:
     stale: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
     judged: partial[ComparisonVerdict] | None = field(default=None, repr=False)
+    looks: str = ""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -83,7 +85,8 @@ class Comparison:
             told_of = few([f"{old} is now {new}" for old, new in renames.items()])
             cases.append(f"{_count(tuple(renames))} under another name, and asking the very same: {told_of}")
         let_pass = (f"let pass: other {name} under one name" for name in self.allowed)
-        return (*cases, *let_pass, *self.stale, *self.damaged)
+        looks = (self.looks,) if self.looks else ()
+        return (*looks, *cases, *let_pass, *self.stale, *self.damaged)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from harness.verdicts.judging import shares
 from harness.verdicts.rules import ALPHA
 from harness.verdicts.verdict import Verdict
 
-__all__ = ["Sides", "chosen_suites", "gate", "known_cases", "quiet_rows", "sides_of"]
+__all__ = ["Sides", "chosen_suites", "drop_rows", "gate", "known_cases", "quiet_rows", "sides_of"]
 
 _QUIET = (Verdict.SAME, Verdict.NOISE)
 
@@ -97,7 +97,7 @@ def gate(
         one if one.judged is None or level == ALPHA else replace(one, verdict=one.judged(alpha=level))
         for one, level in zip(found, levels, strict=True)
     )
-    _drop_rows(comparisons, scoring, before)
+    drop_rows(comparisons, scoring, before)
     return comparisons
 
 
@@ -157,7 +157,7 @@ def quiet_rows(comparison: Comparison, suite: str | None = None) -> dict[str, li
     }
 
 
-def _drop_rows(comparisons: Sequence[Comparison], scoring: Scoring, before: Collection[str]) -> None:
+def drop_rows(comparisons: Sequence[Comparison], scoring: Scoring, before: Collection[str]) -> None:
     """Rows that no comparison wants any more; one side may be quiet in one and not in another."""
     rows = {key: paths for one in comparisons for key, paths in quiet_rows(one).items()}
     wanted = {

@@ -5,7 +5,7 @@ Runs in pytest's own process and imports no engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -90,12 +90,19 @@ class Scoring:
             environments=self._environments,
         )
 
-    def make(self, subjects: Iterable[Subject], *, compared: Iterable[tuple[Subject, Subject]] = ()) -> None:
-        """Make what is missing for ``subjects``.
+    def make(
+        self,
+        subjects: Iterable[Subject],
+        *,
+        compared: Iterable[tuple[Subject, Subject]] = (),
+        enough: Callable[[Collection[str]], bool] | None = None,
+    ) -> None:
+        """Make what is missing for ``subjects``, in their order.
 
         Both of each pair ``compared`` are needed with their full rows, unless the pair's full-vocabulary
         metrics are known already. Engines run one after another, references first. Engine errors are not
-        raised here but by `recording`.
+        raised here but by `recording`. ``enough`` is asked before an engine starts and after each outcome,
+        with the keys that it still lacks: once it says so, the engine is ended and they are left.
         """
         self._stored.cache_clear()
         compared = list(compared)
@@ -112,7 +119,7 @@ class Scoring:
             plan.subjects.setdefault(key, subject)
         with_rows = self._wanted_with_rows(compared)
         for plan in plans.values():
-            self._make_engine(plan, with_rows)
+            self._make_engine(plan, with_rows, enough)
 
     def key(self, subject: Subject) -> str:
         """The key of the subject's recording; raises `EngineError` when the engine or image is not there."""
@@ -245,24 +252,33 @@ class Scoring:
             return False
         return first is None or not _has_row(first) or self._first_row(recording) is not None
 
-    def _make_engine(self, plan: _Plan, with_rows: set[str]) -> None:
+    def _make_engine(
+        self, plan: _Plan, with_rows: set[str], enough: Callable[[Collection[str]], bool] | None
+    ) -> None:
+        missing: Mapping[str, Subject] = {}
+
         def show(phase: str) -> None:
-            self._show(EngineProgress(plan.label, phase, 0, 0, len(plan.subjects), 0))
+            self._show(EngineProgress(plan.label, phase, 0, 0, len(plan.subjects) - len(missing), 0))
 
         if self._missing(plan, with_rows):
             waiting = "waiting for another run that uses this engine"
             with self.store.making(plan.engine.fingerprint, on_wait=lambda: show(waiting)):
                 missing = self._missing(plan, with_rows)  # another run may have made them meanwhile
-                if missing:
-                    self._run(plan, missing)
+                if missing and not (enough is not None and enough(missing)):
+                    self._run(plan, missing, enough)
                     return
         show("recorded")
 
-    def _run(self, plan: _Plan, missing: Mapping[str, Subject]) -> None:
+    def _run(
+        self,
+        plan: _Plan,
+        missing: Mapping[str, Subject],
+        enough: Callable[[Collection[str]], bool] | None,
+    ) -> None:
         reused, done, errors = len(plan.subjects) - len(missing), 0, 0
         fingerprint: Mapping[str, Json] = plan.engine.fingerprint
         requests = [(key, request_for(subject.case, subject.profile)) for key, subject in missing.items()]
-        phase = "starting"
+        phase, left = "starting", set(missing)
         job = self._job(plan)
         job.log.unlink(missing_ok=True)  # workers append to it; an earlier run's lines would mislead
         # closing: the worker ends with the run, however that is left, not when Python gets round to it.
@@ -289,6 +305,10 @@ class Scoring:
                     case Progress():
                         phase = event.phase
                 self._show(EngineProgress(plan.label, phase, done, len(missing), reused, errors))
+                if enough is not None and isinstance(event, Scored | Failed):
+                    left.discard(event.key)
+                    if enough(left):
+                        break
         self._show(EngineProgress(plan.label, "recorded", done, len(missing), reused, errors))
 
     def _job(self, plan: _Plan) -> Job:

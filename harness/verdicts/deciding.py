@@ -63,7 +63,8 @@ class Found:
 
     ``tests`` are corrected. ``words`` say what was found. ``rest`` are the numbers of the cases that are not
     beyond their own noise, and ``together`` is whether the tests find something there. ``allowed`` is whether
-    budgets allow it and ``passes`` whether budgets or margin do; both hold where nothing was found.
+    budgets allow it and ``passes`` whether budgets or margin do; both hold where nothing was found. It is
+    ``settled`` where it does not pass for what is shown, rather than for what is not shown yet.
     ``expected_flips`` counts those by noise in the cases that are not beyond it.
     """
 
@@ -79,6 +80,7 @@ class Found:
     together: bool
     allowed: bool
     passes: bool
+    settled: bool
     words: tuple[str, ...]
     expected_flips: float
 
@@ -145,7 +147,8 @@ def find(judged: Judged, index: Index, tests: Sequence[Evidence], numbers: Group
     corrected = holm(rest.tests, alpha=terms.alpha) if found else ()
     together = any(test.found and test.name != "accuracy" for test in corrected)
     allowed = not found or (not together and _allowed(judged, index, names, terms))
-    matters = "accuracy" in names or bool(judged.wide[index].any()) or not is_shown.within or terms.strict
+    surely = "accuracy" in names or bool(judged.wide[index].any()) or terms.strict
+    matters = surely or not is_shown.within
     told = [f"{TESTS[t.name]}: {t.text}, adjusted p = {t.adjusted:.2g}" for t in tests if t.found]
     if lost:
         budget = _budget(index, judged, lambda own: own.lost, terms)
@@ -171,6 +174,7 @@ def find(judged: Judged, index: Index, tests: Sequence[Evidence], numbers: Group
         together=together,
         allowed=allowed,
         passes=allowed or not matters,
+        settled=not allowed and (surely or is_shown.beyond),
         words=tuple(told),
         expected_flips=float(moves.chance[index[~judged.beyond[index]]].sum()),
     )

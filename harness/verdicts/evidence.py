@@ -23,8 +23,10 @@ __all__ = [
     "found_from",
     "holm",
     "holm_levels",
+    "look_sizes",
     "mean_power",
     "mean_test",
+    "share_of",
     "spread_of",
     "spread_power",
     "spread_test",
@@ -33,6 +35,13 @@ __all__ = [
     "untested",
     "welch",
 ]
+
+
+_FIRST_LOOK = 8
+# Of `ALPHA`, what looks on the way have together; each takes an eighth of what is left of that. Looks at all
+# cases, of which there are several only where cases are added, have the rest.
+_ON_THE_WAY, _EACH = 0.4, 1 / 8
+_EACH_LAST = 3 / 4
 
 
 class Open:
@@ -169,6 +178,33 @@ def holm_levels(ps: Sequence[float], *, alpha: float) -> tuple[float, ...]:
         levels[place] = alpha / left
         left -= ps[place] <= levels[place] and left > 1
     return tuple(levels[place] for place in range(len(ps)))
+
+
+def look_sizes(groups: Sequence[int], *, batch: int) -> tuple[int, ...]:
+    """After how many cases a gate looks, of ``groups`` [m] of so many that stay together.
+
+    At `_FIRST_LOOK` cases and whenever they have doubled, at the end of a group and of as many batches as
+    they fill; the last look is at all cases. So there are as many as the logarithm of the cases.
+    """
+    found, asked, wanted = list[int](), 0, _FIRST_LOOK
+    for count in groups:
+        asked += count
+        if asked >= -(-wanted // batch) * batch:
+            found.append(asked)
+            wanted = 2 * asked
+    return (*[size for size in found if size < asked], *([asked] if asked else []))
+
+
+def share_of(number: int, *, last: bool) -> float:
+    """The share of false alarms of a look, ``number`` (from 0) of those on the way, or at all cases.
+
+    The shares of all looks, however many they become, add up to `ALPHA`: that any of them raises a false
+    alarm is no more probable than their sum (Boole), however looks depend on one another, and wherever
+    somebody stops. Alpha spending: Lan, DeMets, 1983, doi:10.1093/biomet/70.3.659; here without the joint law
+    of looks, which nobody knows of six tests.
+    """
+    together, each = (1 - _ON_THE_WAY, _EACH_LAST) if last else (_ON_THE_WAY, _EACH)
+    return ALPHA * together * each * (1 - each) ** number
 
 
 def evidence(name: str, statistic: float, p: float, told: str) -> Evidence:

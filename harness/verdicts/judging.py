@@ -304,6 +304,7 @@ def _verdict(
         flips=numbers.flips,
         expected_flips=found.expected_flips,
         missing_cases=missing,
+        settled=found.settled,
     )
 
 

@@ -7,6 +7,8 @@ case's moves, σ² its noise and d its degrees of freedom, the upper end of the 
     √( mean Q + 1.645 √(Σ_clusters (Σ √(4 σ² Q / d))²) / n )
 
 in which the standard deviations within a cluster add, as their noise may be common. Equal answers are equal.
+
+That something is beyond a margin is said of more cases than these, so it has the chance of cases as well.
 """
 
 from __future__ import annotations
@@ -16,13 +18,15 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from harness.verdicts.evidence import Open, confident
+from harness.verdicts.evidence import Open, confident, t_beyond
 from harness.verdicts.moves import Index, Moves
-from harness.verdicts.rules import CASE_MARGINS, REST_MARGIN, TAU_SHIFT
+from harness.verdicts.rules import ALPHA, CASE_MARGINS, REST_MARGIN, TAU_SHIFT
 from harness.verdicts.scale import Floats
 from harness.verdicts.verdict import Estimate, Shown
 
 __all__ = ["shown"]
+
+_FEWEST = 3  # clusters: of fewer, nothing is said of others
 
 
 def shown(moves: Moves, index: Index, *, margins: Floats, shift_open: Open | None) -> Shown:
@@ -50,7 +54,7 @@ def shown(moves: Moves, index: Index, *, margins: Floats, shift_open: Open | Non
     shift = _shift(expected, sigma * moves.unit[own], cluster, shift_between, known)
     far_shift = _shift(expected / margin, sigma * moves.unit[own] / margin, cluster, shift_between, known)
     largest = float((moves.far[own] / margin).max())
-    rest, rest_open = _rest(moves, own, cluster)
+    rest, rest_open, rest_beyond = _rest(moves, own, cluster)
     usual = float(margin.min())
     least = "" if float(margin.max()) == usual else " of the narrowest"
     told = []
@@ -77,14 +81,29 @@ def shown(moves: Moves, index: Index, *, margins: Floats, shift_open: Open | Non
             f"the probability of a letter that a side did not see may have moved by {unseen:.3g}; "
             f"the margin is {REST_MARGIN:g}"
         )
-    return Shown(within=not told, open=tuple(told), log_odds=plain, shift=shift, rest=rest, largest=largest)
+    in_margins, moved = square / margin**2, (expected / margin)[known]
+    far = far_shift is not None and (
+        (far_shift.low > 1 and _least(moved, cluster[known]) > 1)
+        or (far_shift.high < -1 and _least(-moved, cluster[known]) > 1)
+    )
+    on_average = unit.low > 1 and _least(in_margins, cluster) > 1
+    return Shown(
+        within=not told,
+        open=tuple(told),
+        log_odds=plain,
+        shift=shift,
+        rest=rest,
+        largest=largest,
+        beyond=on_average or far or largest > CASE_MARGINS or rest_beyond,
+    )
 
 
-def _rest(moves: Moves, own: Index, cluster: Index) -> tuple[Estimate | None, list[str]]:
-    high = moves.rest_high[own]
+def _rest(moves: Moves, own: Index, cluster: Index) -> tuple[Estimate | None, list[str], bool]:
+    """The most that it moved, what of that is too much, and whether the least is."""
+    low, high = moves.rest_low[own], moves.rest_high[own]
     known = ~np.isnan(high)
     if not known.any():
-        return None, []
+        return None, [], False
     variance = moves.rest_noise.variance[own] * moves.rest_slope[own] ** 2
     found = _root(high[known] ** 2, variance[known], np.ones(int(known.sum())), cluster[known])
     told = []
@@ -99,7 +118,19 @@ def _rest(moves: Moves, own: Index, cluster: Index) -> tuple[Estimate | None, li
             f"{moves.looks[place].change.case}: the probability outside the letters moved by "
             f"{moves.rest_high[place]:.3g}; allowed for one case: {CASE_MARGINS * REST_MARGIN:g}"
         )
-    return found, told
+    least = _root(low[known] ** 2, variance[known], np.ones(int(known.sum())), cluster[known])
+    on_average = least.low > REST_MARGIN and _least(low[known] ** 2, cluster[known]) > REST_MARGIN**2
+    return found, told, on_average or float(low[known].max()) > CASE_MARGINS * REST_MARGIN
+
+
+def _least(values: Floats, cluster: Index) -> float:
+    """The lower end (99%) of the mean of all cases, of which those of these ``values`` are some by chance."""
+    apart = _by_cluster(values - values.mean(), cluster)
+    count = len(apart)
+    if count < _FEWEST:
+        return -math.inf
+    error = math.sqrt(count / (count - 1) * float((apart**2).sum())) / len(values)
+    return float(values.mean()) - t_beyond(ALPHA, count - 1) * error
 
 
 def _root(squares: Floats, variances: Floats, free: Floats, cluster: Index) -> Estimate:

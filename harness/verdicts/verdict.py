@@ -186,7 +186,8 @@ class Shown:
     A claim about these cases, in which only noise is chance. ``within`` is the answer, and ``open`` says in
     words which figure is too large. ``log_odds`` is the root mean square of all changes, ``shift`` the mean
     change of the expected letter's log-odds, ``rest`` the root mean square change of the probability outside
-    the letters; None where there is none. ``largest`` is the largest change of a case in margins.
+    the letters; None where there is none. ``largest`` is the largest change of a case in margins. ``beyond``
+    is whether more cases of the kind would leave one of the figures beyond its margin (99%).
     """
 
     within: bool
@@ -195,6 +196,7 @@ class Shown:
     shift: Estimate | None
     rest: Estimate | None
     largest: float
+    beyond: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +206,8 @@ class SuiteVerdict:
     ``sentence`` says it in one, ``reasons`` give the rules in words with their numbers. ``within_budget`` is
     whether what was found is let pass by budgets, ``together`` whether something is found in the cases that
     are not beyond their own noise, ``shown`` whether the cases are within their margin, and ``passes``
-    whether a gate lets it pass for either. ``clusters`` is the number of independent groups of cases.
+    whether a gate lets it pass for either; ``settled`` is whether it does not, for what more cases do not
+    take back. ``clusters`` is the number of independent groups of cases.
     ``spread`` is the candidate's spread in units of noise, None where too few cases can be judged, and
     ``found_from`` the least that is found. ``accuracy`` is the share of right answers on each side, with
     ``accuracy_change`` between them (95%); ``flips`` the number seen and ``expected_flips`` the number that
@@ -232,6 +235,7 @@ class SuiteVerdict:
     flips: int
     expected_flips: float
     missing_cases: int | None = None
+    settled: bool = False
 
     @property
     def within_margin(self) -> bool:
@@ -287,6 +291,11 @@ class ComparisonVerdict:
         if len(suites) == len(self.suites):
             return ()
         return tuple(suites or dict.fromkeys(f"{place.kind} {place.name}" for place in self.where))
+
+    @property
+    def settled(self) -> bool:
+        """Whether it fails for something that more cases do not take back."""
+        return self.status is ExitStatus.FAILED and self.whole is not None and self.whole.settled
 
     @property
     def within_margin(self) -> bool:
