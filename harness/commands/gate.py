@@ -234,7 +234,7 @@ def _compare(options: argparse.Namespace, inside: Opened | None) -> tuple[Compar
     _require_early(options)
     if inside is not None and (options.fresh or settings or options.stop_early):
         raise GateError(
-            "--from: found --fresh, --set or --stop-early beside it; allowed: none, as no engine is asked"
+            "--from: found --fresh or --set or --stop-early beside it; allowed: none, as no engine is asked"
         )
     with measuring(options, fresh=options.fresh) as found:
         loaded, snapshots = with_settings(found.loaded, settings), snapshots_folder(options)
