@@ -283,6 +283,7 @@ class TestGate:
             "--report": ["report/gate.html"],
             "--json": ["report/gate.json"],
             "--junit-xml": ["report/gate.xml"],
+            "--explain": [],
             "--fresh": [],
         }
 
