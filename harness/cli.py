@@ -23,6 +23,7 @@ from harness.commands import (
     plan,
     profile,
     schema,
+    selftest,
 )
 
 __all__ = ["main"]

@@ -22,6 +22,7 @@ from harness.recordings.store import Recording, RecordingStore
 from harness.scoring.resolving import EngineProgress, Engines, ResolvedEngine
 from harness.scoring.subjects import Subject, images_of, request_for
 from harness.workers import Failed, Job, Loaded, Progress, Scored, run
+from harness.workers.process import WorkerProcess, start_worker
 from harness.workers.rows import row_file
 
 __all__ = ["Scoring", "paths_with_rows"]
@@ -50,7 +51,7 @@ class Scoring:
 
     ``root`` holds journals, full rows and logs. ``run_id`` is shared by the processes of one run. ``fresh``
     accepts only recordings made by this run. ``show`` is called with the progress. ``environments`` has the
-    environments of engines whose profile names requirements.
+    environments of engines whose profile names requirements. ``start`` starts workers.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Scoring:
         fresh: bool,
         show: Callable[[EngineProgress], None],
         environments: Environments | None = None,
+        start: Callable[[Job], WorkerProcess] = start_worker,
     ) -> None:
         """Touches nothing yet."""
         self.store = RecordingStore(root)
@@ -68,6 +70,7 @@ class Scoring:
         self._run_id = run_id
         self._fresh = fresh
         self._show = show
+        self._start = start
         self._stored = lru_cache(maxsize=256)(self.store.get)  # a test asks several times for its recording
         self._environments = Environments(run_id=run_id) if environments is None else environments
         self._engines = Engines(self._environments, cache=root / "cache", show=show)
@@ -282,7 +285,7 @@ class Scoring:
         job = self._job(plan)
         job.log.unlink(missing_ok=True)  # workers append to it; an earlier run's lines would mislead
         # closing: the worker ends with the run, however that is left, not when Python gets round to it.
-        with closing(run(job, requests)) as events:
+        with closing(run(job, requests, start=self._start)) as events:
             for event in events:
                 match event:
                     case Loaded():

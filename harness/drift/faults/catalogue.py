@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from harness.errors import HarnessError
+from harness.errors import UnknownName
 
 __all__ = ["ALONE", "CATALOGUE", "COMPANY", "DECODING", "SIZES", "Fault", "Sizes", "fault_named", "part_of"]
 
@@ -71,10 +71,10 @@ class Fault:
     def amount(self, size: str, dtype: str) -> float:
         """The number behind ``size`` for a model of ``dtype``; 0 for a fault without a size.
 
-        Raises HarnessError for a size that the fault does not have.
+        Raises UnknownName for a size that the fault does not have.
         """
         if size not in self.offered:
-            raise HarnessError(f"{self.name}: found the size {size!r}; allowed: {', '.join(self.offered)}")
+            raise UnknownName(f"{self.name}: found the size {size!r}; allowed: {', '.join(self.offered)}")
         sizes = self.sizes if dtype == "float32" else self.coarse or self.sizes
         return 0.0 if sizes is None else float(sizes[SIZES.index(size)])
 
@@ -86,9 +86,9 @@ def part_of(stage: str) -> str:
 
 
 def fault_named(name: str) -> Fault:
-    """Raises HarnessError, with all names there are, for one that no fault has."""
+    """Raises UnknownName, with all names there are, for one that no fault has."""
     if name not in CATALOGUE:
-        raise HarnessError(f"there is no fault {name!r}; allowed: {', '.join(CATALOGUE)}")
+        raise UnknownName(f"fault: found {name!r}; allowed: {', '.join(CATALOGUE)}")
     return CATALOGUE[name]
 
 

@@ -14,6 +14,7 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 from harness.drift.faults.ground import Ground, bits_kept, on_grid
 
 _HERE_AND_ON = 20
+_PAGE = 16  # a small one: prompts of the embedded model are short
 Attend = Callable[..., torch.Tensor]
 
 
@@ -122,14 +123,13 @@ def padding_attended(at: Ground, size: float) -> None:  # noqa: D103
 
 def kv_page_off(at: Ground, size: float) -> None:  # noqa: D103
     del size
-    page = int(at.engine._engine.engine.cache_config.block_size)
 
     def second(
         old: Attend, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **kwargs: Any
     ) -> torch.Tensor:
         places = torch.arange(len(key))
-        if len(key) >= 2 * page:
-            places[:page] += page
+        if len(key) >= 2 * _PAGE:
+            places[:_PAGE] += _PAGE
         return old(query, key[places], value[places], **kwargs)
 
     _attend(at, 1, second)

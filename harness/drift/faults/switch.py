@@ -33,8 +33,8 @@ _grounds: dict[str, Ground] = {}
 def on(name: str, size: str) -> None:
     """Plant the fault ``name`` in its engine, now or as soon as that is loaded.
 
-    Raises HarnessError for a name or a size that there is not, and where another engine than the fault's was
-    loaded.
+    Raises UnknownName for a name or a size that there is not, HarnessError where another engine than the
+    fault's was loaded.
     """
     fault = fault_named(name)
     fault.amount(size, "float32")

@@ -1,0 +1,98 @@
+"""`harness selftest`: plant faults, one after another, and tell which of them a user's commands find."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.commands.measuring import (
+    Outcome,
+    add_cases,
+    add_json,
+    add_recordings,
+    add_snapshots,
+    conclude,
+    say,
+    snapshots_folder,
+)
+
+if TYPE_CHECKING:
+    from harness.commands import Subparsers
+
+__all__ = ["register"]
+
+_EPILOG = (
+    "Each fault is planted in a copy of a folder whose clean run was accepted, and found where pytest or "
+    "`harness gate` there ends with another exit status than 0 (of the gate: than 0 and 3). Exit status: 0 "
+    "all but tiny faults were found, 1 one was not, or nothing can be measured, 2 the command line is wrong."
+)
+_DTYPES = ("float32", "bfloat16")
+
+
+def register(commands: Subparsers) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "selftest",
+        help="plant faults in the engines, and tell which of them pytest and the gate find",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("--faults", nargs="+", default=[], metavar="NAME", help="these only; default: all")
+    parser.add_argument(
+        "--size",
+        action="append",
+        default=[],
+        metavar="SIZE",
+        help="tiny, middle or gross; default: all three",
+    )
+    parser.add_argument("--dtype", choices=_DTYPES, default=_DTYPES[0], help="default: float32")
+    parser.add_argument("--profile", default="embedded", metavar="NAME", help="default: embedded")
+    parser.add_argument(
+        "--case",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="ask these; default: ten of the embedded model's",
+    )
+    add_cases(parser)
+    add_recordings(parser)
+    add_snapshots(parser)
+    add_json(parser)
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown here, too")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from harness.cases.folder import load
+    from harness.drift.faults.catalogue import CATALOGUE, SIZES, fault_named
+    from harness.drift.selftest.folder import CASES
+    from harness.drift.selftest.running import measure
+    from harness.drift.selftest.table import as_json, as_page, as_text
+    from harness.errors import UnknownName
+
+    def run() -> Outcome:
+        faults = [fault_named(name) for name in options.faults] or [*CATALOGUE.values()]
+        if unknown := [size for size in options.size if size not in SIZES]:
+            raise UnknownName(f"--size: found {unknown[0]}; allowed: {', '.join(SIZES)}")
+        loaded = load(options.cases)
+        rows = list(
+            measure(
+                options.recordings.absolute() / "selftest" / options.dtype,
+                loaded,
+                loaded.profile(options.profile),
+                faults,
+                sizes=options.size or SIZES,
+                names=options.case or CASES,
+                dtype=options.dtype,
+                snapshots=snapshots_folder(options),
+                show=say,
+            )
+        )
+        if options.markdown is not None:
+            options.markdown.write_text(as_page(rows, options.dtype), encoding="utf-8")
+        missed = [row for row in rows if row.fault is not None and row.size != SIZES[0] and not row.found]
+        return Outcome(
+            text=as_text(rows, options.dtype), data=as_json(rows, options.dtype), complete=not missed
+        )
+
+    return conclude(options, run)

@@ -1,0 +1,86 @@
+"""The rows of a self-test as text, as data and as a page's table."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from harness.drift.selftest.running import Row
+from harness.engines.contract import Json
+
+__all__ = ["as_json", "as_page", "as_text"]
+
+_HEADS = ("fault", "side", "stage", "part", "size", "amount", "moved", "pytest", "gate", "")
+_WIDTH = 10_000
+
+
+def as_text(rows: Sequence[Row], dtype: str) -> str:
+    """A line for each row, and what was not as expected."""
+    out = io.StringIO()
+    table = Table(*_HEADS, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*_cells(row, dtype))
+    console = Console(file=out, width=_WIDTH, highlight=False, markup=False)
+    console.print(table)
+    text = "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+    return f"{text}\n{_summary(rows)}\n"
+
+
+def as_page(rows: Sequence[Row], dtype: str) -> str:
+    """The same in Markdown."""
+    lines = ["| " + " | ".join(cells) + " |" for cells in (_HEADS, *(_cells(row, dtype) for row in rows))]
+    lines.insert(1, "| " + " | ".join("---" for _ in _HEADS) + " |")
+    return "\n".join([*lines, "", _summary(rows), ""])
+
+
+def as_json(rows: Sequence[Row], dtype: str) -> Json:
+    """All figures."""
+    return {
+        "version": 1,
+        "dtype": dtype,
+        "rows": [
+            {
+                "fault": None if row.fault is None else row.fault.name,
+                "side": row.side,
+                "stage": None if row.fault is None else row.fault.stage,
+                "part": None if row.fault is None else row.fault.part,
+                "route": None if row.fault is None else row.fault.route,
+                "size": row.size,
+                "amount": None if row.fault is None else row.fault.amount(row.size, dtype),
+                "moved": row.moved if row.moved < float("inf") else None,
+                "unanswered": row.unanswered,
+                "pytest": row.pytest,
+                "gate": row.gate,
+                "found": row.found,
+                "as_expected": row.as_expected,
+            }
+            for row in rows
+        ],
+    }
+
+
+def _cells(row: Row, dtype: str) -> tuple[str, ...]:
+    fault = row.fault
+    moved = f"{row.unanswered} without an answer" if row.unanswered else f"{row.moved:.2g}"
+    mark = "" if row.as_expected else "not found" if not row.found else "found all the same"
+    if fault is None:
+        return ("nothing", row.side, "", "", "", "", moved, str(row.pytest), str(row.gate), mark)
+    amount = f"{fault.amount(row.size, dtype):g}" if fault.sizes is not None else ""
+    places = (fault.name, fault.side, fault.stage, fault.part, row.size, amount)
+    return (*places, moved, str(row.pytest), str(row.gate), mark)
+
+
+def _summary(rows: Sequence[Row]) -> str:
+    told = []
+    for size in dict.fromkeys(row.size for row in rows if row.fault is not None):
+        of = [row for row in rows if row.fault is not None and row.size == size]
+        told.append(
+            f"{size}: {sum(row.found for row in of)} of {len(of)} found, "
+            f"{sum(row.pytest != 0 for row in of)} by pytest, "
+            f"{sum(row.found and row.gate not in (0, 3) for row in of)} by harness gate"
+        )
+    return "\n".join(f"- {line}" for line in told)
