@@ -31,6 +31,7 @@ __all__ = ["main"]
 _INTERRUPTED = 130  # as shells say it: 128 and the signal's number
 _COMMANDS = (
     accept, bisect, bundle, check, doctor, env, explain, gate, method, noise, plan, profile, schema,
+    selftest,
 )  # fmt: skip
 
 

@@ -157,7 +157,7 @@ def gate(folder: Folder, engine: str) -> Command:
 
 
 def _run(folder: Folder, module: str, *arguments: str) -> Command:
-    """``python -m MODULE ARGUMENTS`` in the folder: in a child of this process, which has much of it imported."""
+    """``python -m MODULE ARGUMENTS`` in the folder: in a child of this process, which has much imported."""
     for name in _IMPORTED:
         importlib.import_module(name)
     said = folder.path / f"{module.rpartition('.')[2]}-{arguments[0].strip('-')}.txt"
