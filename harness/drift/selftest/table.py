@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from harness.drift.faults.catalogue import SIZES
 from harness.drift.selftest.running import Row
 from harness.engines.contract import Json
 
@@ -76,8 +77,10 @@ def _cells(row: Row, dtype: str) -> tuple[str, ...]:
 
 def _summary(rows: Sequence[Row]) -> str:
     told = []
-    for size in dict.fromkeys(row.size for row in rows if row.fault is not None):
+    for size in SIZES:
         of = [row for row in rows if row.fault is not None and row.size == size]
+        if not of:
+            continue
         told.append(
             f"{size}: {sum(row.found for row in of)} of {len(of)} found, "
             f"{sum(row.pytest != 0 for row in of)} by pytest, "
