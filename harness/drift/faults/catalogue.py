@@ -12,23 +12,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from harness.engines.taps.stages import part_of
 from harness.errors import UnknownName
 
-__all__ = ["ALONE", "CATALOGUE", "COMPANY", "DECODING", "SIZES", "Fault", "Sizes", "fault_named", "part_of"]
+__all__ = ["ALONE", "CATALOGUE", "COMPANY", "DECODING", "SIZES", "Fault", "Sizes", "fault_named"]
 
 SIZES: Final = ("tiny", "middle", "gross")
 """Tiny is expected to be silent, the others to be found."""
 ALONE, COMPANY, DECODING = "alone", "company", "decoding"
-
-_PARTS: Final = {
-    "question": ("rendered", "ids", "positions"),
-    "pixels": ("image", "tiles", "pixels"),
-    "vision": ("patch", "vision"),
-    "projector": ("shuffle", "projected"),
-    "language": ("tokens", "inputs", "rope", "layer", "norm"),
-    "head": ("logits",),
-    "reading": ("handed", "reading"),
-}
 
 
 class Sizes(NamedTuple):
@@ -79,12 +70,6 @@ class Fault:
         return 0.0 if sizes is None else float(sizes[SIZES.index(size)])
 
 
-def part_of(stage: str) -> str:
-    """The part of the model that ``stage`` belongs to, such as vision for ``vision.0.mlp``."""
-    root = stage.partition(".")[0]
-    return next(part for part, roots in _PARTS.items() if root in roots)
-
-
 def fault_named(name: str) -> Fault:
     """Raises UnknownName, with all names there are, for one that no fault has."""
     if name not in CATALOGUE:
@@ -120,14 +105,17 @@ _FAULTS: Final = (
     Fault("tiles_reversed", _L, "tiles", "the tiles of a picture, its thumbnail aside, are in reverse order"),
     Fault("one_tile_only", _T, "tiles", "no picture is cut into tiles", by="config"),
     Fault(
-        "mean_off", _L, "pixels", "size: added to the mean of 0.5 that is taken off pixels",
+        "mean_off", _L, "prepared", "size: added to the mean of 0.5 that is taken off pixels",
         Sizes(3e-8, 1e-3, 0.1), Sizes(1e-4, 0.1, 0.4), by="config",
     ),
     Fault(
-        "deviation_off", _T, "pixels", "size: share by which the deviation of 0.5 is too large",
+        "deviation_off", _T, "prepared", "size: share by which the deviation of 0.5 is too large",
         Sizes(1e-7, 3e-3, 0.3), Sizes(1e-3, 0.2, 1.0), by="config",
     ),
-    Fault("filter_bilinear", _L, "pixels", "pictures are resized by a bilinear filter", by="config"),
+    Fault("filter_bilinear", _L, "prepared", "pictures are resized by a bilinear filter", by="config"),
+    Fault(
+        "pixels_half", _L, "pixels", "pixels enter with fewer bits than they have; size: of the mantissa", *_BITS,
+    ),
     # Vision
     Fault(
         "patch_weights_scaled", _L, "patch", "size: share by which weights of patch embeddings are too large",
@@ -221,6 +209,7 @@ _FAULTS: Final = (
         "kv_half", _L, "layer.2.attention", "keys and values are kept with fewer bits; size: of the mantissa",
         *_BITS,
     ),
+    Fault("mlp_half", _L, "layer.0.mlp", "an MLP gives fewer bits; size: of the mantissa", *_BITS),
     Fault(
         "down_int8", _L, "layer.1.mlp", "weights rounded to a grid; size: its levels to each side of zero",
         *_LEVELS, by="weights",

@@ -194,6 +194,10 @@ def down_int8(at: Ground, size: float) -> None:  # noqa: D103
     at.write(weights, on_grid(weights, size))
 
 
+def mlp_half(at: Ground, size: float) -> None:  # noqa: D103
+    at.wrap(at.language.layers[0].mlp, "forward", lambda old, values: bits_kept(old(values), size))
+
+
 def mlp_epsilon(at: Ground, size: float) -> None:  # noqa: D103
     at.put(at.language.layers[1].post_attention_layernorm, "variance_epsilon", size)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from harness.drift.faults.ground import Ground
+from harness.drift.faults.ground import Ground, bits_kept
 from harness.engines.lmdeploy_pipeline import stages
 
 _HERE_AND_ON = 20
@@ -138,3 +138,12 @@ def filter_bilinear(at: Ground, size: float) -> None:  # noqa: D103
 
     del size
     at.put(at.pictures, "resample", Resampling.BILINEAR)
+
+
+def pixels_half(at: Ground, size: float) -> None:  # noqa: D103
+    def fewer(old: Callable[..., dict[str, Any]], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        found = old(*args, **kwargs)
+        pixels = found["pixel_values"]
+        return {**found, "pixel_values": None if pixels is None else bits_kept(pixels, size)}
+
+    at.wrap(at.model, "prepare_inputs_for_generation", fewer)
