@@ -114,7 +114,7 @@ _FAULTS: Final = (
     ),
     Fault("filter_bilinear", _L, "prepared", "pictures are resized by a bilinear filter", by="config"),
     Fault(
-        "pixels_half", _L, "pixels", "pixels enter with fewer bits than they have; size: of the mantissa", *_BITS,
+        "pixels_half", _L, "pixels", "pixels enter with fewer bits; size: of the mantissa", *_BITS,
     ),
     # Vision
     Fault(
