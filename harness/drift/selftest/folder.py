@@ -20,7 +20,7 @@ from harness.cases.profiles import Profile
 from harness.drift.faults.catalogue import Fault
 from harness.errors import HarnessError, UnknownName
 
-__all__ = ["CASES", "Command", "Folder", "gate", "pytest"]
+__all__ = ["CASES", "NEAR_TIES", "Command", "Folder", "gate", "pytest"]
 
 CASES: Final = (
     "shapes.red-circle-colour",
@@ -35,6 +35,8 @@ CASES: Final = (
     "answer_line.system-text-colour",
 )
 """What the self-test asks of the embedded model: each kind of case that it has."""
+NEAR_TIES: Final = frozenset({"shapes.blue-turning-green", "answer_line.square-rounding-zh"})
+"""Those that a clean run in 16 bits may get wrong, and that are left out there."""
 
 _PATCH = "from harness.drift.faults import switch\nswitch.on({name!r}, {size!r})\n"
 _NO_PATCH = "# Nothing is changed.\n"
