@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from harness.commands.measuring import (
     Outcome,
     add_cases,
+    add_environments,
     add_json,
     add_recordings,
     add_snapshots,
     conclude,
+    measuring,
     say,
     snapshots_folder,
 )
@@ -54,15 +56,39 @@ def register(commands: Subparsers) -> None:
         metavar="NAME",
         help="ask these; default: ten of the embedded model's",
     )
+    parser.add_argument(
+        "--clean",
+        action="store_true",
+        help="plant nothing: count how often a stage is named where engines differ in something harmless",
+    )
     add_cases(parser)
     add_recordings(parser)
+    add_environments(parser)
     add_snapshots(parser)
     add_json(parser)
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown here, too")
     parser.set_defaults(run=_run)
 
 
+def _clean(options: argparse.Namespace) -> Outcome:
+    from harness.drift.run import Explaining, Pair
+    from harness.drift.selftest.clean import clean_traces, counted
+    from harness.drift.selftest.folder import in_dtype
+    from harness.scoring.subjects import subjects
+
+    with measuring(options) as found:
+        profile = in_dtype(found.loaded.profile(options.profile), options.dtype)
+        every = subjects(found.loaded.cases, [profile], selection="compared")
+        pairs = [Pair(each.reference(), each) for each in every]
+        with Explaining(pairs, found.scoring, say=say) as explaining:
+            names = options.case or [pair.name for pair in pairs]
+            traces = counted(options.dtype, list(clean_traces(explaining, names)))
+    return Outcome(text=traces.text(), data=traces.to_json(), complete=not traces.false)
+
+
 def _run(options: argparse.Namespace) -> int:
+    if options.clean:
+        return conclude(options, lambda: _clean(options))
     from harness.cases.folder import load
     from harness.drift.faults.catalogue import CATALOGUE, SIZES, fault_named
     from harness.drift.selftest.folder import CASES, NEAR_TIES

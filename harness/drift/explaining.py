@@ -140,7 +140,7 @@ def explain(kept: Kept) -> Explained:
         return _explained(kept, None, (), None, _bracket(kept), notes)
     routes = [*_routes(kept, a, b)]
     start = first_stage(routes, kept.noise, _reading(kept))
-    if start is not None and start.stage == "pixels" and (order := _other_order(a, b, kept)):
+    if start is not None and start.stage in ("prepared", "pixels") and (order := _other_order(a, b, kept)):
         start = replace(start, stage="tiles", why=f"the tiles are in another order: {order}")
     if (
         start is not None
@@ -292,5 +292,5 @@ def _place(kept: Kept, start: Start) -> str:
         return f"row {row} of {distance.rows}" if start.stage in ANSWERS else f"token {behind + row}"
     if len(held.shape) > 2:
         tile, piece = divmod(row, held.shape[1])
-        return f"tile {tile}, {'colour' if start.stage == 'pixels' else 'patch'} {piece}"
+        return f"tile {tile}, {'colour' if start.stage in ('prepared', 'pixels') else 'patch'} {piece}"
     return f"patch {row}"

@@ -42,6 +42,7 @@ class Asked:
     forced: tuple[int, ...]
     letter_ids: tuple[tuple[int, ...], tuple[int, ...]]
     answer_step: int | None
+    length: int = 0
 
     def order(self, side: int) -> TraceOrder:
         """The plain order to one side, 0 or 1."""
@@ -69,10 +70,16 @@ class Gathered:
 
 
 def company_of(asked: Asked, others: Sequence[Asked]) -> Asked | None:
-    """Another case to go beside this one: with another text, and with an image if this one has one."""
+    """Another case to go beside this one: with another text, and with an image if this one has one.
+
+    A longer one is taken where there is one that a padded batch would hold, lengths of a power of two apart
+    being kept from one another, so that this one is padded.
+    """
     fitting = [each for each in others if each.a.prompt != asked.a.prompt]
-    alike = [each for each in fitting if bool(each.a.images) == bool(asked.a.images)]
-    return next(iter(alike or fitting), None)
+    alike = [each for each in fitting if bool(each.a.images) == bool(asked.a.images)] or fitting
+    longer = [each for each in alike if each.length > asked.length]
+    near = [each for each in longer if each.length.bit_length() == asked.length.bit_length()]
+    return max(near or longer or alike, key=lambda each: each.length, default=None)
 
 
 class Gathering:
@@ -147,8 +154,8 @@ class Gathering:
                     if error.kind not in _OF_A_CASE:
                         raise
                     continue
-                for kind, variant, is_local in self._variants(side, asked, cases, dtypes[side], kept):
-                    trace = self._variant(side, kind, variant)
+                for kind, variant, is_local in self.variants(side, asked, cases, dtypes[side], kept):
+                    trace = self.variant(side, kind, variant)
                     if trace is None:
                         continue
                     (local if is_local else plain)[side].append(distances(first, trace, local=is_local))
@@ -164,10 +171,13 @@ class Gathering:
             coarser, (plain[0], plain[1]), (local[0], local[1]), counts, bounded=same, letters=both
         )
 
-    def _variants(
+    def variants(
         self, side: int, asked: Asked, cases: Sequence[Asked], dtype: str, kept: Path
     ) -> Iterator[tuple[str, TraceOrder, bool]]:
-        """Kinds of variants, each with its order, and whether it is one of the re-synchronised pass."""
+        """Kinds of variants of a case on one side, each with its order, and whether it is re-synchronised.
+
+        ``kept`` has the states that are put in then, ``cases`` those of which one goes beside it.
+        """
         order, step = asked.order(side), EPSILON.get(dtype, EPSILON["float32"]) / 2
         beside = company_of(asked, [each for each in cases if each.name != asked.name])
         if beside is not None:
@@ -186,7 +196,8 @@ class Gathering:
         yield f"attention {_OTHER_ATTENTION}, re-synced", replace(put, attention=_OTHER_ATTENTION), True
         yield "the head on other rows", replace(order, other_rows=True), True
 
-    def _variant(self, side: int, kind: str, order: TraceOrder) -> Trace | None:
+    def variant(self, side: int, kind: str, order: TraceOrder) -> Trace | None:
+        """What an order of `variants` brought, None where the engine cannot be asked for that kind."""
         mark = f"{side} {kind}"
         if mark in self._refused:
             return None

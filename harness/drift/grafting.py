@@ -50,10 +50,10 @@ class Graft:
 
 def inputs_of(stage: str, known: Sequence[str]) -> tuple[str, ...]:
     """The stages that determine this one, as far as they are tapped and can be put in."""
-    can = [each for each in known if each not in EXACT | ANSWERS]
+    can = [each for each in known if each not in EXACT | ANSWERS | {"prepared"}]
     if stage == "inputs":
         return tuple(each for each in ("tokens", "projected") if each in can)
-    if stage in ("tokens", "rope", "pixels") or stage in EXACT:
+    if stage in ("tokens", "rope", "prepared", "pixels") or stage in EXACT:
         return ()
     if stage == "layer.0.attention":
         return tuple(each for each in ("inputs", "tokens", "rope") if each in can)
@@ -77,6 +77,7 @@ def graft(gathering: Gathering, asked: Asked, gathered: Gathered, stage: str) ->
     found = []
     if stage in _QUESTION:
         return _of_ids(gathering, asked, gathered, gap)
+    stage = "pixels" if stage == "prepared" else stage  # they are put in where they enter
     outputs = () if stage in EXACT | ANSWERS | {"reading"} else (stage,)
     for giver in (0, 1):
         for stages in (outputs, inputs_of(stage if stage in known else "logits", known)):
@@ -98,7 +99,7 @@ def follows(grafts: Sequence[Graft], stage: str) -> bool | None:
 
     None where no graft tells.
     """
-    stage = "ids" if stage in _QUESTION else stage
+    stage = {"rendered": "ids", "prepared": "pixels"}.get(stage, stage)
     there = {one.outcome for one in grafts if stage in one.stages} - {"within noise"}
     earlier = {one.outcome for one in grafts if stage not in one.stages} - {"within noise"}
     if not there and not earlier:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from harness.checks.agreement import Agreement
 from harness.drift.explaining import Explained, explain
@@ -23,8 +23,10 @@ from harness.errors import EngineError, GateError, HarnessError
 from harness.recordings.store import Recording
 from harness.scoring.scoring import Scoring
 from harness.scoring.subjects import Subject, request_for
+from harness.workers import Job
+from harness.workers.process import WorkerProcess, start_worker
 
-__all__ = ["NOISE_CASES", "Explaining", "Pair", "explained_texts"]
+__all__ = ["NOISE_CASES", "Explaining", "Pair", "Ready", "explained_texts"]
 
 NOISE_CASES: Final = 12
 """On how many cases noise is measured."""
@@ -43,6 +45,15 @@ class Pair:
         return self.a.case.name
 
 
+class Ready(NamedTuple):
+    """What traces, the case, the others beside it, and how loud each stage is."""
+
+    gathering: Gathering
+    asked: Asked
+    others: list[Asked]
+    noise: StageNoise
+
+
 class Explaining:
     """Explains cases of two engines, whose workers live as long as this. Use it as a context.
 
@@ -58,8 +69,15 @@ class Explaining:
         say: Callable[[str], None],
         noise_cases: int = NOISE_CASES,
         fresh: bool = False,
+        grafts: bool = True,
+        start: Callable[[Job], WorkerProcess] = start_worker,
     ) -> None:
-        """Touches nothing yet; raises GateError where there is no case."""
+        """Touches nothing yet; raises GateError where there is no case.
+
+        Without ``grafts`` a stage is named and not proven. ``start`` is the way in which workers are started.
+        """
+        self._grafts = grafts
+        self._start = start
         if not pairs:
             raise GateError(
                 "the two engines have no case in common; allowed: engines of profiles with the same suites"
@@ -82,12 +100,16 @@ class Explaining:
     def __exit__(self, *_: object) -> None:  # noqa: D105
         self._stack.close()
 
+    def record(self) -> None:
+        """Have every case answered by both engines, as far as it is not."""
+        self._scoring.make(subject for pair in self._pairs.values() for subject in (pair.a, pair.b))
+
     def worst(self, most: int) -> list[str]:
         """The ``most`` cases whose letters are furthest apart, those first that B could not answer.
 
         Raises EngineError where an engine could not be loaded, or A answered none.
         """
-        self._scoring.make(subject for pair in self._pairs.values() for subject in (pair.a, pair.b))
+        self.record()
         gaps: dict[str, float] = {}
         told: EngineError | None = None
         for name, pair in self._pairs.items():
@@ -110,26 +132,15 @@ class Explaining:
 
         Raises EngineError where an engine cannot be traced, GateError for an unknown case.
         """
-        pair = self._pairs.get(case)
-        if pair is None:
-            some = ", ".join(list(self._pairs)[:3])
-            raise GateError(f"case: found {case!r}; allowed: one that both engines are asked, such as {some}")
-        noisy = self._spread()
-        self._scoring.make(
-            [s for each in (*noisy, pair) for s in (each.a, each.b)], compared=[(pair.a, pair.b)]
-        )
-        ours = self._scoring.recording(pair.a)
-        keys = (ours.key, self._scoring.key(pair.b))
+        pair = self._pair(case)
+        keys = self._keys(pair)
         if not self._fresh and (known := self._known(case, keys)) is not None:
             return explain(known)
-        gathering = self._gather()
-        others = [self._asked(each) for each in noisy if self._recorded(each.a) is not None]
-        noise = self._noise_on(gathering, others, pair)
-        asked = self._asked(pair)
+        gathering, asked, others, noise = self.ready(case)
         self._say(f"{case}: traced on {' and '.join(self.labels)}")
-        found = gathering.gather(asked, [each for each in others if each.name != case])
+        found = gathering.gather(asked, others)
         kept = self._kept(pair, keys, noise, found)
-        if (stage := explain(kept).stage) is not None and not found.lacking:
+        if self._grafts and (stage := explain(kept).stage) is not None and not found.lacking:
             self._say(f"{case}: states are put from one into the other")
             grafts = graft(gathering, asked, found, stage)
             kept = replace(kept, grafts=tuple(replace(one, noise=noise.letters) for one in grafts))
@@ -137,6 +148,32 @@ class Explaining:
             gathering.states(side, case).unlink(missing_ok=True)
         write_kept(self.file(case), kept)
         return explain(kept)
+
+    def ready(self, case: str) -> Ready:
+        """Everything to trace a case with; its noise is measured unless it is known. Raises as `explain`."""
+        pair = self._pair(case)
+        self._keys(pair)
+        gathering = self._gather()
+        others = [self._asked(each) for each in self._spread() if self._recorded(each.a) is not None]
+        noise = self._noise_on(gathering, others, pair)
+        return Ready(gathering, self._asked(pair), [each for each in others if each.name != case], noise)
+
+    def spread(self) -> list[str]:
+        """The cases on which noise is measured."""
+        return [pair.name for pair in self._spread()]
+
+    def _pair(self, case: str) -> Pair:
+        pair = self._pairs.get(case)
+        if pair is None:
+            some = ", ".join(list(self._pairs)[:3])
+            raise GateError(f"case: found {case!r}; allowed: one that both engines are asked, such as {some}")
+        return pair
+
+    def _keys(self, pair: Pair) -> tuple[str, str]:
+        """Those of the case's recordings, made with those of the cases on which noise is measured."""
+        asked = [s for each in (*self._spread(), pair) for s in (each.a, each.b)]
+        self._scoring.make(asked, compared=[(pair.a, pair.b)])
+        return self._scoring.recording(pair.a).key, self._scoring.key(pair.b)
 
     def _known(self, case: str, keys: tuple[str, str]) -> Kept | None:
         try:
@@ -154,7 +191,9 @@ class Explaining:
             pair = next(iter(self._pairs.values()))
             engines = [
                 self._stack.enter_context(
-                    TracedEngine(_label(subject), self._scoring.job(subject), folder, say=self._say)
+                    TracedEngine(
+                        _label(subject), self._scoring.job(subject), folder, say=self._say, start=self._start
+                    )
                 )
                 for subject in (pair.a, pair.b)
             ]
@@ -197,6 +236,7 @@ class Explaining:
             forced=ours.generated_ids[:-1],
             letter_ids=(ours.letter_ids, letters),
             answer_step=ours.answer_step,
+            length=len(ours.prompt_ids) + len(ours.generated_ids) - 1,
         )
 
     def _kept(self, pair: Pair, keys: tuple[str, str], noise: StageNoise, found: Gathered) -> Kept:

@@ -24,7 +24,17 @@ class TracedEngine:
     ``folder`` is for files on the way, ``label`` names the engine where ``say`` tells what goes on.
     """
 
-    def __init__(self, label: str, job: Job, folder: Path, *, say: Callable[[str], None]) -> None:  # noqa: D107
+    def __init__(
+        self,
+        label: str,
+        job: Job,
+        folder: Path,
+        *,
+        say: Callable[[str], None],
+        start: Callable[[Job], WorkerProcess] = start_worker,
+    ) -> None:
+        """``start`` is the way in which its worker is started."""
+        self._start = start
         self.label = label
         self.about: Mapping[str, Json] = {}
         self._job = job
@@ -83,7 +93,7 @@ class TracedEngine:
         for phase in self._turn.take():
             self._say(f"{self.label}: {phase}")
         self._say(f"{self.label}: loading, to be traced")
-        worker = start_worker(self._job)
+        worker = self._start(self._job)
         events = load(worker, self._job)
         while True:
             try:

@@ -18,9 +18,12 @@ class Tracing:
     """Traces with one loaded engine, whose tracer is made at the first order."""
 
     def __init__(self, kind: str, engine: Engine) -> None:
-        """``kind`` is that of the engine; nothing is imported yet."""
+        """``kind`` is that of the engine; nothing is imported yet.
+
+        Of an engine that stands before another, that one's ``within`` is traced.
+        """
         self._kind = kind
-        self._engine = engine
+        self._engine = getattr(engine, "within", engine)
         self._tracer: Tracer | None = None
 
     def traced(self, order: dict[str, Any], file: str) -> dict[str, Any]:

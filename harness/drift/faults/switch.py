@@ -59,13 +59,13 @@ class _Turning:
     """An engine that is told between its cases what to switch; see `harness.engines.contract.Engine`."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.within = engine
         self.fingerprint, self.close = engine.fingerprint, engine.close
 
     def score(self, requests: Sequence[Request]) -> Iterator[Outcome]:
         """As the engine, but for an order, whose outcome is a failure that says what is on."""
         if [request.case for request in requests] != [TURN]:
-            yield from self._engine.score(requests)
+            yield from self.within.score(requests)
             return
         off()
         if order := json.loads(requests[0].prompt):

@@ -10,6 +10,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -20,7 +21,7 @@ from harness.cases.profiles import Profile
 from harness.drift.faults.catalogue import Fault
 from harness.errors import HarnessError, UnknownName
 
-__all__ = ["CASES", "NEAR_TIES", "Command", "Folder", "gate", "pytest"]
+__all__ = ["CASES", "NEAR_TIES", "Command", "Folder", "gate", "in_dtype", "pytest"]
 
 CASES: Final = (
     "shapes.red-circle-colour",
@@ -144,6 +145,12 @@ class Folder:
                 f"a clean run cannot be accepted: {command.words}: found exit status {command.status}; "
                 f"allowed: 0. What it said: {command.said}"
             )
+
+
+def in_dtype(profile: Profile, dtype: str) -> Profile:
+    """The profile with all its engines in ``dtype``."""
+    engines = [replace(each, settings=replace(each.settings, dtype=dtype)) for each in profile.engines]
+    return replace(profile, engines=tuple(engines))
 
 
 def pytest(folder: Folder, *more: str) -> Command:

@@ -5,25 +5,29 @@ from __future__ import annotations
 import math
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.cases.folder import Loaded, load
 from harness.cases.profiles import Profile
 from harness.drift.faults.catalogue import SIZES, Fault
+from harness.drift.run import Explaining, Pair
 from harness.drift.selftest.bench import Bench
 from harness.drift.selftest.folder import Folder, gate, pytest
+from harness.engines.taps.stages import part_of
 from harness.environments.store import Environments
 from harness.errors import EngineError, HarnessError, UnknownName
 from harness.recordings.store import Recording
 from harness.scoring.scoring import Scoring
-from harness.scoring.subjects import subjects
+from harness.scoring.subjects import Subject, subjects
 
 __all__ = ["Row", "measure"]
 
 _INCONCLUSIVE = 3
+_TWICE, _SOME = 2.0, 1e-6
+"""A case was moved where it moved by more than twice what moves without a fault, and some rounding."""
 _THREADS = "OMP_NUM_THREADS"  # a part of what recordings are found by
 
 
@@ -33,7 +37,8 @@ class Row:
 
     ``pytest`` and ``gate`` are exit statuses. ``moved`` is the largest change of a letter's log-probability,
     or of a reported one, over all cases and paths; infinite where a letter is not reached any more.
-    ``unanswered`` cases could not be answered.
+    ``unanswered`` cases could not be answered. ``named`` is the stage that `explain` names in each case that
+    the fault moved, None where it names none.
     """
 
     fault: Fault | None
@@ -43,6 +48,18 @@ class Row:
     gate: int
     moved: float
     unanswered: int
+    named: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def exact(self) -> int:
+        """In how many cases the stage is named where the fault sits."""
+        return sum(self.fault is not None and stage == self.fault.stage for stage in self.named.values())
+
+    @property
+    def right_part(self) -> int:
+        """In how many the stage that is named is of the fault's part of the model."""
+        stages = [stage for stage in self.named.values() if stage is not None]
+        return sum(self.fault is not None and part_of(stage) == self.fault.part for stage in stages)
 
     @property
     def found(self) -> bool:
@@ -85,19 +102,17 @@ def measure(
         clean = Folder.accepted(
             folder / "clean", loaded, profile, names=names, dtype=dtype, snapshots=snapshots
         )
-        before = _made(clean, profile.name, bench)
+        with _scoring(clean, bench) as scoring:
+            before = _made(scoring, _asked(clean, profile.name))
+        least: dict[str, float] = {}
         for number, (fault, side, size) in enumerate(planted, 1):
             name = "nothing" if fault is None else fault.name
             show(f"{number} of {len(planted)}: {name} {size or side}")
-            row = _row(
-                clean.with_fault(folder / "fault", side, fault, size),
-                profile.name,
-                bench,
-                before,
-                fault,
-                side,
-                size,
-            )
+            bench.plant(fault, size)
+            planted_in = clean.with_fault(folder / "fault", side, fault, size)
+            row = _row(planted_in, profile.name, bench, before, fault, side, size, least=least.get(side, 0.0))
+            if fault is None:
+                least[side] = row.moved
             if fault is None and row.found:
                 raise HarnessError(
                     f"{side}: found something where nothing is planted: see {folder / 'fault'}"
@@ -125,29 +140,53 @@ def _row(
     fault: Fault | None,
     side: str,
     size: str,
+    *,
+    least: float,
 ) -> Row:
-    bench.plant(fault, size)
-    after = _made(folder, profile, bench)
-    both = [
-        (one, other) for name, one in before.items() if one is not None and (other := after[name]) is not None
-    ]
+    asked = _asked(folder, profile)
+    with _scoring(folder, bench) as scoring:
+        after = _made(scoring, asked)
+        moved = {
+            each.case.name: math.inf if answer is None else _moved(was, answer)
+            for each in asked
+            if each.engine.name == side and (was := before[each.id]) is not None
+            for answer in [after[each.id]]
+        }
+        beyond = [name for name, by in moved.items() if by > max(_TWICE * least, _SOME)]
+        named = {} if fault is None else _named(scoring, asked, beyond, bench)
     return Row(
         fault=fault,
         side=side,
         size=size,
         pytest=pytest(folder).status,
         gate=gate(folder, f"{profile}/{side}").status,
-        moved=max((_moved(*pair) for pair in both), default=0.0),
+        moved=max((by for name, by in moved.items() if after[f"{name}-{profile}-{side}"]), default=0.0),
         unanswered=sum(each is None for each in after.values()),
+        named=named,
     )
 
 
-def _made(folder: Folder, profile: str, bench: Bench) -> dict[str, Recording | None]:
-    """Every recording of a folder, made where it is missing; None for what could not be answered."""
+def _named(
+    scoring: Scoring, asked: Sequence[Subject], cases: Sequence[str], bench: Bench
+) -> dict[str, str | None]:
+    """The stage that is named in each case, the reference being A."""
+    pairs = [Pair(each.reference(), each) for each in asked if not each.is_reference]
+    found: dict[str, str | None] = {}
+    with Explaining(pairs, scoring, say=lambda _: None, start=bench.start, grafts=False) as explaining:
+        for case in cases:
+            try:
+                found[case] = explaining.explain(case).stage
+            except EngineError:
+                found[case] = None
+    return found
+
+
+@contextmanager
+def _scoring(folder: Folder, bench: Bench) -> Iterator[Scoring]:
     run = uuid.uuid4().hex
     environments = Environments(None, run_id=run)
     try:
-        scoring = Scoring(
+        yield Scoring(
             folder.recordings,
             run_id=run,
             fresh=False,
@@ -155,18 +194,25 @@ def _made(folder: Folder, profile: str, bench: Bench) -> dict[str, Recording | N
             environments=environments,
             start=bench.start,
         )
-        loaded = load(folder.cases)
-        asked = list(subjects(loaded.cases, [loaded.profile(profile)], selection="every"))
-        scoring.make(asked, compared=[(each.reference(), each) for each in asked if not each.is_reference])
-        found: dict[str, Recording | None] = {}
-        for subject in asked:
-            try:
-                found[subject.id] = scoring.recording(subject)
-            except EngineError:
-                found[subject.id] = None
-        return found
     finally:
         environments.close()
+
+
+def _asked(folder: Folder, profile: str) -> list[Subject]:
+    loaded = load(folder.cases)
+    return list(subjects(loaded.cases, [loaded.profile(profile)], selection="every"))
+
+
+def _made(scoring: Scoring, asked: Sequence[Subject]) -> dict[str, Recording | None]:
+    """Every recording, made where it is missing; None for what could not be answered."""
+    scoring.make(asked, compared=[(each.reference(), each) for each in asked if not each.is_reference])
+    found: dict[str, Recording | None] = {}
+    for subject in asked:
+        try:
+            found[subject.id] = scoring.recording(subject)
+        except EngineError:
+            found[subject.id] = None
+    return found
 
 
 def _moved(before: Recording, after: Recording) -> float:

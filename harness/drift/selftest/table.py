@@ -15,7 +15,7 @@ from harness.engines.contract import Json
 
 __all__ = ["as_json", "as_page", "as_text"]
 
-_HEADS = ("fault", "side", "stage", "part", "size", "amount", "moved", "pytest", "gate", "")
+_HEADS = ("fault", "side", "stage", "part", "size", "amount", "moved", "pytest", "gate", "stage named", "")
 _WIDTH = 10_000
 
 
@@ -56,6 +56,9 @@ def as_json(rows: Sequence[Row], dtype: str) -> Json:
                 "unanswered": row.unanswered,
                 "pytest": row.pytest,
                 "gate": row.gate,
+                "named": dict(row.named),
+                "exact": row.exact,
+                "right_part": row.right_part,
                 "found": row.found,
                 "as_expected": row.as_expected,
             }
@@ -69,10 +72,18 @@ def _cells(row: Row, dtype: str) -> tuple[str, ...]:
     moved = f"{row.unanswered} without an answer" if row.unanswered else f"{row.moved:.2g}"
     mark = "" if row.as_expected else "not found" if not row.found else "found all the same"
     if fault is None:
-        return ("nothing", row.side, "", "", "", "", moved, str(row.pytest), str(row.gate), mark)
+        return ("nothing", row.side, "", "", "", "", moved, str(row.pytest), str(row.gate), "", mark)
     amount = f"{fault.amount(row.size, dtype):g}" if fault.sizes is not None else ""
     places = (fault.name, fault.side, fault.stage, fault.part, row.size, amount)
-    return (*places, moved, str(row.pytest), str(row.gate), mark)
+    return (*places, moved, str(row.pytest), str(row.gate), _named(row), mark)
+
+
+def _named(row: Row) -> str:
+    """In how many of the cases that moved the stage is named, and what is named in the others."""
+    others = sorted(
+        {stage or "none" for stage in row.named.values()} - {row.fault.stage if row.fault else ""}
+    )
+    return f"{row.exact} of {len(row.named)}" + (f", else {', '.join(others)}" if others else "")
 
 
 def _summary(rows: Sequence[Row]) -> str:
@@ -85,5 +96,14 @@ def _summary(rows: Sequence[Row]) -> str:
             f"{size}: {sum(row.found for row in of)} of {len(of)} found, "
             f"{sum(row.pytest != 0 for row in of)} by pytest, "
             f"{sum(row.found and row.gate not in (0, 3) for row in of)} by harness gate"
+        )
+    planted = [row for row in rows if row.fault is not None and row.named]
+    cases = sum(len(row.named) for row in planted)
+    if planted:
+        most = sum(2 * row.exact > len(row.named) for row in planted)
+        exact, right = sum(row.exact for row in planted), sum(row.right_part for row in planted)
+        told.append(
+            f"of {len(planted)} that moved a case the exact stage was named for {most}; of {cases} cases in "
+            f"{exact}, the right part in {right}"
         )
     return "\n".join(f"- {line}" for line in told)

@@ -37,9 +37,12 @@ def keep(order: TraceOrder, states: Mapping[str, Tensor], *, error: str = "") ->
 
 
 def pictured(
-    request: Request, states: Mapping[str, Tensor], opened: Callable[[str], Image]
+    request: Request,
+    states: Mapping[str, Tensor],
+    opened: Callable[[str], Image],
+    prepared: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """What is equal or not of a picture: the digest of its colours as it was opened, the number of tiles.
+    """A picture before it enters the model: a digest of its colours, how many tiles, ``prepared`` pixels.
 
     ``opened`` is the engine's own way to open it, so that what is done to that is seen.
     """
@@ -49,6 +52,8 @@ def pictured(
         found["image"] = torch.tensor([int.from_bytes(digest[i : i + 4]) for i in range(0, 32, 4)])
     if (pixels := states.get("pixels")) is not None:
         found["tiles"] = torch.tensor([len(pixels)])
+        if prepared is not None:
+            found["prepared"] = prepared.detach().cpu().to(pixels.dtype)
     return found
 
 

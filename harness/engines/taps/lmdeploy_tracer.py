@@ -37,6 +37,14 @@ def _opened(path: str) -> Image:
     return opened
 
 
+def _pixels(prepared: Prepared) -> Tensor | None:
+    """The pixels as LMDeploy prepared them, one image behind another; None where it shows none."""
+    items = prepared.inputs.get("multimodal") or []
+    found = [each.get("pixel_values") for each in items if isinstance(each, Mapping)]
+    there = [each for each in found if isinstance(each, Tensor)]
+    return torch.cat(there) if there else None
+
+
 def _messages(request: Request, image: Image | None, options: Mapping[str, int]) -> Conversation:
     made: Conversation = stages.messages(request, image, options)  # type: ignore[attr-defined]  # as above
     return made
@@ -115,7 +123,7 @@ class LmdeployTracer:
                 raise EngineError(ErrorKind.FAILED, f"{order.name}: no pass was seen: {rows}")
             # A fault may have changed the very ids: what went through is the evidence.
             states = self._of_one(passes[-1], 0, count)
-        states |= pictured(order.request, states, _opened)
+        states |= pictured(order.request, states, _opened, _pixels(prepared))
         if order.other_rows and "norm" in states:
             seen = passes[-1].states["logits"].shape[-2] if "logits" in passes[-1].states else count
             again = self._recorder.logits_of(states["norm"], count, seen=seen)

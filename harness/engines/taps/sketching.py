@@ -21,7 +21,7 @@ _IMAGE_AXES = 4  # [tiles, channels, height, width]
 
 def as_rows(stage: str, state: Tensor) -> Tensor:
     """A stage's tensor as [rows, columns]: tokens or patches by channels; pixels by tile and colour."""
-    if stage == "pixels" and state.ndim == _IMAGE_AXES:
+    if stage in ("prepared", "pixels") and state.ndim == _IMAGE_AXES:
         return state.reshape(state.shape[0] * state.shape[1], -1)
     return state.reshape(-1, state.shape[-1])
 

@@ -81,7 +81,7 @@ class TorchTracer:
         if not passes:
             raise EngineError(ErrorKind.FAILED, f"{order.name}: {error or 'no pass was seen'}")
         states = _of_one(passes[-1], 0, prepared, batch[0].length, count)
-        states |= pictured(order.request, states, _opened)
+        states |= pictured(order.request, states, _opened, prepared.tensors.get("pixel_values"))
         if order.other_rows and "norm" in states:
             again = self._recorder.logits_of(states["norm"], count, seen=count)
             states |= {} if again is None else {"logits": again}

@@ -33,17 +33,31 @@ def test_each_row_is_told_with_what_was_not_as_expected() -> None:
     rows = [
         row(fault=None, size=""),
         row(pytest=1),
-        row("norm_epsilon", "gross", gate=3),
+        row("norm_epsilon", "gross", gate=3, named={"s.a": "norm", "s.b": "layer.2.mlp"}),
         row("kv_half", "tiny", pytest=1, unanswered=2),
     ]
     text = as_text(rows, "float32")
     told = [line.split() for line in text.splitlines()]
     assert ["nothing", "lmdeploy", "0.01", "0", "0"] in told
-    assert ["rope_base", "lmdeploy", "rope", "language", "middle", "0.01", "0.01", "1", "0"] in told
-    assert "norm_epsilon lmdeploy norm language gross 0.3 0.01 0 3 not found" in [
+    assert [
+        "rope_base",
+        "lmdeploy",
+        "rope",
+        "language",
+        "middle",
+        "0.01",
+        "0.01",
+        "1",
+        "0",
+        "0",
+        "of",
+        "0",
+    ] in told
+    assert "norm_epsilon lmdeploy norm language gross 0.3 0.01 0 3 1 of 2, else layer.2.mlp not found" in [
         " ".join(one) for one in told
     ]
-    assert "2 without an answer 1 0 found all the same" in " ".join(text.split())
+    assert "the exact stage was named for 0; of 2 cases in 1, the right part in 2" in text
+    assert "2 without an answer 1 0 0 of 0 found all the same" in " ".join(text.split())
     assert "- gross: 0 of 1 found, 0 by pytest, 0 by harness gate" in text
     assert "- middle: 1 of 1 found, 1 by pytest, 0 by harness gate" in as_page(rows, "float32")
     data: Any = as_json(rows, "float32")
