@@ -172,7 +172,8 @@ class Explaining:
     def _keys(self, pair: Pair) -> tuple[str, str]:
         """Those of the case's recordings, made with those of the cases on which noise is measured."""
         asked = [s for each in (*self._spread(), pair) for s in (each.a, each.b)]
-        self._scoring.make(asked, compared=[(pair.a, pair.b)])
+        if any(self._recorded(subject) is None for subject in asked):
+            self._scoring.make(asked)
         return self._scoring.recording(pair.a).key, self._scoring.key(pair.b)
 
     def _known(self, case: str, keys: tuple[str, str]) -> Kept | None:
