@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from harness.checks.agreement import Agreement
 from harness.drift.explaining import Explained, explain
@@ -97,8 +97,8 @@ class Explaining:
     def __enter__(self) -> Explaining:  # noqa: D105
         return self
 
-    def __exit__(self, *_: object) -> None:  # noqa: D105
-        self._stack.close()
+    def __exit__(self, *error: Any) -> None:  # noqa: ANN401, D105 - what a context is given
+        self._stack.__exit__(*error)
 
     def record(self) -> None:
         """Have every case answered by both engines, as far as it is not."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.engines.contract import Json
 from harness.engines.taps.contract import TraceOrder, order_to_json
 from harness.engines.taps.sketches import Trace, read_traces
-from harness.errors import EngineError, ErrorKind
+from harness.errors import EngineError
 from harness.workers import Job
 from harness.workers.conversation import load, trace
 from harness.workers.events import Progress
@@ -47,8 +47,11 @@ class TracedEngine:
     def __enter__(self) -> TracedEngine:  # noqa: D105
         return self
 
-    def __exit__(self, *_: object) -> None:  # noqa: D105
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:  # noqa: D105
+        if kind is None:
+            self.close()
+        else:
+            self.kill()  # what is interrupted does not wait for an engine to end in good order
 
     @property
     def shares_memory(self) -> bool:
@@ -110,8 +113,3 @@ class TracedEngine:
                 continue
         self._worker = worker
         return worker
-
-
-def unsupported(error: EngineError) -> bool:
-    """Whether the engine lives on and only cannot do what was asked."""
-    return error.kind is ErrorKind.UNSUPPORTED
