@@ -55,6 +55,7 @@ def test_wrong_letter_fails_one_check_with_place_bars_and_command(project: Proje
             "*found B (0.9*), expected A (*)*",
             "*B*0.9*█*",
             "run again: pytest --pyargs *",
+            "where it begins: harness explain p/torch..p/lmdeploy s.wrong*",
         ]
     )
     again = next(line for line in result.outlines if line.startswith("run again: "))
@@ -67,6 +68,15 @@ def test_disagreement_names_metric_and_limit(project: Project) -> None:
     result = project.run(accept=True)
     result.assert_outcomes(passed=8, failed=1)
     result.stdout.fnmatch_lines(["*probability*letter A*1e-05*over*"])
+
+
+def test_explain_is_said_of_the_first_that_failed_and_decides_nothing(project: Project) -> None:
+    project.write_suite(off="say A lmdeploy: wobble", more="say B lmdeploy: wobble", right="say A")
+    result = project.run("-k", "engines_agree", "--explain=1")
+    result.assert_outcomes(passed=1, failed=2)
+    # These engines are stand-ins, with no model to look into: which is said, and is no end of the run.
+    result.stdout.fnmatch_lines(["*where differences begin*", "s.off: cannot be explained: *", "*1 passed*"])
+    result.stdout.no_fnmatch_line("s.more: cannot*")
 
 
 def test_another_question_is_told_in_full_by_its_own_test_and_in_short_by_the_agreement(
