@@ -194,7 +194,7 @@ class Gathering:
         put = replace(order, put=str(kept))
         yield "all states disturbed", replace(put, disturb=disturb), True
         yield f"attention {_OTHER_ATTENTION}, re-synced", replace(put, attention=_OTHER_ATTENTION), True
-        yield "the head on other rows", replace(order, other_rows=True), True
+        yield "the head on other rows", replace(put, other_rows=True), True
 
     def variant(self, side: int, kind: str, order: TraceOrder) -> Trace | None:
         """What an order of `variants` brought, None where the engine cannot be asked for that kind."""
