@@ -17,6 +17,7 @@ from harness.commands import (
     doctor,
     env,
     explain,
+    factors,
     gate,
     method,
     noise,
@@ -30,8 +31,8 @@ __all__ = ["main"]
 
 _INTERRUPTED = 130  # as shells say it: 128 and the signal's number
 _COMMANDS = (
-    accept, bisect, bundle, check, doctor, env, explain, gate, method, noise, plan, profile, schema,
-    selftest,
+    accept, bisect, bundle, check, doctor, env, explain, factors, gate, method, noise, plan, profile,
+    schema, selftest,
 )  # fmt: skip
 
 

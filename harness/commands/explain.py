@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.drift.run import Pair
     from harness.gate.sides import SideName
 
-__all__ = ["pairs_of", "register"]
+__all__ = ["live_sides", "pairs_of", "register"]
 
 _EPILOG = (
     "Both engines are loaded once more and looked into: see docs/explain.md. Exit status: 0 within noise "
@@ -78,7 +78,7 @@ def _explain(options: argparse.Namespace) -> list[Explained]:
         return _traced_before(options)
     with measuring(options) as found:
         loaded = with_settings(found.loaded, [engine_setting(text) for text in options.set])
-        pairs = pairs_of(_sides(options.sides, loaded), loaded)
+        pairs = pairs_of(live_sides(options.sides, loaded), loaded)
         wanted = options.noise_cases or NOISE_CASES
         with Explaining(pairs, found.scoring, say=say, noise_cases=wanted, fresh=options.fresh) as explaining:
             return [explaining.explain(case) for case in options.case or explaining.worst(1)]
@@ -107,7 +107,8 @@ def _traced_before(options: argparse.Namespace) -> list[Explained]:
         return [explain(read_kept(folder / f"{case}.npz")) for case in options.case or there]
 
 
-def _sides(text: str, loaded: Loaded) -> tuple[SideName, SideName]:
+def live_sides(text: str, loaded: Loaded) -> tuple[SideName, SideName]:
+    """The engines of ``A..B``. Raises GateError where one is no engine that can be asked."""
     from harness.errors import GateError
     from harness.gate.sides import parse_pair
 

@@ -132,7 +132,7 @@ class Explaining:
 
         Raises EngineError where an engine cannot be traced, GateError for an unknown case.
         """
-        pair = self._pair(case)
+        pair = self.pair(case)
         keys = self._keys(pair)
         if not self._fresh and (known := self._known(case, keys)) is not None:
             return explain(known)
@@ -151,7 +151,7 @@ class Explaining:
 
     def ready(self, case: str) -> Ready:
         """Everything to trace a case with; its noise is measured unless it is known. Raises as `explain`."""
-        pair = self._pair(case)
+        pair = self.pair(case)
         self._keys(pair)
         gathering = self._gather()
         others = [self._asked(each) for each in self._spread() if self._recorded(each.a) is not None]
@@ -162,7 +162,8 @@ class Explaining:
         """The cases on which noise is measured."""
         return [pair.name for pair in self._spread()]
 
-    def _pair(self, case: str) -> Pair:
+    def pair(self, case: str) -> Pair:
+        """A case by its name; raises GateError for one that both are not asked."""
         pair = self._pairs.get(case)
         if pair is None:
             some = ", ".join(list(self._pairs)[:3])
