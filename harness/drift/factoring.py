@@ -44,7 +44,9 @@ class Factored:
         if sets:
             also = f"; as small and {verb} it too: {', '.join(sets[1:])}" if sets[1:] else ""
             return f"the smallest set that {verb} the difference: {sets[0]}{also}"
-        return f"none of these {verb} it" + f"; {self.untried} sets are beyond --budget" * bool(self.untried)
+        return f"none of these {verb} it" + f"; --budget kept {self.untried} more from being tried" * bool(
+            self.untried
+        )
 
     def lines(self) -> Iterator[str]:
         """The table and the sentence."""
@@ -139,14 +141,15 @@ class _Asking:
 
     def seen(self, names: Names) -> Seen:
         """What comes of a set."""
-        recorded, began = self.cost(names) == 0, time.monotonic()
-        self._scoring.make(subject for side in self._sides(names) for subject in side)
-        seconds = 0.0 if recorded else time.monotonic() - began
+        missing = [side for side in self._sides(names) if any(map(self._missing, side))]
+        began = time.monotonic()
+        self._scoring.make(subject for side in missing for subject in side)
+        seconds = time.monotonic() - began if missing else 0.0
         try:
             return self._measured(names, seconds)
         except EngineError as error:
             kind = "not of this engine" if error.kind is ErrorKind.UNSUPPORTED else "ERROR"
-            return Seen(error=f"{kind}: {error.first_line}", seconds=seconds)
+            return Seen(error=f"{kind}: {error.refused or error.first_line}", seconds=seconds)
 
     def _measured(self, names: Names, seconds: float) -> Seen:
         pairs = list(zip(*self._sides(names), strict=True))[: self._named]
