@@ -38,19 +38,6 @@ class TestExitStatus:
         # The rows of what moved stay, for a closer look.
         assert list((gate_folder.path / ".harness" / "rows").glob("*.npy"))
 
-    def test_where_it_begins_is_named_and_asked_for_in_one_go(
-        self, gate_folder: Folder, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        gate_folder.write_suite(*(f"say A {n} lmdeploy: wobble" for n in range(24)))
-        assert gate_folder.gate("p/torch", "p/lmdeploy", "--explain=1") == 1
-        printed = capsys.readouterr().out
-        assert "where it begins:\n  harness explain p/torch..p/lmdeploy s.c" in printed
-        # These engines are stand-ins, with no model to look into.
-        assert printed.count("cannot be explained: ") == 1
-        gate_folder.clean()
-        assert gate_folder.gate("p/torch", "p/lmdeploy", "--explain") == 0
-        assert "cannot be explained" not in capsys.readouterr().out
-
     def test_drift_within_the_suites_budget_is_0(self, gate_folder: Folder) -> None:
         prompts = [f"say A {n}" for n in range(23)]
         budgets = {"noise": {"spread": 1e5, "cases": 24}}
