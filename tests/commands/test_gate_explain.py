@@ -1,4 +1,4 @@
-"""`harness gate --explain`: where the worst cases begin to differ, beside a verdict that it does not touch."""
+"""`harness gate --explain`: where the worst cases begin to differ; the verdict stands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.gate_folder import Folder
 
 
 def test_where_it_begins_is_named_and_asked_for_in_one_go(
-    self, gate_folder: Folder, capsys: pytest.CaptureFixture[str]
+    gate_folder: Folder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gate_folder.write_suite(*(f"say A {n} lmdeploy: wobble" for n in range(24)))
     assert gate_folder.gate("p/torch", "p/lmdeploy", "--explain=1") == 1
