@@ -20,6 +20,9 @@ from harness.engines.taps.stages import ANSWERS, named, of_picture, part_of
 __all__ = ["Explained", "Row", "explain"]
 
 _RESYNCED: Final = "B resynced"
+_RECORDED: Final = 3.0
+_STEPS: Final = 64.0
+"""How far an answer on record may be from a pass: times the letters' noise, or steps of the dtype."""
 _RENDERED: Final = frozenset(
     cause.value
     for cause in (
@@ -244,6 +247,10 @@ def _reading(kept: Kept) -> str:
             given = ids[len(ids) - len(wrote) + 1 :]
             if given != wrote[:-1]:
                 return f"{name}: it was given {given} behind the prompt, but stage one wrote {wrote[:-1]}"
+    for name, trace in _of_scores(kept):
+        off = gap_of_letters(trace.told, {"letters": kept.recorded["AB".index(name[0])]})
+        if off is not None and off > max(_RECORDED * kept.noise.letters, _STEPS * kept.noise.epsilon):
+            return f"{name}: the answer on record differs by {off:.3g} from what is computed of this case"
     ours, theirs = kept.letter_ids
     if ours and theirs and ours != theirs:
         return f"A reads the letters at the ids {list(ours)}, B at {list(theirs)}"

@@ -113,6 +113,9 @@ def reading_fault(told: Mapping[str, object], noise: StageNoise) -> str:
         "letters": "the letters' logits that were read",
         "reported": "the log-probabilities that the engine reports",
     }
+    wrote = told.get("wrote")
+    if isinstance(wrote, str) and wrote:
+        return wrote
     residues = told.get("reading")
     if not isinstance(residues, Mapping):
         return ""
@@ -120,9 +123,6 @@ def reading_fault(told: Mapping[str, object], noise: StageNoise) -> str:
         off = residues.get(name, 0.0)
         if isinstance(off, float) and not off <= _READ * noise.epsilon:
             return f"{word} differ by {off:.3g} of their size from the row of their own pass"
-    wrote = told.get("wrote")
-    if isinstance(wrote, str) and wrote:
-        return wrote
     return ""
 
 

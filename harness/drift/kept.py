@@ -28,8 +28,8 @@ class Kept:
     ``labels`` are the names of the two sides, ``keys`` those of their recordings ('' where a side could not
     answer), ``letters`` [L] those on offer. ``question`` says how the two were asked differently, each
     difference its cause, a title and a text. ``answers`` are a sentence for each side. ``wrote`` are the ids
-    that each wrote, ``letter_ids`` those at which each reads. ``about`` and ``lacking`` are of
-    `gathering.Gathered`.
+    that each wrote, ``letter_ids`` those at which each reads, ``recorded`` [L] the letters' log-probabilities
+    on record. ``about`` and ``lacking`` are of `gathering.Gathered`.
     """
 
     case: str
@@ -41,6 +41,7 @@ class Kept:
     answers: tuple[str, str]
     wrote: tuple[tuple[int, ...], tuple[int, ...]]
     letter_ids: tuple[tuple[int, ...], tuple[int, ...]]
+    recorded: tuple[tuple[float, ...], tuple[float, ...]]
     about: Mapping[str, Mapping[str, Any]]
     lacking: Mapping[str, str]
     noise: StageNoise
@@ -59,7 +60,7 @@ def write_kept(file: Path, kept: Kept) -> None:
         name: getattr(kept, name)
         for name in (
             "case", "labels", "keys", "letters", "dtype", "question", "answers", "wrote", "letter_ids",
-            "about", "lacking",
+            "recorded", "about", "lacking",
         )
     }  # fmt: skip
     about["noise"], about["grafts"] = asdict(kept.noise), [asdict(one) for one in kept.grafts]
@@ -80,6 +81,7 @@ def read_kept(file: Path) -> Kept:
             answers=_pair(about["answers"]),
             wrote=_pair([tuple(each) for each in about["wrote"]]),
             letter_ids=_pair([tuple(each) for each in about["letter_ids"]]),
+            recorded=_pair([tuple(each) for each in about["recorded"]]),
             about=about["about"],
             lacking=about["lacking"],
             noise=_noise(about["noise"]),

@@ -19,6 +19,7 @@ from harness.drift.grafting import graft
 from harness.drift.kept import FOLDER, Kept, pair_folder, read_kept, read_noise, write_kept, write_noise
 from harness.drift.session import TracedEngine
 from harness.drift.stage_noise import StageNoise
+from harness.engines.contract import Answer
 from harness.errors import EngineError, GateError, HarnessError
 from harness.recordings.store import Recording
 from harness.scoring.scoring import Scoring
@@ -262,6 +263,7 @@ class Explaining:
             answers=told,
             wrote=(both[0].generated_ids, both[1].generated_ids if both[1] else ()),
             letter_ids=(both[0].letter_ids, both[1].letter_ids if both[1] else ()),
+            recorded=(_recorded_letters(both[0]), _recorded_letters(both[1])),
             about=found.about,
             lacking=found.lacking,
             noise=noise,
@@ -291,6 +293,14 @@ def explained_texts(
 
 def _label(subject: Subject) -> str:
     return f"{subject.profile.name}/{subject.engine.name}"
+
+
+def _recorded_letters(answer: Answer | None) -> tuple[float, ...]:
+    """The log-probabilities [L] of the letters by the first path, () where it did not come to them."""
+    reading = None if answer is None else next(iter(answer.readings), None)
+    if reading is None or reading.log_z is None or reading.partial:
+        return ()
+    return tuple(logit - reading.log_z for logit in reading.letter_logits)
 
 
 def _answer(recording: Recording, letters: Sequence[str]) -> str:

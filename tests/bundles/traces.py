@@ -34,6 +34,7 @@ def keep_trace(
         answers=("P(A) 0.9", "P(A) 0.9"),
         wrote=((1,), (1,)),
         letter_ids=((1, 2), (1, 2)),
+        recorded=((), ()),
         about={"A": {}, "B": {}},
         lacking={},
         noise=StageNoise(dtype="float32", plain={}, local={}),

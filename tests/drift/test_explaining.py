@@ -68,6 +68,7 @@ def _kept(traces: Mapping[str, Trace], **changes: Any) -> Kept:
         answers=("P(A) 0.9; wrote 'A'", "P(A) 0.8; wrote 'A'"),
         wrote=((1, 2), (1, 2)),
         letter_ids=((1, 2), (1, 2)),
+        recorded=((-0.1, -3.0), (-0.1, -3.0)),
         about={"A": {"family": "InternVL"}, "B": {"family": "InternVL"}},
         lacking={},
         noise=NOISE,
@@ -147,6 +148,18 @@ def test_stage_two_must_be_given_what_stage_one_wrote() -> None:
     two = _trace(generated=[1, 2, 3], ids=(5, 6, 8, 8))
     found = explain(_kept({"A": _trace(), "B": _trace(), "B stage two": two}, wrote=((1, 2), (1, 2))))
     assert found.stage in ("ids", "reading")
+
+
+def test_an_answer_on_record_must_be_that_of_the_case() -> None:
+    traces = {"A": _trace(), "B": _trace(), "B resynced": _trace(), "B generation": _trace()}
+    found = explain(_kept(traces, recorded=((-0.1, -3.0), (-0.4, -2.0))))
+    assert found.start is not None
+    assert (found.stage, "differs by 1" in found.start.why) == ("reading", True)
+    another = Trace(stages={}, told={"wrote": "the answer that was handed out is that of another case"})
+    found = explain(_kept({"A": _trace(), "B": _trace(), "B generation": another}))
+    assert found.start is not None
+    assert (found.stage, found.part) == ("reading", "reading")
+    assert "another case" in found.start.why
 
 
 def test_an_engine_that_shows_nothing_is_bracketed() -> None:

@@ -110,7 +110,8 @@ def measure(
             show(f"{number} of {len(planted)}: {name} {size or side}")
             bench.plant(fault, size)
             planted_in = clean.with_fault(folder / "fault", side, fault, size)
-            row = _row(planted_in, profile.name, bench, before, fault, side, size, least=least.get(side, 0.0))
+            most = max(least.values(), default=0.0)
+            row = _row(planted_in, profile.name, bench, before, fault, side, size, least=most)
             if fault is None:
                 least[side] = row.moved
             if fault is None and row.found:

@@ -11,13 +11,14 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
+from harness.engines.codec import request_digest
 from harness.engines.contract import Answer, Request
 from harness.engines.taps.contract import TraceOrder
 from harness.engines.taps.recorder import write_states
 from harness.engines.taps.sketches import Trace
 from harness.engines.taps.sketching import log_probabilities, traced
 
-__all__ = ["keep", "of_answer", "pictured"]
+__all__ = ["keep", "of_another", "of_answer", "pictured"]
 
 _NOT_KEPT: Final = frozenset({"handed", "logits"})
 
@@ -55,6 +56,13 @@ def pictured(
         if prepared is not None:
             found["prepared"] = prepared.detach().cpu().to(pixels.dtype)
     return found
+
+
+def of_another(request: Request, answer: Answer) -> Trace | None:
+    """What there is of an answer that an engine made for another request; None where it is this one's."""
+    if answer.request in ("", request_digest(request)):
+        return None
+    return Trace(stages={}, told={"wrote": "the answer that was handed out is that of another case"})
 
 
 def of_answer(answer: Answer, states: Mapping[str, Tensor], *, path: str, reported: bool) -> Trace:

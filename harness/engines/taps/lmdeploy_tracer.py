@@ -20,7 +20,7 @@ from harness.engines.lmdeploy_pipeline import stages
 from harness.engines.lmdeploy_pipeline.engine import LmdeployPipeline
 from harness.engines.lmdeploy_pipeline.steps.contract import Conversation, Prepared
 from harness.engines.taps.contract import ALONE, SCORE, TraceOrder
-from harness.engines.taps.keeping import keep, of_answer, pictured
+from harness.engines.taps.keeping import keep, of_another, of_answer, pictured
 from harness.engines.taps.recorder import Pass, Recorder
 from harness.engines.taps.sketches import Trace
 from harness.engines.taps.stages import ANSWERS, in_order, of_picture
@@ -170,6 +170,8 @@ class LmdeployTracer:
         answer = outcomes[order.request.case]
         if isinstance(answer, Failure):
             return {"generation": Trace(stages={}, error=answer.message)}
+        if (another := of_another(order.request, answer)) is not None:
+            return {"generation": another}
         prompt, count = list(answer.prompt_ids), len(answer.generated_ids)
         found: dict[str, Trace] = {}
         if (states := self._generated(passes, prompt, count)) is not None:

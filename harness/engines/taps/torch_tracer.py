@@ -15,7 +15,7 @@ from torch import Tensor
 
 from harness.engines.contract import Failure, Request
 from harness.engines.taps.contract import ALONE, SCORE, TraceOrder
-from harness.engines.taps.keeping import keep, of_answer, pictured
+from harness.engines.taps.keeping import keep, of_another, of_answer, pictured
 from harness.engines.taps.recorder import Pass, Recorder
 from harness.engines.taps.sketches import Trace
 from harness.engines.taps.stages import ANSWERS, of_picture
@@ -97,6 +97,8 @@ class TorchTracer:
         answer = outcomes[order.request.case]
         if isinstance(answer, Failure):
             return {"forward": Trace(stages={}, error=answer.message)}
+        if (another := of_another(order.request, answer)) is not None:
+            return {"forward": another}
         prepared, count = self._prepared(order.request), len(answer.generated_ids)
         want = [*prepared.prompt_ids, *answer.generated_ids[:-1]]
         for one in reversed(passes):
