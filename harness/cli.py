@@ -24,6 +24,7 @@ from harness.commands import (
     plan,
     profile,
     schema,
+    search,
     selftest,
 )
 
@@ -32,7 +33,7 @@ __all__ = ["main"]
 _INTERRUPTED = 130  # as shells say it: 128 and the signal's number
 _COMMANDS = (
     accept, bisect, bundle, check, doctor, env, explain, factors, gate, method, noise, plan, profile,
-    schema, selftest,
+    schema, search, selftest,
 )  # fmt: skip
 
 

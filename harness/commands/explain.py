@@ -116,7 +116,7 @@ def live_sides(text: str, loaded: Loaded) -> tuple[SideName, SideName]:
     for side in sides:
         if not side.live:
             raise GateError(
-                f"{side.text}: only an engine that can be asked can be traced; allowed: PROFILE/ENGINE"
+                f"{side.text}: only an engine that can be asked is looked into; allowed: PROFILE/ENGINE"
             )
     return sides
 

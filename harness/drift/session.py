@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from harness.engines.contract import Json
+from harness.engines.contract import Answer, Json, Request
 from harness.engines.taps.contract import TraceOrder, order_to_json
 from harness.engines.taps.sketches import Trace, read_traces
 from harness.errors import EngineError
-from harness.workers import Job
+from harness.workers import Job, conversation
 from harness.workers.conversation import load, trace
-from harness.workers.events import Progress
+from harness.workers.events import Failed, Loaded, Scored
 from harness.workers.gpu_turn import GpuTurn, free_memory
+from harness.workers.handed_over import HandedOver
 from harness.workers.process import WorkerProcess, start_worker
 
 __all__ = ["TracedEngine"]
@@ -32,16 +33,21 @@ class TracedEngine:
         *,
         say: Callable[[str], None],
         start: Callable[[Job], WorkerProcess] = start_worker,
+        beside: bool = False,
     ) -> None:
-        """``start`` is the way in which its worker is started."""
+        """``start`` is the way in which its worker is started.
+
+        With ``beside`` it does not wait for its turn on a GPU, since another that has it makes room.
+        """
         self._start = start
         self.label = label
         self.about: Mapping[str, Json] = {}
+        self.fingerprint: Mapping[str, Json] = {}
         self._job = job
         self._folder = folder
         self._say = say
         self._worker: WorkerProcess | None = None
-        self._turn = GpuTurn(free_memory if job.settings.device == "cuda" else dict)
+        self._turn = GpuTurn(free_memory if job.settings.device == "cuda" and not beside else dict)
         self._refused: EngineError | None = None
 
     def __enter__(self) -> TracedEngine:  # noqa: D105
@@ -72,6 +78,38 @@ class TracedEngine:
         file.unlink()
         return traces
 
+    def load(self) -> None:
+        """Load it, unless it is; then ``fingerprint`` is known. Raises EngineError where that fails."""
+        self._ready()
+
+    def score(self, requests: Sequence[Request]) -> list[Answer | EngineError]:
+        """What it answers to ``requests`` in company, as one batch, or why it does not, in their order.
+
+        Raises EngineError where the engine cannot be loaded, and where it ended.
+        """
+        worker = self._ready()
+        left = {request.case: (request.case, request) for request in requests}
+        found: dict[str, Answer | EngineError] = {}
+        check = HandedOver(self._job, requests)
+        events = conversation.score(worker, self._job, left, "scoring", check)
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                ending = end.value
+                break
+            if isinstance(event, Scored):
+                found[event.key] = event.answer
+            elif isinstance(event, Failed):
+                found[event.key] = event.error
+        if ending is not None:
+            error = ending.error(self._job, f"while {len(requests)} cases were scored")
+            if not ending.lives_on:
+                self._worker, self._refused = None, error
+                raise error
+            found.update(dict.fromkeys(left, error))
+        return [found[request.case] for request in requests]
+
     def close(self) -> None:
         """End the worker, if there is one."""
         if self._worker is not None:
@@ -95,7 +133,7 @@ class TracedEngine:
             return self._worker
         for phase in self._turn.take():
             self._say(f"{self.label}: {phase}")
-        self._say(f"{self.label}: loading, to be traced")
+        self._say(f"{self.label}: loading")
         worker = self._start(self._job)
         events = load(worker, self._job)
         while True:
@@ -109,7 +147,7 @@ class TracedEngine:
             except BaseException:
                 worker.kill()
                 raise
-            if not isinstance(event, Progress):
-                continue
+            if isinstance(event, Loaded):
+                self.fingerprint = event.fingerprint
         self._worker = worker
         return worker
