@@ -54,7 +54,7 @@ def test_a_fault_of_several_tiles_is_found_and_shrunk(folder: Path) -> None:
 
 
 def test_a_relation_is_broken_by_a_fault_of_company(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    budget = ("--examples", "3", "--seed", "1")
+    budget = ("--examples", "8", "--seed", "1")
     assert main(["search", "--metamorphic", "p/clean", *budget]) == 0
     capsys.readouterr()
     assert main(["search", "--metamorphic", "p/neighbours_cache", *budget]) == 1
