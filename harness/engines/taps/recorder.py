@@ -53,6 +53,7 @@ class Recorder:
         self._now: Pass | None = None
         self._within = False
         self._on = False
+        self._on_gpu = any(each.is_cuda for each in model.parameters())
         self._put: States = {}
         self._order: TraceOrder | None = None
         model.register_forward_pre_hook(self._begin, with_kwargs=True)
@@ -88,9 +89,14 @@ class Recorder:
             made: Tensor = self._head(rows.to(device)[None])[0]
         return _kept(made[-count:])
 
+    @property
+    def _seeing(self) -> bool:
+        """Whether hooks are to act: not while a graph is captured, which a copy to the host would break."""
+        return self._on and not (self._on_gpu and torch.cuda.is_current_stream_capturing())
+
     def _begin(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ANN401 - PyTorch's
         del module
-        if not self._on:
+        if not self._seeing:
             return None
         self._start(kwargs)
         self._within = True
@@ -126,7 +132,7 @@ class Recorder:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             del module
             given = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
-            if self._on and given:
+            if self._seeing and given:
                 rest = given[1] if len(given) > 1 and given[1].shape == given[0].shape else None
                 self._see_sum(stage, given[0], rest)
 
@@ -135,7 +141,7 @@ class Recorder:
     def _keyword(self, stage: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             del module, args
-            if not self._on:
+            if not self._seeing:
                 return
             if not self._within and self._now is None:
                 self._start(kwargs)  # text alone may go to the language model directly
@@ -147,7 +153,7 @@ class Recorder:
     def _returned(self, stage: str, how: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:  # noqa: ANN401 - PyTorch's
             del module, args
-            if not self._on:
+            if not self._seeing:
                 return
             found = _tensors(output)
             if how == SUM and len(found) > 1 and found[0].shape == found[1].shape:
@@ -159,7 +165,7 @@ class Recorder:
 
     def _rope(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:  # noqa: ANN401 - PyTorch's
         del module
-        if not self._on or self._now is None or "rope" in self._now.states:
+        if not self._seeing or self._now is None or "rope" in self._now.states:
             return
         positions = kwargs.get("position_ids", args[1] if len(args) > 1 else None)
         if isinstance(positions, Tensor):

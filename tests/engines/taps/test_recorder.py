@@ -156,3 +156,15 @@ def test_an_order_comes_back_from_json_as_it_was() -> None:
     )
     assert order_from_json(order_to_json(order)) == order
     assert order_from_json(order_to_json(_order())) == _order()
+
+
+def test_nothing_is_copied_while_a_graph_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy to the host would break the capture, and the engine with it. By a stand-in of the GPU's answer."""
+    model = _model(fused=True)
+    recorder = Recorder(model, "qwen2", about=lambda _: {})
+    monkeypatch.setattr(recorder, "_on_gpu", True)
+    for capturing, seen in ((True, 0), (False, 1)):
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda capturing=capturing: capturing)
+        with torch.inference_mode(), recorder.recording(_order()) as passes:
+            model(input_ids=torch.tensor([[1, 2, 3]]))
+        assert len(passes) == seen
