@@ -159,7 +159,7 @@ def test_an_order_comes_back_from_json_as_it_was() -> None:
 
 
 def test_nothing_is_copied_while_a_graph_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A copy to the host would break the capture, and the engine with it. By a stand-in of the GPU's answer."""
+    """A copy to the host would break the capture, and the engine. The GPU's answer is a stand-in."""
     model = _model(fused=True)
     recorder = Recorder(model, "qwen2", about=lambda _: {})
     monkeypatch.setattr(recorder, "_on_gpu", True)
