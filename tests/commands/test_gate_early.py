@@ -68,6 +68,7 @@ def test_a_broken_candidate_ends_early_and_says_so_everywhere(gate_folder: Folde
     assert shares(gate_folder) == [0.05]
 
 
+@pytest.mark.slow
 def test_what_passes_is_asked_whole_and_new_cases_go_on(gate_folder: Folder, early: Gate) -> None:
     gate_folder.clean(CASES)
     status, out, _ = early()
@@ -101,6 +102,7 @@ def test_a_call_with_few_cases_decides_nothing_and_the_next_one_goes_on(
     assert shares(gate_folder) == [0.05, 0.044, 0.45]
 
 
+@pytest.mark.slow
 def test_the_order_has_nothing_to_do_with_answers_or_the_suites(gate_folder: Folder, early: Gate) -> None:
     """The cases of an image are asked together, and a broken candidate the same ones first as a good one."""
     images = CASES // 2
@@ -120,6 +122,7 @@ def test_the_order_has_nothing_to_do_with_answers_or_the_suites(gate_folder: Fol
     assert asked(gate_folder) == first
 
 
+@pytest.mark.slow
 def test_errors_are_told_and_end_nothing(gate_folder: Folder, early: Gate) -> None:
     gate_folder.write_suite(*(f"say A {n}" for n in range(16)), "lmdeploy: nan")
     status, out, _ = early()
@@ -134,6 +137,7 @@ def test_errors_are_told_and_end_nothing(gate_folder: Folder, early: Gate) -> No
     assert " ERROR" in out.partition("worst cases:")[2]
 
 
+@pytest.mark.slow
 def test_an_engine_that_does_not_load_is_no_look(gate_folder: Folder, early: Gate) -> None:
     gate_folder.clean(20)
     gate_folder.patch('settings.device == "cuda"', 'settings.kind == "lmdeploy"')
@@ -148,6 +152,7 @@ def test_an_engine_that_does_not_load_is_no_look(gate_folder: Folder, early: Gat
     assert "p-lmdeploy" not in err
 
 
+@pytest.mark.slow
 def test_another_rule_or_a_damaged_file_is_told_and_begins_anew_when_asked(
     gate_folder: Folder, early: Gate
 ) -> None:

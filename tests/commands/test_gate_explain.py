@@ -7,6 +7,7 @@ import pytest
 from tests.gate_folder import Folder
 
 
+@pytest.mark.slow
 def test_where_it_begins_is_named_and_asked_for_in_one_go(
     gate_folder: Folder, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from harness.engines.contract import EngineSettings
 from harness.engines.taps.places import INPUT, LAST, find
 from harness.engines.taps.stages import before, in_order, named, part_of, residual
+from harness.recordings.sources import engine_sources
 
 
 def _language(text: str, layers: str = "layers", count: int = 2) -> list[str]:
@@ -104,3 +106,14 @@ def test_stages_know_their_place() -> None:
     assert named("layer.2.attention") == "language layer 2, behind its attention"
     with pytest.raises(ValueError, match="no stage 'depth'"):
         in_order(["depth"])
+
+
+@pytest.mark.parametrize("kind", ["torch", "lmdeploy"])
+def test_tracing_shapes_no_answer(kind: str) -> None:
+    """Off, nothing of it is imported, and it is in no engine's key."""
+    settings = EngineSettings(
+        kind=kind, model="m", dtype="float32", device="cpu", paths=(), top_k=0, batch_size=1
+    )
+    sources = engine_sources(settings)
+    assert not [name for name in sources if "taps" in name or "tracing" in name]
+    assert "workers.serving" in sources

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,11 +17,10 @@ from harness.engines.contract import Answer, EngineSettings
 from harness.engines.taps.contract import SCORE
 from harness.engines.taps.sketches import Trace
 from harness.engines.taps.stages import ANSWERS
-from harness.recordings.sources import engine_sources
 from harness.scoring.subjects import request_for
 from harness.workers import Job, Scored, run
 
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.engines, pytest.mark.slow]
 CASES = Path(__file__).parents[3] / "cases"
 NAMES = (
     "answer_line.blue-ring-shape",  # several tokens are decoded
@@ -161,11 +159,3 @@ def test_the_others_states_put_in_everywhere_make_it_the_other(
     put = engines["lmdeploy"].trace(replace(one.order(1), put=kept, stages=("inputs", "rope")))["alone"]
     assert not np.allclose(ours.told["letters"], theirs.told["letters"], atol=1e-4)
     assert put.told["letters"] == pytest.approx(theirs.told["letters"], abs=1e-5)
-
-
-def test_tracing_shapes_no_answer() -> None:
-    """Off, nothing of it is imported, and it is in no engine's key."""
-    for kind in ("torch", "lmdeploy"):
-        sources: dict[str, Any] = engine_sources(_settings(kind))
-        assert not [name for name in sources if "taps" in name or "tracing" in name]
-        assert "workers.serving" in sources
