@@ -114,6 +114,7 @@ def test_the_verdict_travels(gate_folder: Folder, monkeypatch: pytest.MonkeyPatc
     assert "the noise floor of p/torch" in there["comparisons"][0]["noise"]
 
 
+@pytest.mark.slow
 def test_what_an_engine_was_before_goes_along(
     gate_folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,6 +182,7 @@ def test_a_bundle_that_names_no_run_starts_no_engine(
     assert "loading" not in said.err
 
 
+@pytest.mark.slow
 def test_it_holds_no_place_and_no_secret(
     gate_folder: Folder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ def test_what_passes_is_asked_whole_and_new_cases_go_on(gate_folder: Folder, ear
     assert shares(gate_folder) == [0.05, 0.044, 0.45, 0.113]
 
 
+@pytest.mark.slow
 def test_a_call_with_few_cases_decides_nothing_and_the_next_one_goes_on(
     gate_folder: Folder, early: Gate
 ) -> None:

@@ -23,6 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_nothing_found_and_something_found(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["search", "p/torch..p/lmdeploy", *FEW]) == 0
     assert "p/torch..p/lmdeploy: nothing found in 4 examples, 0.0" in capsys.readouterr().out
@@ -37,6 +38,7 @@ def test_nothing_found_and_something_found(folder: Path, capsys: pytest.CaptureF
     assert f"suite    {suite.stem}: 1 case\n" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_each_relation_has_a_verdict(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # These engines look at no picture, so that two pictures give one answer; all else holds within bfloat16.
     assert main(["search", "--metamorphic", "p/torch", *FEW]) == 1

@@ -70,6 +70,7 @@ def test_disagreement_names_metric_and_limit(project: Project) -> None:
     result.stdout.fnmatch_lines(["*probability*letter A*1e-05*over*"])
 
 
+@pytest.mark.slow
 def test_explain_is_said_of_the_first_that_failed_and_decides_nothing(project: Project) -> None:
     project.write_suite(off="say A lmdeploy: wobble", more="say B lmdeploy: wobble", right="say A")
     result = project.run("-k", "engines_agree", "--explain=1")
