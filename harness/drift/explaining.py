@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -78,7 +78,6 @@ class Explained:
     bracket: str = ""
     place: str = ""
     notes: tuple[str, ...] = ()
-    variants: Mapping[str, int] | None = None
 
     @property
     def stage(self) -> str | None:
@@ -212,7 +211,6 @@ def _explained(
         bracket=bracket,
         place="" if start is None else _place(kept, start),
         notes=tuple(notes),
-        variants=kept.noise.variants,
     )
 
 

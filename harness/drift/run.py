@@ -137,7 +137,7 @@ class Explaining:
         keys = self._keys(pair)
         if not self._fresh and (known := self._known(case, keys)) is not None:
             return explain(known)
-        gathering, asked, others, noise = self.ready(case)
+        gathering, asked, others, noise = self._ready(pair)
         self._say(f"{case}: traced on {' and '.join(self.labels)}")
         found = gathering.gather(asked, others)
         kept = self._kept(pair, keys, noise, found)
@@ -154,10 +154,13 @@ class Explaining:
         """Everything to trace a case with; its noise is measured unless it is known. Raises as `explain`."""
         pair = self.pair(case)
         self._keys(pair)
+        return self._ready(pair)
+
+    def _ready(self, pair: Pair) -> Ready:
         gathering = self._gather()
         others = [self._asked(each) for each in self._spread() if self._recorded(each.a) is not None]
         noise = self._noise_on(gathering, others, pair)
-        return Ready(gathering, self._asked(pair), [each for each in others if each.name != case], noise)
+        return Ready(gathering, self._asked(pair), [each for each in others if each.name != pair.name], noise)
 
     def spread(self) -> list[str]:
         """The cases on which noise is measured."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from harness.engines.contract import Answer, Json, Request
 from harness.engines.taps.contract import TraceOrder, order_to_json
@@ -11,12 +12,14 @@ from harness.engines.taps.sketches import Trace, read_traces
 from harness.errors import EngineError
 from harness.workers import Job, conversation
 from harness.workers.conversation import load, trace
-from harness.workers.events import Failed, Loaded, Scored
+from harness.workers.events import Event, Failed, Loaded, Scored
 from harness.workers.gpu_turn import GpuTurn, free_memory
 from harness.workers.handed_over import HandedOver
 from harness.workers.process import WorkerProcess, start_worker
 
 __all__ = ["TracedEngine"]
+
+_T = TypeVar("_T")
 
 
 class TracedEngine:
@@ -91,13 +94,8 @@ class TracedEngine:
         left = {request.case: (request.case, request) for request in requests}
         found: dict[str, Answer | EngineError] = {}
         check = HandedOver(self._job, requests)
-        events = conversation.score(worker, self._job, left, "scoring", check)
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                ending = end.value
-                break
+        events, ending = _all_of(conversation.score(worker, self._job, left, "scoring", check))
+        for event in events:
             if isinstance(event, Scored):
                 found[event.key] = event.answer
             elif isinstance(event, Failed):
@@ -135,19 +133,23 @@ class TracedEngine:
             self._say(f"{self.label}: {phase}")
         self._say(f"{self.label}: loading")
         worker = self._start(self._job)
-        events = load(worker, self._job)
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                if end.value is not None:
-                    self._refused = end.value
-                    raise end.value from None
-                break
-            except BaseException:
-                worker.kill()
-                raise
-            if isinstance(event, Loaded):
-                self.fingerprint = event.fingerprint
+        try:
+            events, self._refused = _all_of(load(worker, self._job))
+        except BaseException:
+            worker.kill()
+            raise
+        if self._refused is not None:
+            raise self._refused
+        self.fingerprint = next(event.fingerprint for event in events if isinstance(event, Loaded))
         self._worker = worker
         return worker
+
+
+def _all_of(events: Generator[Event, None, _T]) -> tuple[list[Event], _T]:
+    """What happens until a conversation's end, and what it returns."""
+    told: list[Event] = []
+    while True:
+        try:
+            told.append(next(events))
+        except StopIteration as end:
+            return told, end.value

@@ -83,12 +83,7 @@ class LmdeployTracer:
         self._recorder = Recorder(self.model, str(config.model_type), about=self._about_pass)
 
     def about(self) -> dict[str, Any]:  # noqa: D102
-        places = self._recorder.places
-        return {
-            "family": places.family,
-            "dtype": self._dtype,
-            "stages": [place.stage for place in places.places],
-        }
+        return self._recorder.described(self._dtype)
 
     def trace(self, order: TraceOrder) -> dict[str, Trace]:  # noqa: D102
         if order.attention is not None:
@@ -164,10 +159,7 @@ class LmdeployTracer:
         return replace(prepared, inputs={**prepared.inputs, "input_ids": list(ids)})
 
     def _score(self, order: TraceOrder) -> dict[str, Trace]:
-        requests = [order.request] if order.company is None else [order.company, order.request]
-        with self._recorder.recording(order) as passes:
-            outcomes = {outcome.case: outcome.result for outcome in self._engine.score(requests)}
-        answer = outcomes[order.request.case]
+        passes, answer = self._recorder.scored(self._engine, order)
         if isinstance(answer, Failure):
             return {"generation": Trace(stages={}, error=answer.message)}
         if (another := of_another(order.request, answer)) is not None:

@@ -149,12 +149,7 @@ def by_order(modules: Sequence[str], lists: Mapping[str, int]) -> list[Place]:
     stacks = [name for name in lists if _named(f"{name}.0", (*_FIRST_NORMS, *_SECOND_NORMS), known)]
     found: list[Place] = []
     if len(stacks) > 1:
-        tower = stacks[0]
-        found.append(Place("vision.embeddings", f"{tower}.0", INPUT))
-        for number in range(lists[tower]):
-            if (norm := _named(f"{tower}.{number}", _SECOND_NORMS, known)) is not None:
-                found.append(Place(f"vision.{number}.attention", norm, INPUT))
-            found.append(Place(f"vision.{number}.mlp", f"{tower}.{number}", SUM))
+        found += _blocks(stacks[0], _SECOND_NORMS, known, lists)
     if stacks:
         found += _language(stacks[-1].rpartition(".")[0], known, lists)
     return [*found, *_head(known)]
@@ -165,15 +160,23 @@ def _vision(family: Family, known: frozenset[str], lists: Mapping[str, int]) -> 
     if (patches := _first(family.patches, known)) is not None:
         found.append(Place("patch", patches, OUTPUT))
     if (blocks := _first(family.blocks, lists)) is not None:
-        found.append(Place("vision.embeddings", f"{blocks}.0", INPUT))
-        for number in range(lists[blocks]):
-            if (norm := _named(f"{blocks}.{number}", family.second_norms, known)) is not None:
-                found.append(Place(f"vision.{number}.attention", norm, INPUT))
-            found.append(Place(f"vision.{number}.mlp", f"{blocks}.{number}", SUM))
+        found += _blocks(blocks, family.second_norms, known, lists)
     if (tower := _first(family.towers, known)) is not None:
         found.append(Place("vision.out", tower, LAST))
     if (projector := _first(family.projectors, known)) is not None:
         found += [Place("shuffle", projector, INPUT), Place("projected", projector, OUTPUT)]
+    return found
+
+
+def _blocks(
+    blocks: str, second_norms: Sequence[str], known: frozenset[str], lists: Mapping[str, int]
+) -> list[Place]:
+    """What goes into the first vision block, and what is behind the attention and the MLP of each."""
+    found = [Place("vision.embeddings", f"{blocks}.0", INPUT)]
+    for number in range(lists[blocks]):
+        if (norm := _named(f"{blocks}.{number}", second_norms, known)) is not None:
+            found.append(Place(f"vision.{number}.attention", norm, INPUT))
+        found.append(Place(f"vision.{number}.mlp", f"{blocks}.{number}", SUM))
     return found
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from harness.engines.contract import Answer, Engine, Failure
 from harness.engines.taps.contract import ALL, TraceOrder
 from harness.engines.taps.places import INPUT, KEYWORD, LAST, ROPE, SUM, Place, Places, find
 
@@ -75,6 +76,18 @@ class Recorder:
             yield self._passes
         finally:
             self._on, self._put, self._order = False, {}, None
+
+    def described(self, dtype: str) -> dict[str, Any]:
+        """What a tracer tells about its model: see `harness.engines.taps.contract.Tracer.about`."""
+        places = self.places
+        return {"family": places.family, "dtype": dtype, "stages": [place.stage for place in places.places]}
+
+    def scored(self, engine: Engine, order: TraceOrder) -> tuple[list[Pass], Answer | Failure]:
+        """All passes of the engine's own `score` of a case, behind its company, and its outcome."""
+        requests = [order.request] if order.company is None else [order.company, order.request]
+        with self.recording(order) as passes:
+            outcomes = {outcome.case: outcome.result for outcome in engine.score(requests)}
+        return passes, outcomes[order.request.case]
 
     def logits_of(self, norm: Tensor, count: int, *, seen: int) -> Tensor | None:
         """The last ``count`` rows of logits that the head makes of ``norm`` [S, H]; None without a head.

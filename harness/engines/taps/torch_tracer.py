@@ -54,12 +54,7 @@ class TorchTracer:
         return self._passes.model
 
     def about(self) -> dict[str, Any]:  # noqa: D102
-        places = self._recorder.places
-        return {
-            "family": places.family,
-            "dtype": str(self._passes.model.dtype).removeprefix("torch."),
-            "stages": [place.stage for place in places.places],
-        }
+        return self._recorder.described(str(self._passes.model.dtype).removeprefix("torch."))
 
     def trace(self, order: TraceOrder) -> dict[str, Trace]:  # noqa: D102
         with threads(order.threads), _attention(self._passes.model, order.attention):
@@ -91,10 +86,7 @@ class TorchTracer:
 
     def _score(self, order: TraceOrder) -> dict[str, Trace]:
         """The batched pass of the path ``forward``: the last in which the case was."""
-        requests = [order.request] if order.company is None else [order.company, order.request]
-        with self._recorder.recording(order) as passes:
-            outcomes = {outcome.case: outcome.result for outcome in self._engine.score(requests)}
-        answer = outcomes[order.request.case]
+        passes, answer = self._recorder.scored(self._engine, order)
         if isinstance(answer, Failure):
             return {"forward": Trace(stages={}, error=answer.message)}
         if (another := of_another(order.request, answer)) is not None:
