@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from harness.engines.api_server.running import is_running_server
 from harness.engines.contract import EngineSettings
+from harness.engines.interpreted_kernels.card import is_interpreted
 from harness.workers.serving import ENGINE_MODULES
 
 __all__ = ["engine_sources", "sources_beside"]
@@ -26,6 +27,7 @@ _NO_ANSWER = {"harness", "harness.workers", "harness.engines.requirements"}
 _NO_ANSWER |= {"harness.machine", "harness.machine.nvidia"}
 _NO_ANSWER |= {"harness.workers.tracing"}  # looks at what an engine holds, and never answers for it
 _ON_CPU = "harness.engines.lmdeploy_on_cpu"
+_INTERPRETED = "harness.engines.interpreted_kernels"
 _NEVER = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 _STARTED = "harness.engines.api_server.lmdeploy_script"
 
@@ -55,7 +57,8 @@ def engine_sources(settings: EngineSettings, *, root: Path | None = None) -> dic
 
     def find(name: str) -> _Module | None:
         on_cpu = ours and settings.device == "cpu"
-        return _in_package(name, root) if on_cpu or not f"{name}.".startswith(f"{_ON_CPU}.") else None
+        left = () if is_interpreted(settings) else (_INTERPRETED,) if on_cpu else (_INTERPRETED, _ON_CPU)
+        return None if f"{name}.".startswith(tuple(f"{each}." for each in left)) else _in_package(name, root)
 
     found = _closure(starts, find)
     return {name.removeprefix(f"{_PACKAGE}."): file for name, file in found.items()} | own

@@ -23,6 +23,8 @@ _STARTED: Final = "api with serve"
 _LMDEPLOY: Final = ("lmdeploy", _STARTED)
 _LOADED: Final = ("torch", *_LMDEPLOY)
 _API: Final = (_STARTED, _RUNNING)
+_INTERPRETED: Final = "interpreted"
+_PLUG_IN: Final = "plug-in"
 _Count = Annotated[int, Field(ge=1)]
 _QUANTISED: Final = (0, 4, 8, 16, 17)  # a Literal would take false for 0
 _Share = Annotated[float, Field(gt=0, lt=1)]
@@ -30,11 +32,15 @@ _Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 
 
 class Side(NamedTuple):
-    """What decides what an engine takes: its kind, backend (``pytorch``, ``turbomind``) and device."""
+    """What decides what an engine takes: its kind, backend (``pytorch``, ``turbomind``), device and kernels.
+
+    ``kernels`` says what stands in for LMDeploy's on a CPU, '' on a GPU.
+    """
 
     kind: str
     backend: str
     device: str
+    kernels: str
 
     def __str__(self) -> str:
         """Such as ``lmdeploy (turbomind, cuda)``; without a backend where there is none to choose."""
@@ -93,7 +99,9 @@ _field: Final = partial(Option, field=True)
 def side_of(kind: str, options: Mapping[str, Any], device: str) -> Side:
     """The side of an engine with these options, whatever else is wrong with them."""
     backend = "turbomind" if kind == "lmdeploy" and options.get("backend") == "turbomind" else "pytorch"
-    return Side((_RUNNING if "url" in options else _STARTED) if kind == "api" else kind, backend, device)
+    kernels = "" if device == "cuda" else _INTERPRETED if options.get("kernels") == _INTERPRETED else _PLUG_IN
+    kind = (_RUNNING if "url" in options else _STARTED) if kind == "api" else kind
+    return Side(kind, backend, device, kernels)
 
 
 OPTIONS: Final = (
@@ -160,6 +168,28 @@ OPTIONS: Final = (
             Only(("cpu",), ("pytorch",), "turbomind needs device: cuda"),
         ),
         not_run="turbomind",
+    ),
+    Option(
+        "kernels",
+        Literal["interpreted"],
+        "interpreted to run LMDeploy's own Triton kernels through Triton's interpreter, in float32 or "
+        "float16, some hundred times slower; the CPU device plug-in's if left out; see docs/kernels.md",
+        kinds=("lmdeploy",),
+        on=("pytorch", "cpu"),
+    ),
+    Option(
+        "card",
+        Literal["sm80", "sm90"],
+        "the GPU that interpreted kernels are told of, which chooses their branches; sm80 if left out",
+        kinds=("lmdeploy",),
+        on=(_INTERPRETED,),
+    ),
+    Option(
+        "processors",
+        _Count,
+        "its number of multiprocessors, by which decoding is split; 108 of sm80 and 132 of sm90 if left out",
+        kinds=("lmdeploy",),
+        on=(_INTERPRETED,),
     ),
     Option(
         "stage_two",
@@ -230,7 +260,8 @@ OPTIONS: Final = (
         Annotated[int, Field(json_schema_extra={"enum": [*_QUANTISED]})],
         "key/value cache in int4 (4), int8 (8), fp8 (16) or fp8_e5m2 (17); 0, not quantised, if left out",
         only=(
-            Only(("cpu",), (0,), "the CPU device plug-in has no quantised cache"),
+            Only((_PLUG_IN,), (0,), "the CPU device plug-in has no quantised cache"),
+            Only((_INTERPRETED,), (0, 4, 8), "fp8 was not run interpreted"),
             Only(("turbomind",), (0, 4, 8), "TurboMind has no fp8 cache"),
             Only((), _QUANTISED, "LMDeploy's numbers"),
         ),

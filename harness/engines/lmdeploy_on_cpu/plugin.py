@@ -17,7 +17,7 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,8 +35,10 @@ __all__ = [
     "ENVIRONMENT",
     "MEASURED",
     "REPLACED",
+    "Operators",
     "Replacement",
     "install",
+    "owners_of",
     "replace_names",
 ]
 
@@ -74,7 +76,7 @@ REPLACED = (
     Replacement(
         "lmdeploy.pytorch.backends.selector._get_backend",
         "chooses the operators: LMDeploy's own torch backend, with the two kinds of attention added that it "
-        "has for GPUs only",
+        "has for GPUs only, or what `Operators` names",
     ),
     Replacement(
         "lmdeploy.pytorch.engine.model_agent.agent.BaseModelAgent.all_context",
@@ -106,10 +108,25 @@ ENVIRONMENT = {
 }
 
 
+class Operators(NamedTuple):
+    """Operators in the place of the plug-in's own: how they are made, and what goes with them.
+
+    ``environment`` adds to `ENVIRONMENT`. ``prepare`` is called before anything imports lmdeploy,
+    ``backend`` after it. ``stand_ins`` are more of those of `device.cuda_stand_ins`, and ``refuse`` gets
+    LMDeploy's configuration of a model, and the dtype that it will be in, before anything is built.
+    """
+
+    environment: Mapping[str, str]
+    prepare: Callable[[], None]
+    backend: Callable[[], type]
+    stand_ins: Mapping[str, object]
+    refuse: Callable[[ModelConfig, str], None]
+
+
 _originals: dict[str, Any] = {}  # of what was replaced: a second installation replaces them, not the first
 
 
-def install(*, dtype: str = "auto") -> None:
+def install(*, dtype: str = "auto", operators: Operators | None = None) -> None:
     """Make LMDeploy run on the CPU, in ``dtype`` ('auto': the checkpoint's own), until the process ends.
 
     Raises EngineError(LOAD) where lmdeploy was imported without `ENVIRONMENT`, or lacks a name of `REPLACED`,
@@ -117,32 +134,36 @@ def install(*, dtype: str = "auto") -> None:
     """
     if importlib.util.find_spec("lmdeploy") is None:
         raise ModuleNotFoundError("No module named 'lmdeploy'", name="lmdeploy")
-    late = sorted(name for name, value in ENVIRONMENT.items() if os.environ.get(name) != value)
+    wanted = {**ENVIRONMENT, **(operators.environment if operators else {})}
+    late = sorted(name for name, value in wanted.items() if os.environ.get(name) != value)
     if late and "lmdeploy" in sys.modules:
         raise EngineError(
             ErrorKind.LOAD,
             f"lmdeploy was imported before the CPU device plug-in could set {', '.join(late)}; call "
             "harness.engines.lmdeploy_on_cpu.plugin.install() before anything that imports lmdeploy",
         )
-    os.environ.update(ENVIRONMENT)
-    replace_names(dtype=dtype)
+    os.environ.update(wanted)
+    replace_names(dtype=dtype, operators=operators)
 
 
-def replace_names(*, dtype: str = "auto") -> None:
+def replace_names(*, dtype: str = "auto", operators: Operators | None = None) -> None:
     """Put everything of `REPLACED` in its place, all of it or, with an EngineError(LOAD), nothing."""
-    owners = _owners()
+    if operators is not None:
+        operators.prepare()
+    owners = owners_of(REPLACED)
 
     from harness.engines.lmdeploy_on_cpu import device
 
-    backend = _backend()
+    backend = _backend() if operators is None else operators.backend()
+    refuse = _refuse_model if operators is None else operators.refuse
     makers: dict[str, Callable[[Any], object]] = {
         "_get_backend": lambda _: lambda: backend,
         "all_context": device.all_context_on_cpu,
         "_try_to_cuda": device.on_cpu,
-        "_update_torch_dtype": lambda original: _keep_dtype(original, dtype),
+        "_update_torch_dtype": lambda original: _keep_dtype(original, dtype, refuse),
         "_resolve_mm_feature_dtype": lambda original: _keep_pixel_dtype(original, dtype),
     }
-    stand_ins = device.cuda_stand_ins()
+    stand_ins = {**device.cuda_stand_ins(), **(operators.stand_ins if operators else {})}
     for name, owner in owners.items():
         last = name.rpartition(".")[2]
         original = _originals.setdefault(name, getattr(owner, last))
@@ -165,11 +186,14 @@ def _backend() -> type:
         raise _refusal(str(error)) from error
 
 
-def _owners() -> dict[str, ModuleType | type]:
-    """The module or class that holds each name, by where the name was found."""
+def owners_of(replacements: Sequence[Replacement]) -> dict[str, ModuleType | type]:
+    """The module or class that holds each name, by where the name was found.
+
+    Raises EngineError(LOAD) that tells all that are lacking and may not be.
+    """
     owners: dict[str, ModuleType | type] = {}
     missing: list[Replacement] = []
-    for each in REPLACED:
+    for each in replacements:
         for name in filter(None, (each.name, each.elsewhere)):
             if (owner := _owner(name)) is not None:
                 owners[name] = owner
@@ -215,12 +239,15 @@ def _version(package: str) -> str:
         return f"{package} (not installed)"
 
 
-def _keep_dtype(original: Callable[..., ModelConfig], asked: str) -> Callable[..., ModelConfig]:
+def _keep_dtype(
+    original: Callable[..., ModelConfig], asked: str, refuse: Callable[[ModelConfig, str], None]
+) -> Callable[..., ModelConfig]:
     def update_torch_dtype(config: ModelConfig, dtype: str, **others: str) -> ModelConfig:
         import torch
 
-        _refuse_model(config)
-        own = getattr(torch, named_dtype(config.hf_config) or "", None)
+        named = named_dtype(config.hf_config) or ""
+        refuse(config, named if asked == "auto" else asked)
+        own = getattr(torch, named, None)
         config = original(config, dtype, **others)
         if asked != "auto":
             config.dtype = getattr(torch, asked)
@@ -242,7 +269,8 @@ def _keep_pixel_dtype(original: Callable[..., torch.dtype], asked: str) -> Calla
     return resolve_mm_feature_dtype
 
 
-def _refuse_model(config: ModelConfig) -> None:
+def _refuse_model(config: ModelConfig, dtype: str) -> None:
+    del dtype  # torch computes in each of them
     for part in _parts(config.hf_config):
         quantisation = getattr(part, "quantization_config", None)
         if quantisation:

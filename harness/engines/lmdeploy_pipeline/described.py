@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.engines.contract import EngineSettings, Json
 from harness.engines.gpu import gpus_in_use
+from harness.engines.interpreted_kernels.card import card_of, claim, is_interpreted
 from harness.engines.letters import require_vocabulary
 from harness.engines.processor import processor_name
 from harness.errors import EngineError, ErrorKind
@@ -22,9 +23,16 @@ __all__ = ["engine_config", "hub_tokenizer", "templates", "where_it_runs"]
 
 def where_it_runs(settings: EngineSettings) -> dict[str, Json]:
     """The device, of which a CPU is never shown as a GPU."""
-    on_cpu = settings.device == "cpu"
-    plug_in = f"CPU device plug-in ({processor_name()})"
-    return {"device": plug_in if on_cpu else gpus_in_use(settings), "device_plugin": on_cpu}
+    if settings.device != "cpu":
+        return {"device": gpus_in_use(settings), "device_plugin": False}
+    if not is_interpreted(settings):
+        return {"device": f"CPU device plug-in ({processor_name()})", "device_plugin": True}
+    card = card_of(settings)
+    return {
+        "device": f"{claim(card)} ({processor_name()})",
+        "device_plugin": True,
+        "kernels": {"card": card.name, "processors": card.processors},
+    }
 
 
 def templates(engine: AsyncEngine, tokenizer: PreTrainedTokenizerBase) -> dict[str, Json]:

@@ -1,7 +1,8 @@
 """The engine ``lmdeploy``: the real package's pipeline, fed a batch at a time and read, and when it has died.
 
 On ``device: cuda`` it runs as it is; on ``device: cpu`` through the CPU device plug-in (`lmdeploy_on_cpu`),
-which the fingerprint says. How a case goes through it stands in `stages`, what each of LMDeploy's engines is
+which the fingerprint says; with ``kernels: interpreted`` that runs LMDeploy's own kernels
+(`interpreted_kernels`). How a case goes through it stands in `stages`, what each of LMDeploy's engines is
 asked for then in `steps`, and what this one gives in `steps.probe`.
 
 Importing it imports neither torch nor lmdeploy.
@@ -34,6 +35,8 @@ from harness.engines.contract import (
     Request,
 )
 from harness.engines.gpu import gpus_in_use
+from harness.engines.interpreted_kernels import installing as interpreted_kernels
+from harness.engines.interpreted_kernels.card import is_interpreted
 from harness.engines.lmdeploy_on_cpu import plugin as lmdeploy_on_cpu
 from harness.engines.lmdeploy_pipeline.backends import backend_config, backend_in_force, built_with
 from harness.engines.lmdeploy_pipeline.described import engine_config, templates, where_it_runs
@@ -94,7 +97,9 @@ def load(settings: EngineSettings) -> Engine:
         raise EngineError(
             ErrorKind.LOAD, f"there is no model folder {settings.model}; see 'model' in the profile"
         )
-    if settings.device == "cpu":
+    if is_interpreted(settings):
+        interpreted_kernels.install(settings)
+    elif settings.device == "cpu":
         lmdeploy_on_cpu.install(dtype=settings.dtype)
     import torch
 

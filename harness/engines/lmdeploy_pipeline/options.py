@@ -71,8 +71,9 @@ _ON_CPU: Final[Mapping[str, Json]] = {
     "eager_mode": True,
 }
 _OWN: Final = (
-    "backend", "chat_template_config", "engine_config", "gemm_tuning", "max_pixels", "min_pixels",
-    "prefix_cache", "stage_two", TEMPLATE_DATE, "threads", "trust_remote_code", "vision_config",
+    "backend", "card", "chat_template_config", "engine_config", "gemm_tuning", "kernels", "max_pixels",
+    "min_pixels", "prefix_cache", "processors", "stage_two", TEMPLATE_DATE, "threads", "trust_remote_code",
+    "vision_config",
 )  # fmt: skip
 _OF_SERVERS: Final = ("key_env", "serve", "served_model", "timeout", "url")
 

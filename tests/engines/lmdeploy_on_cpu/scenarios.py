@@ -76,7 +76,7 @@ def elsewhere() -> dict[str, bool]:
     optional = vision._resolve_mm_feature_dtype
     del agent._try_to_cuda, vision._resolve_mm_feature_dtype
     package._try_to_cuda = moved
-    owners = lmdeploy_on_cpu._owners()
+    owners = lmdeploy_on_cpu.owners_of(lmdeploy_on_cpu.REPLACED)
     agent._try_to_cuda, vision._resolve_mm_feature_dtype = moved, optional
     del package._try_to_cuda
     return {

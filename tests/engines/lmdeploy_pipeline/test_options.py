@@ -184,5 +184,5 @@ def test_names_are_those_of_the_table() -> None:
     assert {*ENGINE_OPTIONS} == fields - {"cache_block_seq_len"}
     assert {*PINNED} <= {*table.PINNED}
     for backend, known in (("pytorch", PATHS), ("turbomind", TURBOMIND_PATHS)):
-        side = table.Side("lmdeploy", backend, "cuda")
+        side = table.Side("lmdeploy", backend, "cuda", "")
         assert tuple(path.name for path in table.PATHS if table.taken_by(path, side)) == known

@@ -1,0 +1,1 @@
+"""LMDeploy's CUDA backend with its own Triton kernels, interpreted on a CPU."""
