@@ -28,6 +28,7 @@ __all__ = ["REPLACED", "mend"]
 
 _INTERPRETER: Final = "triton.runtime.interpreter"
 _CUDA: Final = "triton.language.extra.cuda"
+_MULTIPLIED: Final = (np.dtype(np.float32), np.dtype(np.float16))
 _ORDER: Final = "lets dependent launches overlap, of which there are none: does nothing"
 
 REPLACED: Final = (
@@ -59,6 +60,16 @@ REPLACED: Final = (
         f"{_INTERPRETER}.interpreter_builder.options",
         "asserts after each addition of indices that nothing overflowed, a third of the time: does not",
     ),
+    Replacement(
+        f"{_INTERPRETER}.InterpreterBuilder.create_dot",
+        "multiplies by NumPy, whose threads get in the way of torch's: by torch, as exactly",
+    ),
+    Replacement(f"{_INTERPRETER}._get_np_dtype", "makes a table of dtypes to look one up: keeps answers"),
+    Replacement(
+        "triton.language.core.tensor.__init__",
+        "makes a tuple of constants of its shape, for every result: keeps one for each shape",
+    ),
+    Replacement("triton.language.core.block_type.__init__", "checks shape and dtype: once for each pair"),
     Replacement(f"{_INTERPRETER}.interpreter_semantic", "what those names are called with: read"),
 )
 """Every name of Triton's that is replaced or built on, and why."""
@@ -79,16 +90,20 @@ def mend(card: Card) -> None:
         "round": lambda old: _of_numpy(old, _half_away_from_zero),
         "tanh": lambda old: _of_numpy(old, np.tanh),
         "gdc_wait": lambda _: _nothing,
+        "create_dot": _dot_by_torch,
+        "_get_np_dtype": _dtype_kept,
+        "GridExecutor.__init__": _any_grid,
+        "tensor.__init__": _shape_kept,
+        "block_type.__init__": _type_kept,
         "gdc_launch_dependents": lambda _: _nothing,
-        "__init__": _any_grid,
         "_patch_lang": _patched_once,
         "_patch_lang_tensor": _index_of_one,
         "options": lambda _: interpreter.InterpreterOptions(sanitize_overflow=False),
     }
     for name, owner in owners.items():
-        last = name.rpartition(".")[2]
-        if last in made:
-            setattr(owner, last, made[last](getattr(owner, last)))
+        *_, before, last = name.split(".")
+        if (make := made.get(last) or made.get(f"{before}.{last}")) is not None:
+            setattr(owner, last, make(getattr(owner, last)))
 
 
 class _Driver:
@@ -188,3 +203,51 @@ def _index_of_one(original: Callable[[Any, Any], None]) -> Callable[[Any, Any], 
         scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.squeeze()))
 
     return patch_lang_tensor
+
+
+def _dot_by_torch(original: Callable[..., Any]) -> Callable[..., Any]:
+    def create_dot(self: object, a: Any, b: Any, d: Any, *rest: object) -> object:  # noqa: ANN401 - Triton's own
+        if d.data.dtype != np.float32 or not {a.data.dtype, b.data.dtype} <= {*_MULTIPLIED}:
+            return original(self, a, b, d, *rest)
+        factors = (torch.from_numpy(np.ascontiguousarray(each.data, dtype=np.float32)) for each in (a, b))
+        return interpreter.TensorHandle(torch.matmul(*factors).numpy() + d.data, d.dtype.scalar)
+
+    return create_dot
+
+
+def _shape_kept(original: Callable[[Any, object, Any], None]) -> Callable[[Any, object, Any], None]:
+    shapes: dict[tuple[int, ...], dict[str, object]] = {}
+
+    def init(self: Any, handle: object, type: Any) -> None:  # noqa: A002, ANN401 - called by that name
+        key = tuple(type.shape) if type.is_block() else ()
+        if key not in shapes:
+            original(self, handle, type)
+            shapes[key] = {"shape": self.shape, "numel": self.numel}
+            return
+        self.__dict__.update(shapes[key], handle=handle, type=type, dtype=type.scalar)
+
+    return init
+
+
+def _type_kept(original: Callable[[Any, Any, Any], None]) -> Callable[[Any, Any, Any], None]:
+    kept: dict[object, dict[str, object]] = {}
+
+    def init(self: Any, element_ty: Any, shape: Any) -> None:  # noqa: ANN401 - Triton's own
+        key = element_ty.name, *(getattr(size, "value", size) for size in shape)
+        if key not in kept:
+            original(self, element_ty, shape)
+            kept[key] = {**self.__dict__}
+            return
+        self.__dict__.update(kept[key], element_ty=element_ty)
+
+    return init
+
+
+def _dtype_kept(original: Callable[[Any], object]) -> Callable[[Any], object]:
+    kept: dict[str, object] = {}
+
+    def np_dtype(tt_dtype: Any) -> object:  # noqa: ANN401 - Triton's own
+        name = tt_dtype.scalar.name
+        return kept[name] if name in kept else kept.setdefault(name, original(tt_dtype))
+
+    return np_dtype
