@@ -103,7 +103,9 @@ def mend(card: Card) -> None:
     for name, owner in owners.items():
         *_, before, last = name.split(".")
         if (make := made.get(last) or made.get(f"{before}.{last}")) is not None:
-            setattr(owner, last, make(getattr(owner, last)))
+            # Triton loads that package twice, and kernels look into what is not in `sys.modules`.
+            place = tl.extra.cuda if name.startswith(f"{_CUDA}.gdc") else owner
+            setattr(place, last, make(getattr(place, last)))
 
 
 class _Driver:
