@@ -122,8 +122,9 @@ def ordered(good: str, bad: str, between: Sequence[str]) -> list[str]:
 def suites_of(loaded: Loaded, profile: Profile, names: Sequence[str]) -> tuple[Suite, ...]:
     """The profile's suites, or the cases and suites that are named; raises `UnknownName`."""
     suites = {suite.name: suite for suite in loaded.suites if suite.name in profile.suites}
-    known = {case.name: [case.name] for suite in suites.values() for case in suite.cases}
-    known |= {name: [case.name for case in suite.cases] for name, suite in suites.items()}
+    taken = {name: list(filter(profile.takes, suite.cases)) for name, suite in suites.items()}
+    known = {case.name: [case.name] for cases in taken.values() for case in cases}
+    known |= {name: [case.name for case in cases] for name, cases in taken.items()}
     if unknown := [name for name in names if name not in known]:
         raise UnknownName(f"found {unknown[0]!r}; allowed: {nearest(unknown[0], known)}")
     chosen = [case for name in names or suites for case in known[name]]

@@ -26,7 +26,7 @@ from harness.cases.engine_options import (
 from harness.cases.environment_request import EnvironmentRequest, check_environment, environment_request
 from harness.cases.problems import Location, ProblemList, describe, nearest, shown
 from harness.cases.server_profiles import asks_running_server, check_api_engine, needs_model
-from harness.cases.suites import Suite, check_marks
+from harness.cases.suites import Case, Suite, check_marks
 from harness.cases.validation import Broken, validate
 from harness.cases.yaml_document import Document, Steps
 from harness.cases.yaml_source import read_document
@@ -75,7 +75,8 @@ class EngineSpec:
 class Profile:
     """A model and the engines to run it on; ``reference`` names the one that the others are compared with.
 
-    ``suites`` are the names of those to run. With ``by_name_only`` it runs only where --profile names it.
+    ``suites`` are the names of those to run, of which ``tags`` choose cases: those that bear one of them, or
+    all where there are none. With ``by_name_only`` it runs only where --profile names it.
     ``system`` is the text of the system message for every case that has none of its own; None to send none.
     ``tolerance`` is where limits come from that are not named: ``noise``, ``table``, or None for a noise
     floor where there is a fresh one. ``budgets`` are what a gate lets pass of a whole comparison.
@@ -93,6 +94,12 @@ class Profile:
     tolerance: Literal["noise", "table"] | None = None
     tolerances: Mapping[str, float] = field(default_factory=dict, hash=False)
     budgets: Budgets = field(default_factory=Budgets)
+    tags: tuple[str, ...] = ()
+
+    def takes(self, case: Case) -> bool:
+        """Whether the case is among those to run."""
+        chosen = not self.tags or not {*self.tags}.isdisjoint(case.tags)
+        return chosen and (not self.suites or case.suite in self.suites)
 
 
 def paths_of(settings: EngineSettings) -> tuple[str, ...]:
@@ -129,7 +136,7 @@ def read_profiles(path: Path, suites: Sequence[Suite], problems: ProblemList) ->
     suite_names = [suite.name for suite in suites]
     for name, entry in entries.items():
         if isinstance(entry, dict):
-            _Checks(document, broken).check_profile(("profiles", name), entry, suite_names)
+            _Checks(document, broken).check_profile(("profiles", name), entry, suites)
     _check_distinct_ids(document, list(entries), suites)
     if len(problems) > before:
         return ()
@@ -146,7 +153,8 @@ class _Checks:
     def _sound(self, steps: Steps, entry: Mapping[str, Any], name: str) -> bool:
         return entry.get(name) is not None and name not in self._broken.get(steps, ())
 
-    def check_profile(self, steps: Steps, entry: Mapping[str, Any], suite_names: Sequence[str]) -> None:
+    def check_profile(self, steps: Steps, entry: Mapping[str, Any], suites: Sequence[Suite]) -> None:
+        suite_names = [suite.name for suite in suites]
         engines = entry.get("engines")
         if isinstance(engines, dict):
             reference = entry.get("reference")
@@ -162,6 +170,12 @@ class _Checks:
                 if suite not in suite_names:
                     allowed = f"a suite in this folder: {nearest(suite, suite_names)}"
                     self._document.add((*steps, "suites", number), describe(suite), allowed)
+        if self._sound(steps, entry, "tags"):
+            borne = sorted({tag for suite in suites for case in suite.cases for tag in case.tags})
+            for number, tag in enumerate(entry["tags"]):
+                if tag not in borne:
+                    allowed = f"a tag of a case in this folder: {nearest(tag, borne)}"
+                    self._document.add((*steps, "tags", number), describe(tag), allowed)
         if self._sound(steps, entry, "marks"):
             check_marks(self._document, steps, entry["marks"])
         if self._sound(steps, entry, "model") and needs_model(entry):
@@ -246,6 +260,10 @@ class _Checks:
             self._document.add((*owner, "dtype"), "float32 for lmdeploy on cuda", "float16, bfloat16 or auto")
         self._check_asked(steps, entry, profile, kind)
         options = entry["options"] if isinstance(entry.get("options"), dict) else {}
+        if options.get("kernels") == "interpreted" and either.get("dtype") == "bfloat16":
+            owner = steps if "dtype" in entry else steps[:2]
+            allowed = "float32 or float16, since Triton's interpreter computes with the bits of bfloat16"
+            self._document.add((*owner, "dtype"), "bfloat16 for interpreted kernels", allowed)
         side = side_of(kind, options, "cuda" if either.get("device") == "cuda" else "cpu")
         check_engine_options(self._document, self._broken, steps, entry, side)
         self._check_trust(steps, entry, profile, options)
@@ -322,6 +340,7 @@ def _profile(document: Document, name: str, entry: Mapping[str, Any], suite_name
         tolerance=entry.get("tolerance"),
         tolerances=dict(entry.get("tolerances", {})),
         budgets=budgets_of(entry.get("budgets")),
+        tags=tuple(entry.get("tags", ())),
         engines=tuple(
             _engine(engine_name, engine, entry, document.key_place((*steps, "engines", engine_name)), here)
             for engine_name, engine in entry["engines"].items()

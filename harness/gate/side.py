@@ -136,7 +136,7 @@ def _named(name: SideName, kept: Kept) -> list[Subject]:
     if name.profile is None or name.engine is None:
         return []
     profile, engine = name.profile, name.engine
-    return [Subject(case, profile, engine) for case in kept.cases if case.suite in profile.suites]
+    return [Subject(case, profile, engine) for case in kept.cases if profile.takes(case)]
 
 
 def _live(name: SideName, kept: Kept, subjects: Sequence[Subject]) -> GateSide:

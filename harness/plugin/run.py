@@ -164,8 +164,7 @@ class Run:
 
     def limits(self, subject: Subject, agreement: Agreement, dtypes: Sequence[str]) -> Tolerances:
         """The limits for a comparison; see `harness.noise.limits.NoiseLimits.tolerances`."""
-        suites = subject.profile.suites
-        cases = sum(not suites or case.suite in suites for case in self.loaded.cases)
+        cases = sum(map(subject.profile.takes, self.loaded.cases))
         return self._noise.tolerances(subject, agreement, dtypes=dtypes, cases=cases)
 
     def _tell(self, item: pytest.Item) -> None:

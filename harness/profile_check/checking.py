@@ -59,9 +59,7 @@ class ProfileCheck:
         self._loadable: dict[tuple[object, ...], Loadable] = {}
         self._files = lru_cache(maxsize=None)(look_into)  # engines often share a folder
         self.suites = profile.suites or tuple(suite.name for suite in loaded.suites)
-        self.cases: tuple[Case, ...] = tuple(
-            case for suite in loaded.suites if suite.name in self.suites for case in suite.cases
-        )
+        self.cases: tuple[Case, ...] = tuple(filter(profile.takes, loaded.cases))
 
     def engine(self, engine: EngineSpec) -> Iterator[Finding]:
         """Every finding on ``engine``, as soon as it is known."""

@@ -27,7 +27,7 @@ _NO_ANSWER = {"harness", "harness.workers", "harness.engines.requirements"}
 _NO_ANSWER |= {"harness.machine", "harness.machine.nvidia"}
 _NO_ANSWER |= {"harness.workers.tracing"}  # looks at what an engine holds, and never answers for it
 _ON_CPU = "harness.engines.lmdeploy_on_cpu"
-_INTERPRETED = "harness.engines.interpreted_kernels"
+_INTERPRETED = "harness.engines.interpreted_kernels.installing"
 _NEVER = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 _STARTED = "harness.engines.api_server.lmdeploy_script"
 

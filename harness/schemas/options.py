@@ -265,7 +265,7 @@ OPTIONS: Final = (
             Only(("turbomind",), (0, 4, 8), "TurboMind has no fp8 cache"),
             Only((), _QUANTISED, "LMDeploy's numbers"),
         ),
-        not_run="any but 0",
+        not_run="any but 0 on a GPU",
     ),
     _field("hf_overrides", dict[str, Any], "entries of the model's config.json to replace"),
 )

@@ -16,6 +16,7 @@ from harness.schemas.fields import (
     ProfileName,
     PythonVersion,
     SuiteName,
+    Tag,
     Tolerances,
     optional,
 )
@@ -136,6 +137,9 @@ class ProfileEntry(_EngineDefaults):
     reference: EngineName = Field(description="The engine that the others are compared with.")
     suites: Annotated[list[SuiteName], Field(min_length=1)] = optional(
         "Names of the suites to run; all if left out."
+    )
+    tags: Annotated[list[Tag], Field(min_length=1)] = optional(
+        "Tags of cases: only cases of these suites that bear one of them run; all if left out."
     )
     marks: list[Mark] = optional("Marks of pytest for all tests of the profile, such as [gpu].")
     by_name_only: bool = optional(

@@ -86,7 +86,7 @@ def subjects(cases: Sequence[Case], profiles: Sequence[Profile], *, selection: s
     chosen = SELECTIONS[selection]
     for case in cases:
         for profile in profiles:
-            if profile.suites and case.suite not in profile.suites:
+            if not profile.takes(case):
                 continue
             for engine in profile.engines:
                 subject = Subject(case, profile, engine)

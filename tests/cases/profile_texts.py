@@ -16,7 +16,7 @@ MODEL = "model: m, reference: torch"
 def suite(name: str, *ids: str) -> Suite:
     place = Location(Path("/x.yaml"), 1, 1)
     cases = (
-        Case(id=i, suite=name, prompt="x", letters=("A", "B"), expect="A", location=place)
+        Case(id=i, suite=name, prompt="x", letters=("A", "B"), expect="A", location=place, tags=("colour",))
         for i in ids or ("good",)
     )
     return Suite(name=name, path=Path(f"/{name}.yaml"), cases=tuple(cases))

@@ -34,7 +34,7 @@ REFUSED = {
     "of another kind": (
         "kind: lmdeploy, options: {§attention: sdpa}",
         "the option 'attention'",
-        "an option of lmdeploy (pytorch, cpu): threads, trust_remote_code, backend, stage_two, prefix_cache",
+        "an option of lmdeploy (pytorch, cpu): threads, trust_remote_code, backend, kernels, stage_two, prefix_cache",
     ),
     "said of whom": ("kind: torch, options: {§tp: 1}", "'tp'", "tp is for lmdeploy, api with serve"),
     "path of another kind": (
@@ -148,6 +148,31 @@ REFUSED = {
         "the number 8 for lmdeploy (pytorch, cpu)",
         "0; the CPU device plug-in has no quantised cache",
     ),
+    "quantised cache in fp8, interpreted": (
+        "kind: lmdeploy, options: {kernels: interpreted, quant_policy: §16}",
+        "the number 16 for lmdeploy (pytorch, cpu)",
+        "0 or 4 or 8; fp8 was not run interpreted",
+    ),
+    "interpreted kernels on a GPU": (
+        CUDA + "kind: lmdeploy, options: {§kernels: interpreted}",
+        "the option 'kernels'",
+        "kernels is for lmdeploy; pytorch cpu only",
+    ),
+    "a card for none": (
+        "kind: lmdeploy, options: {§card: sm90}",
+        "the option 'card'",
+        "card is for lmdeploy; interpreted only",
+    ),
+    "no such card": (
+        "kind: lmdeploy, options: {kernels: interpreted, card: §sm75}",
+        "'sm75'",
+        "'sm80' or 'sm90'",
+    ),
+    "a server's interpreted kernels": (
+        "kind: api, options: {serve: true, §kernels: interpreted}",
+        "the option 'kernels'",
+        "kernels is for lmdeploy",
+    ),
     "quantised weights on a CPU": (
         "kind: lmdeploy, options: {§model_format: fp8}",
         "the option 'model_format'",
@@ -245,6 +270,7 @@ def test_it_is_refused_at_its_place(entry: str, found: str, allowed: str) -> Non
     "entry",
     [
         "kind: lmdeploy, options: {threads: 2, tp: 1, quant_policy: 0, backend: pytorch, block_size: 64}",
+        "kind: lmdeploy, options: {kernels: interpreted, card: sm90, processors: 8, quant_policy: 4}",
         CUDA + "kind: lmdeploy, options: {quant_policy: 17, model_format: fp8, eager_mode: true}",
         CUDA + "kind: lmdeploy, options: {backend: turbomind, tp: 2, model_format: awq, quant_policy: 4}",
         CUDA + "kind: lmdeploy, options: {backend: turbomind, cache_block_seq_len: 128}, paths: [generation]",

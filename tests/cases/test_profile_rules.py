@@ -100,6 +100,18 @@ RULES = {
         "'float16'",
     ),
     "device unknown": (engine("device: §gpu"), "profiles.p.engines.e.device", "'gpu'", "'cpu' or 'cuda'"),
+    "bfloat16 of interpreted kernels": (
+        engine("options: {kernels: interpreted}", kind="lmdeploy", rest="dtype: §bfloat16, "),
+        "profiles.p.dtype",
+        "bfloat16 for interpreted kernels",
+        "float32 or float16, since",
+    ),
+    "tag that no case bears": (
+        profile("tags: [§colours], engines: {torch: {}}"),
+        "profiles.p.tags.0",
+        "'colours'",
+        "a tag of a case in this folder: colour",
+    ),
     "float32 of LMDeploy on a GPU": (
         engine("dtype: §float32", kind="lmdeploy", rest="device: cuda, "),
         "profiles.p.engines.e.dtype",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from harness.cases.folder import load
 from harness.cases.profiles import EngineSpec, Profile, load_profiles
 from harness.engines.contract import EngineSettings
 from harness.errors import CaseFileError
+from harness.scoring.subjects import subjects
 from tests.cases.profile_texts import MODEL, SUITES, problems_of, profile, suite
 
 
@@ -191,3 +193,17 @@ def test_a_suite_with_problems_is_still_known_to_profiles(folder: Path) -> None:
     with pytest.raises(CaseFileError) as caught:
         load(folder)
     assert [problem.place.split(":")[0] for problem in caught.value.problems] == ["shapes.yaml"]
+
+
+def test_tags_choose_cases_of_the_suites(folder: Path) -> None:
+    engines = "model: m, reference: torch, engines: {torch: {}}"
+    (folder / "profiles.yaml").write_text(
+        f"profiles:\n  all: {{{engines}}}\n  some: {{{engines}, suites: [shapes], tags: [colour]}}\n"
+    )
+    everything, some = load_profiles(folder / "profiles.yaml", SUITES)
+    (shape,), (sign,) = (suite.cases for suite in SUITES)
+
+    assert [everything.takes(case) for case in (shape, sign)] == [True, True]
+    assert [some.takes(case) for case in (shape, sign)] == [True, False]
+    assert not some.takes(replace(shape, tags=("shape",)))
+    assert [each.case for each in subjects([shape, sign], [some], selection="every")] == [shape]

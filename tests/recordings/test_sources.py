@@ -31,12 +31,13 @@ ENGINES = {
     "torch on a GPU": settings("torch", "cuda"),
     "lmdeploy": settings("lmdeploy"),
     "lmdeploy on a GPU": settings("lmdeploy", "cuda"),
+    "interpreted": settings("lmdeploy", kernels="interpreted"),
     "served": settings("api", serve=True),
     "served on a GPU": settings("api", "cuda", serve=True),
     "running": settings("api", url="http://localhost:1"),
 }
 SERVERS = {"served", "served on a GPU", "running"}
-LMDEPLOY = {"lmdeploy", "lmdeploy on a GPU"}
+LMDEPLOY = {"lmdeploy", "lmdeploy on a GPU", "interpreted"}
 SERVED = {"served", "served on a GPU"}
 # Who is to answer anew when the file changes.
 FILES = {
@@ -48,8 +49,11 @@ FILES = {
     "engines/torch_native/passes.py": {"torch", "torch on a GPU"},
     "engines/lmdeploy_pipeline/steps/access.py": LMDEPLOY,
     "engines/lmdeploy_pipeline/options.py": LMDEPLOY | SERVED,
-    "engines/lmdeploy_on_cpu/specs.py": {"lmdeploy", "served"},
-    "engines/lmdeploy_on_cpu/layers.py": {"lmdeploy", "served"},
+    "engines/lmdeploy_on_cpu/specs.py": {"lmdeploy", "served", "interpreted"},
+    "engines/lmdeploy_on_cpu/layers.py": {"lmdeploy", "served", "interpreted"},
+    "engines/interpreted_kernels/card.py": LMDEPLOY,
+    "engines/interpreted_kernels/stand_ins.py": {"interpreted"},
+    "engines/interpreted_kernels/backend.py": {"interpreted"},
     "engines/api_server/tokens.py": SERVERS,
     "engines/api_server/lmdeploy_script.py": SERVED,
     "workers/serving.py": set(ENGINES),

@@ -223,7 +223,7 @@ def _owner(name: str) -> ModuleType | type | None:
 
 
 def _refusal(missing: str) -> EngineError:
-    versions = ", ".join(_version(package) for package in ("lmdeploy", "torch", "transformers"))
+    versions = ", ".join(_version(package) for package in ("lmdeploy", "torch", "transformers", "triton"))
     return EngineError(
         ErrorKind.LOAD,
         f"the CPU device plug-in does not fit {versions}, which lacks names that it replaces or builds on: "

@@ -35,7 +35,6 @@ from harness.engines.contract import (
     Request,
 )
 from harness.engines.gpu import gpus_in_use
-from harness.engines.interpreted_kernels import installing as interpreted_kernels
 from harness.engines.interpreted_kernels.card import is_interpreted
 from harness.engines.lmdeploy_on_cpu import plugin as lmdeploy_on_cpu
 from harness.engines.lmdeploy_pipeline.backends import backend_config, backend_in_force, built_with
@@ -98,7 +97,9 @@ def load(settings: EngineSettings) -> Engine:
             ErrorKind.LOAD, f"there is no model folder {settings.model}; see 'model' in the profile"
         )
     if is_interpreted(settings):
-        interpreted_kernels.install(settings)
+        from harness.engines.interpreted_kernels.installing import install  # in no other engine's key
+
+        install(settings)
     elif settings.device == "cpu":
         lmdeploy_on_cpu.install(dtype=settings.dtype)
     import torch
