@@ -34,7 +34,7 @@ REFUSED = {
     "of another kind": (
         "kind: lmdeploy, options: {§attention: sdpa}",
         "the option 'attention'",
-        "an option of lmdeploy (pytorch, cpu): threads, trust_remote_code, backend, kernels, stage_two, prefix_cache",
+        "an option of lmdeploy (pytorch, cpu): threads, trust_remote_code, backend, kernels, stage_two",
     ),
     "said of whom": ("kind: torch, options: {§tp: 1}", "'tp'", "tp is for lmdeploy, api with serve"),
     "path of another kind": (
