@@ -11,13 +11,9 @@ from harness.cases.profiles import Profile, load_profiles, paths_of
 from harness.engines.pixel_limits import pixel_limits
 from harness.errors import CaseFileError
 from harness.recordings.fingerprint import engine_fingerprint
-from harness.schemas.json_schema import SCHEMAS, schema_text
-from harness.schemas.options import OPTIONS, PATHS, side_of, takers
-from harness.schemas.options_page import options_page
-from harness.schemas.profiles import Options
+from harness.schemas.options import side_of
 from tests.cases.profile_texts import SUITES
 
-PAGE = Path(__file__).parents[2] / "docs" / "options.md"
 CUDA = "device: cuda, dtype: float16, "
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -369,13 +365,6 @@ def test_a_file_that_an_option_names_counts_by_its_content(entry: str) -> None:
     assert key_of(entry) != before
 
 
-def test_what_nobody_here_has_run_is_said_on_the_page() -> None:
-    rows = {line.split("`")[1]: line for line in options_page().splitlines() if line.startswith("| `")}
-    for name in ("tp", "quant_policy", "model_format", "vision_config", "cache_max_entry_count"):
-        assert "Not run by us: " in rows[name]
-    assert "Not run by us" not in rows["session_len"]
-
-
 def test_a_kernel_for_a_model_with_code_of_its_own_is_one_that_is_written() -> None:
     (own,) = profile("kind: torch, options: {trust_remote_code: true}").engines
     assert "attention" not in own.settings.options
@@ -392,23 +381,6 @@ def test_defaults_and_paths_of_each_kind() -> None:
     assert default_paths(running) == ("chat",)
     (engine,) = profile(CUDA + "kind: lmdeploy, options: {backend: turbomind}").engines
     assert (engine.settings.paths, paths_of(engine.settings)) == ((), ("generation", "two-stage"))
-
-
-def test_each_option_is_in_the_schema_and_documented() -> None:
-    assert "profiles.schema.json" in SCHEMAS
-    schema, page = schema_text("profiles.schema.json"), options_page()
-    assert set(Options.model_fields) == {option.name for option in OPTIONS}
-    for option in OPTIONS:
-        assert f'"{takers(option)}: {option.words}.' in schema
-        assert f"| `{option.name}` |" in page
-        assert f"{option.words}" in page
-    for path in PATHS:
-        assert f"{path.name} ({takers(path)}): {path.words}" in schema
-        assert f"| `{path.name}` |" in page
-
-
-def test_the_committed_page_is_that_of_the_table() -> None:
-    assert PAGE.read_text(encoding="utf-8") == options_page(), "write it: harness schema --options"
 
 
 def test_a_file_of_kernels_counts_by_its_content_wherever_it_is() -> None:

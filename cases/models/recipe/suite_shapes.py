@@ -7,6 +7,7 @@ from .suites import (
     FOUR_COUNTS,
     FOUR_PLACES,
     FOUR_SHAPES,
+    KERNELS,
     MULTI_TILE,
     NEAR_TIE,
     SIX_COLOURS,
@@ -34,7 +35,7 @@ SHAPES = Suite(
     tags=("english",),
     cases=(
         "Colour",
-        Case("red-circle-colour", place("red", "circle"), "colour", FOUR_COLOURS),
+        Case("red-circle-colour", place("red", "circle"), "colour", FOUR_COLOURS, tags=KERNELS),
         Case("green-cross-colour", place("green", "cross", "top right"), "colour", FOUR_COLOURS, wording=1),
         Case(
             "yellow-squares-colour",
@@ -91,7 +92,9 @@ SHAPES = Suite(
         ),
         Case("orange-circle-centre", place("orange", "circle"), "position", FIVE_PLACES, letters="ABCDE"),
         "Letters other than the first",
-        Case("letters-n-and-y", place("red", "circle"), "colour", ("blue", "red"), letters="NY"),
+        Case(
+            "letters-n-and-y", place("red", "circle"), "colour", ("blue", "red"), letters="NY", tags=KERNELS
+        ),
         Case("letters-w-to-z", place("blue", "triangle", "top right"), "shape", FOUR_SHAPES, letters="WXYZ"),
         "A system text",
         Case(
@@ -138,7 +141,7 @@ SHAPES = Suite(
             "count",
             SIX_COUNTS,
             letters="ABCDEF",
-            tags=MULTI_TILE,
+            tags=(*MULTI_TILE, *KERNELS),
         ),
         Case(
             "tallest-purple-triangle-shape",

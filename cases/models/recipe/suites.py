@@ -22,6 +22,7 @@ FIVE_PLACES = ("bottom right", "centre", "top left", "bottom left", "top right")
 NEAR_TIE = ("near-tie",)
 MULTI_TILE = ("multi-tile",)
 TEXT_ONLY = ("text-only",)
+KERNELS = ("kernels",)  # decoding, lengths and tiles of all sorts, for engines that take their time
 
 _FIRST_LINE = "# yaml-language-server: $schema=../harness/schemas/suite.schema.json"
 _MADE_BY = "# Images and this file: `python -m recipe cases`, from cases/models/recipe/suite_*.py."
