@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from harness.schemas.json_schema import SCHEMAS, schema_text
 from harness.schemas.options import OPTIONS, PATHS, takers
 from harness.schemas.options_page import options_page
