@@ -14,7 +14,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from benchmarks.collection import measure_collection
-from benchmarks.engine_paths import measure_lmdeploy, measure_torch, measure_tracing
+from benchmarks.engine_paths import measure_interpreted, measure_lmdeploy, measure_torch, measure_tracing
 from benchmarks.failures import measure_failures
 from benchmarks.machine import machine_line
 from benchmarks.results import Circumstances, Row, as_json, missed, print_table, with_results
@@ -48,6 +48,7 @@ _GROUPS = (
     ),
     _Group(measure_torch, {"torch": "path forward / path generate"}),
     _Group(measure_tracing, {"tracing": "one case traced / the same case scored alone"}),
+    _Group(measure_interpreted, {"interpreted": "LMDeploy's own kernels, interpreted / the plug-in's"}),
     _Group(
         measure_run,
         {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.ratios import growth_exponent, paired
@@ -10,7 +11,7 @@ from benchmarks.results import Row
 from benchmarks.workload import Workload
 from harness.engines.lmdeploy_pipeline.options import AT_ONCE, STEPWISE
 
-__all__ = ["measure_lmdeploy", "measure_torch", "measure_tracing"]
+__all__ = ["measure_interpreted", "measure_lmdeploy", "measure_torch", "measure_tracing"]
 
 _REPEATS = 9
 _TOKENS = (4, 8, 16, 32)
@@ -102,4 +103,25 @@ def measure_tracing(workload: Workload, names: frozenset[str]) -> list[Row]:
                     target=_MOST_FOR_TRACING,
                 )
             )
+    return rows
+
+
+def measure_interpreted(workload: Workload, names: frozenset[str]) -> list[Row]:
+    """The rows of ``interpreted``: CPU time by token and by case, and beside the plug-in's."""
+    del names  # there is only one
+    few = replace(workload, cases=tuple(case for case in workload.cases if "kernels" in case.tags))
+    few = few.with_repeats(3)
+    engine = few.engine("lmdeploy")
+    rows = []
+    (*plain,) = few.script("time_interpreted", engine, options={})
+    for said, options in (("8 processors", {"processors": 8}), ("an A100's 108", {})):
+        found = few.script("time_interpreted", engine, options={"kernels": "interpreted", **options})
+        for name in ("prompt token", "decoded token", "case"):
+            values = tuple(each[name] for each in found)
+            rows.append(
+                Row(measurement="interpreted", what=f"CPU time of a {name}, {said}", values=values, unit="s")
+            )
+        cases = ([each["case"] for each in both] for both in (found, plain))
+        what = f"a case interpreted / in the plug-in, {said}"
+        rows.append(Row(measurement="interpreted", what=what, values=paired(*cases)))
     return rows

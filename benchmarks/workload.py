@@ -51,13 +51,7 @@ class Workload:
                 f"--profile with one of {names}"
             )
         chosen = fitting[0]
-        cases = tuple(
-            case
-            for suite in loaded.suites
-            if not chosen.suites or suite.name in chosen.suites
-            for case in suite.cases
-        )
-        return cls(loaded.folder, chosen, cases, scratch, repeats)
+        return cls(loaded.folder, chosen, tuple(filter(chosen.takes, loaded.cases)), scratch, repeats)
 
     def engine(self, kind: str) -> EngineSpec:
         """The profile's first engine of a kind; raises `HarnessError` if it has none."""
