@@ -6,6 +6,7 @@ import argparse
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from harness.commands import Subparsers
     from harness.gate.comparison import Comparison
     from harness.gate.gating import Sides
+    from harness.reports.page.document import Report
+    from harness.reports.report_input import Explanation
 
 __all__ = ["register"]
 
@@ -131,7 +134,7 @@ def register(commands: Subparsers) -> None:
         default=0,
         metavar="N",
         help="where it does not pass, look into both engines for the N worst cases (2 without N) and name "
-        "the stage at which they part, as harness explain does",
+        "the stage at which they part, as harness explain does; also in the page of --report",
     )
     parser.add_argument("--junit-xml", type=Path, metavar="FILE", help="write verdicts as JUnit XML here")
     parser.add_argument("--report", type=Path, metavar="FILE.html", help="write the report as a page here")
@@ -148,7 +151,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         with from_bundle(options) as inside:
             comparisons = _compare(options, inside)
-            text = _write_report(options, comparisons)
+            report = _write_report(options, comparisons)
         from harness.gate.outputs import gate_text
         from harness.gate.reporting import breakdown_of
         from harness.reports.ci.junit import junit_of_verdicts
@@ -164,25 +167,28 @@ def _run(options: argparse.Namespace) -> int:
     changed = [comparison.changed.lines for comparison in comparisons]
     found = [breakdown_of(comparison) for comparison in comparisons]
     tell_verdicts(verdicts, environ=os.environ, write_line=say, changed=changed, found=found)
-    if str(options.json) == "-":
-        sys.stdout.write(text)
+    if report is not None and str(options.json) == "-":
+        sys.stdout.write(report.to_json())
     else:
         color = sys.stdout.isatty()
         width = max(shutil.get_terminal_size().columns, _NARROWEST) if color else None
         sys.stdout.write(gate_text(comparisons, width=width, color=color, cases=options.case))
     status = int(ExitStatus.worst({verdict.status for verdict in verdicts}))
     if options.explain and status and options.bundle is None:
-        _explain(options, comparisons)
+        explained = _explain(options, comparisons)
+        if report is not None and explained:
+            _write_explained(options, report, explained)
     return status
 
 
-def _explain(options: argparse.Namespace, comparisons: Sequence[Comparison]) -> None:
+def _explain(options: argparse.Namespace, comparisons: Sequence[Comparison]) -> list[Explanation]:
     """Say where the worst cases of each comparison that did not pass begin to differ; the verdict stands."""
     from harness.commands.explain import pairs_of
-    from harness.drift.run import explained_texts
+    from harness.drift.run import explanations
     from harness.gate.candidates import engine_setting, with_settings
     from harness.reports.worst_cases import worst_cases
 
+    explained: list[Explanation] = []
     out = sys.stderr if str(options.json) == "-" else sys.stdout
     with measuring(options) as found:
         loaded = with_settings(found.loaded, [engine_setting(text) for text in options.set])
@@ -197,16 +203,30 @@ def _explain(options: argparse.Namespace, comparisons: Sequence[Comparison]) -> 
                 continue
             cases = [case.case for case in worst_cases(comparison.verdict.cases).shown][: options.explain]
             try:
-                for text in explained_texts(pairs_of(sides, loaded), cases, found.scoring, say):
-                    out.write(f"\n{text}")
+                for one in explanations(pairs_of(sides, loaded), cases, found.scoring, say):
+                    out.write(f"\n{one.text}")
+                    explained.append(one)
             except (HarnessError, OSError) as error:
                 say(f"not explained: {error}")
+    return explained
 
 
-def _write_report(options: argparse.Namespace, comparisons: Sequence[Comparison]) -> str:
-    """Write what was asked for; returns the text of the data where that is for standard output."""
+def _write_explained(options: argparse.Namespace, report: Report, explained: Sequence[Explanation]) -> None:
+    """Write the page once more: the first is there should it take too long to explain."""
+    from harness.reports.report_files import write_page
+
+    if options.report is None:
+        return
+    try:
+        write_page(replace(report, explained=explained), options.report)
+    except HarnessError as error:
+        say(f"not in the report, where differences begin: {error}")
+
+
+def _write_report(options: argparse.Namespace, comparisons: Sequence[Comparison]) -> Report | None:
+    """Write the files that were asked for; the report, None where neither page nor data was."""
     if options.json is None and options.report is None:
-        return ""
+        return None
     from harness.gate.reporting import report_input
     from harness.recordings.store import RecordingStore
     from harness.reports.page.document import make_report
@@ -216,11 +236,9 @@ def _write_report(options: argparse.Namespace, comparisons: Sequence[Comparison]
     report = make_report([report_input(comparison, store) for comparison in comparisons])
     if options.report is not None:
         write_page(report, options.report)
-    if str(options.json) == "-":
-        return report.to_json()
-    if options.json is not None:
+    if options.json is not None and str(options.json) != "-":
         write_document(report, options.json)
-    return ""
+    return report
 
 
 def _compare(options: argparse.Namespace, inside: Opened | None) -> tuple[Comparison, ...]:

@@ -9,7 +9,7 @@ from harness.drift.explaining import Explained, Row
 from harness.drift.grafting import Graft
 from harness.engines.taps.stages import named
 
-__all__ = ["text_of"]
+__all__ = ["sentences_of", "text_of"]
 
 _MOST_ROWS = 14
 
@@ -17,6 +17,11 @@ _MOST_ROWS = 14
 def text_of(found: Explained) -> str:
     """The finding, its proof, and the stages around it."""
     return "\n".join(_lines(found)) + "\n"
+
+
+def sentences_of(found: Explained) -> Iterator[str]:
+    """What was found, in the first, and its proof."""
+    yield from map(str.strip, _finding(found))
 
 
 def _lines(found: Explained) -> Iterator[str]:
@@ -27,6 +32,14 @@ def _lines(found: Explained) -> Iterator[str]:
     if found.gap is not None:
         yield f"  on A's tokens the letters' log-probabilities differ by up to {found.gap:.3g}"
     yield ""
+    yield from _finding(found)
+    if found.rows:
+        yield ""
+        yield from _table(found)
+
+
+def _finding(found: Explained) -> Iterator[str]:
+    a, b = found.labels
     yield from _verdict(found)
     for _, title, text in found.question:
         yield f"  not asked the same: {title}: {text}"
@@ -40,9 +53,6 @@ def _lines(found: Explained) -> Iterator[str]:
         )
     for note in found.notes:
         yield f"  note: {note}"
-    if found.rows:
-        yield ""
-        yield from _table(found)
 
 
 def _verdict(found: Explained) -> Iterator[str]:

@@ -17,26 +17,37 @@ _LEFT, _RIGHT, _TOP, _HEIGHT, _BELOW = 64, 16, 44, 220, 130
 _STEP: Final = 22
 _LEAST_DECADES: Final = 3
 _STYLE: Final = """
+svg{background:#fff}
 text{font:11px system-ui,sans-serif;fill:#333}.grid{stroke:#ddd}.noise{fill:#9ab;fill-opacity:.35;stroke:#9ab}
 .plain{fill:none;stroke:#2457a6;stroke-width:1.6}.local{fill:none;stroke:#b8541a;stroke-width:1.6}
 .start{stroke:#b00020;stroke-dasharray:4 3}.off{fill:#b00020}
-@media(prefers-color-scheme:dark){text{fill:#ddd}.grid{stroke:#444}.plain{stroke:#7aa7ee}.local{stroke:#ee9a5e}}
+@media(prefers-color-scheme:dark){svg{background:#16181b}text{fill:#ddd}.grid{stroke:#444}.plain{stroke:#7aa7ee}.local{stroke:#ee9a5e}
+.start{stroke:#ff9d92}.off{fill:#ff9d92}}
 """
+_LEGEND: Final = (
+    "worst row of each stage; blue: plain pass, orange: re-synchronised, grey: noise, red: where it begins"
+)
+_LETTER: Final = 6.5
+"""How wide a letter of a line of words is, so that none is cut off."""
 
 
-def picture_of(found: Explained) -> str:
-    """An SVG: both passes' worst rows on a logarithmic scale, and the limit under which a stage is noise."""
+def picture_of(found: Explained, *, style: bool = True) -> str:
+    """An SVG: both passes' worst rows on a logarithmic scale, and the limit under which a stage is noise.
+
+    Without ``style`` it takes that of the page which it is put into.
+    """
     rows = [row for row in found.rows if row.stage not in EXACT]
-    width = _LEFT + _RIGHT + _STEP * max(len(rows), 12)
     height = _TOP + _HEIGHT + _BELOW
     title = f"{found.case}: {found.labels[0]} and {found.labels[1]}, where they part"
+    words = max(len(title), len(_LEGEND)) * _LETTER
+    width = _LEFT + _RIGHT + math.ceil(max(_STEP * len(rows), words))
     parts = [*_parts(found, rows, width)] if rows else []
+    own = f"<style>{_STYLE}</style>" if style else ""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" role="img"><title>{escape(title)}</title><style>{_STYLE}</style>'
+        f'height="{height}" role="img"><title>{escape(title)}</title>{own}'
         f'<text x="{_LEFT}" y="16">{escape(title)}</text>'
-        f'<text x="{_LEFT}" y="32">worst row of each stage; blue: plain pass, orange: re-synchronised, '
-        f"grey: noise</text>{''.join(parts)}</svg>\n"
+        f'<text x="{_LEFT}" y="32">{_LEGEND}</text>{"".join(parts)}</svg>\n'
     )
 
 

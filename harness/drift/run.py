@@ -13,21 +13,24 @@ from typing import Any, Final, NamedTuple
 
 from harness.checks.agreement import Agreement
 from harness.drift.explaining import Explained, explain
-from harness.drift.explaining_text import text_of
+from harness.drift.explaining_text import sentences_of, text_of
 from harness.drift.gathering import Asked, Gathered, Gathering
 from harness.drift.grafting import graft
 from harness.drift.kept import FOLDER, Kept, pair_folder, read_kept, read_noise, write_kept, write_noise
+from harness.drift.picture import picture_of
 from harness.drift.session import TracedEngine
 from harness.drift.stage_noise import StageNoise
 from harness.engines.contract import Answer
+from harness.engines.taps.stages import EXACT
 from harness.errors import EngineError, GateError, HarnessError
 from harness.recordings.store import Recording
+from harness.reports.report_input import Explanation
 from harness.scoring.scoring import Scoring
 from harness.scoring.subjects import Subject, request_for
 from harness.workers import Job
 from harness.workers.process import WorkerProcess, start_worker
 
-__all__ = ["NOISE_CASES", "Explaining", "Pair", "Ready", "explained_texts"]
+__all__ = ["NOISE_CASES", "Explaining", "Pair", "Ready", "explanation_of", "explanations"]
 
 NOISE_CASES: Final = 12
 """On how many cases noise is measured."""
@@ -282,16 +285,28 @@ class Explaining:
         return ""
 
 
-def explained_texts(
+def explanations(
     pairs: Sequence[Pair], cases: Sequence[str], scoring: Scoring, say: Callable[[str], None]
-) -> Iterator[str]:
+) -> Iterator[Explanation]:
     """What there is to say of each of ``cases`` of two engines; also where one cannot be explained."""
     with Explaining(pairs, scoring, say=say) as explaining:
         for case in cases:
             try:
-                yield text_of(explaining.explain(case))
+                yield explanation_of(explaining.explain(case))
             except HarnessError as error:
-                yield f"{case}: cannot be explained: {error}\n"
+                text = f"{case}: cannot be explained: {error}\n"
+                yield Explanation(case=case, sides=explaining.labels, sentences=[text.strip()], text=text)
+
+
+def explanation_of(found: Explained) -> Explanation:
+    """As reports take it."""
+    return Explanation(
+        case=found.case,
+        sides=found.labels,
+        sentences=[*sentences_of(found)],
+        text=text_of(found),
+        picture=picture_of(found, style=False) if any(row.stage not in EXACT for row in found.rows) else "",
+    )
 
 
 def _label(subject: Subject) -> str:

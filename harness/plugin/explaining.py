@@ -13,6 +13,7 @@ from harness.reports.summary import CheckSummary, Status
 
 if TYPE_CHECKING:
     from harness.plugin.run import Run
+    from harness.reports.report_input import Explanation
     from harness.scoring.subjects import Subject
 
 __all__ = ["OPTION", "add_option", "explain_command", "explain_failures"]
@@ -54,22 +55,24 @@ def explain_command(config: pytest.Config, subject: Subject) -> str:
 
 def explain_failures(
     run: Run, summaries: Sequence[CheckSummary], most: int, write_line: Callable[[str], None]
-) -> None:
+) -> list[Explanation]:
     """Explain the first ``most`` cases that failed beside their profile's reference."""
     # Imported here: a run without it needs none of it.
-    from harness.drift.run import Pair, explained_texts
+    from harness.drift.run import Pair, explanations
     from harness.scoring.subjects import subjects
 
     failed = dict.fromkeys((s.profile, s.engine, s.case) for s in summaries if _is_red(s))
-    loaded = run.loaded
+    loaded, explained = run.loaded, []
     wanted = [key for key in failed if loaded.profile(key[0]).reference != key[1]][:most]
     for (profile_name, engine), keys in groupby(sorted(wanted), key=lambda key: key[:2]):
         profile = loaded.profile(profile_name)
         every = subjects(loaded.cases, [profile], selection="every")
         pairs = [Pair(one.reference(), one) for one in every if one.engine.name == engine]
-        for text in explained_texts(pairs, [case for *_, case in keys], run.scoring, write_line):
-            for line in ["", *text.splitlines()]:
+        for one in explanations(pairs, [case for *_, case in keys], run.scoring, write_line):
+            for line in ["", *one.text.splitlines()]:
                 write_line(line)
+            explained.append(one)
+    return explained
 
 
 def _is_red(summary: CheckSummary) -> bool:

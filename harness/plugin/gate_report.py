@@ -18,6 +18,7 @@ from harness.gate.side import Kept, load_side
 from harness.gate.side_floors import SideFloors
 from harness.gate.sides import SideName
 from harness.plugin.gate_tests import GATE, words_again
+from harness.reports.report_input import Explanation
 from harness.reports.summary import CheckSummary
 
 if TYPE_CHECKING:
@@ -33,11 +34,12 @@ def write_reports(
     *,
     page: Path | None,
     data: Path | None,
+    explained: Sequence[Explanation] = (),
 ) -> Iterator[str]:
     """Write the report to the files that are asked for; yields lines for the terminal.
 
-    ``summaries`` are the checks of the run. What cannot be compared or written is told and fails nothing:
-    what the run found stands.
+    ``summaries`` are the checks of the run, ``explained`` where its failures begin. What cannot be compared
+    or written is told and fails nothing: what the run found stands.
     """
     from harness.reports.page.document import make_report
     from harness.reports.report_files import write_document, write_page
@@ -63,7 +65,7 @@ def write_reports(
     if not inputs:
         yield "no report: this run compared no engine with another"
         return
-    report = make_report(inputs)
+    report = replace(make_report(inputs), explained=explained)
     for file, write in ((page, write_page), (data, write_document)):
         if file is None:
             continue

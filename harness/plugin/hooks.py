@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,7 @@ from harness.reports.ci.junit import flatten
 from harness.reports.ci.output import tell_checks, tell_sentences, tell_verdicts
 from harness.reports.outcomes import Outcomes
 from harness.reports.progress import ProgressLine
+from harness.reports.report_input import Explanation
 from harness.reports.table import render_table
 from harness.scoring.scoring import Scoring
 from harness.scoring.stored_runs import StoredRuns
@@ -339,19 +340,23 @@ class _MainProcess:
         kept = [key for key in self._outcomes.rows_wanted() if any(where.glob(f"{key}.*.npy"))]
         if kept:
             terminalreporter.write_line(f"full logits of {len(kept)} recordings with failures: {where}")
+        explained: Sequence[Explanation] = ()
         if most := self._config.getoption(OPTION):
             terminalreporter.section("where differences begin", sep="=")
-            explain_failures(run, summaries, most, terminalreporter.write_line)
-        self._write_reports(terminalreporter)
+            explained = explain_failures(run, summaries, most, terminalreporter.write_line)
+        self._write_reports(terminalreporter, explained)
         reasons = self._outcomes.refusals.reasons
         tell_checks(summaries, environ=os.environ, write_line=terminalreporter.write_line, reasons=reasons)
 
-    def _write_reports(self, terminalreporter: TerminalReporter) -> None:
+    def _write_reports(
+        self, terminalreporter: TerminalReporter, explained: Sequence[Explanation] = ()
+    ) -> None:
         page, data = (self._config.getoption(f"harness_report{end}") for end in ("", "_json"))
         if page is None and data is None:
             return
         run, summaries = self._config.stash[RUN], self._outcomes.summaries
-        for line in write_reports(self._config, run, summaries, page=page, data=data):
+        told = write_reports(self._config, run, summaries, page=page, data=data, explained=explained)
+        for line in told:
             terminalreporter.write_line(line)
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:

@@ -12,7 +12,7 @@ from harness.recordings.fingerprint import Difference
 from harness.reports.summary import CheckSummary
 from harness.verdicts.verdict import Change, ComparisonVerdict
 
-__all__ = ["HistoryPoint", "ReportInput", "ReportSide"]
+__all__ = ["Explanation", "HistoryPoint", "ReportInput", "ReportSide"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,21 @@ class ReportSide:
     made: str
     model: str
     fingerprint: Mapping[str, Json] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Where one case's difference begins, between the two ``sides``, named as `ReportSide.label` is.
+
+    ``sentences`` are the finding, the first of them, and its proof; ``text`` is all that a terminal shows.
+    ``picture`` is an SVG of distance against stage without a style, '' where nothing could be drawn.
+    """
+
+    case: str
+    sides: tuple[str, str]
+    sentences: Sequence[str]
+    text: str = field(repr=False)
+    picture: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import replace
@@ -237,5 +238,10 @@ def test_the_picture_is_a_drawing_with_the_start_marked() -> None:
     assert classes.count("start") == 1
     assert "noise" in classes
     assert "&lt;&amp;&gt;" in drawn
+    # Few stages leave room for the words; in a page's own style it is the same drawing.
+    words = max(len(text) for text in root.itertext() if "{" not in text)
+    assert float(root.get("width", 0)) > 64 + 6 * words
+    found = explain(_kept({"A": _trace(), "B": wrong, "B resynced": wrong}, case="s.<&>"))
+    assert picture_of(found, style=False) == re.sub("<style>.*</style>", "", drawn, flags=re.DOTALL)
     # Nothing to draw is a picture, too.
     ET.fromstring(picture_of(explain(_kept({"A": _trace()}, lacking={"B": "no"}))))

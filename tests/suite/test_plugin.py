@@ -7,6 +7,7 @@ import shlex
 import pytest
 
 from tests.accepted_lines import move_letters
+from tests.reports.page.test_page import embedded
 from tests.suite.conftest import Project
 
 
@@ -73,11 +74,14 @@ def test_disagreement_names_metric_and_limit(project: Project) -> None:
 @pytest.mark.slow
 def test_explain_is_said_of_the_first_that_failed_and_decides_nothing(project: Project) -> None:
     project.write_suite(off="say A lmdeploy: wobble", more="say B lmdeploy: wobble", right="say A")
-    result = project.run("-k", "engines_agree", "--explain=1")
+    result = project.run("-k", "engines_agree", "--explain=1", "--report=r.html")
     result.assert_outcomes(passed=1, failed=2)
     # These engines are stand-ins, with no model to look into: which is said, and is no end of the run.
     result.stdout.fnmatch_lines(["*where differences begin*", "s.off: cannot be explained: *", "*1 passed*"])
     result.stdout.no_fnmatch_line("s.more: cannot*")
+    (told,) = embedded((project.folder / "r.html").read_text(encoding="utf-8"), "explanations")
+    assert told["sides"] == ["p/torch", "p/lmdeploy"]
+    assert told["sentences"][0].startswith("s.off: cannot be explained: ")
 
 
 def test_another_question_is_told_in_full_by_its_own_test_and_in_short_by_the_agreement(

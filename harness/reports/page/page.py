@@ -10,12 +10,15 @@ import base64
 import hashlib
 import html
 import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from string import Template
 
 from harness.reports.page.document import Report
 from harness.reports.page.thumbnails import LARGEST, make_thumbnail
+from harness.reports.report_input import Explanation
 
 __all__ = ["BUDGET", "render_page"]
 
@@ -23,7 +26,8 @@ BUDGET = 9_500_000
 """Size in bytes that pictures must leave the page under; without them it may be larger."""
 
 _PARTS = Path(__file__).with_name("parts")
-_SCRIPTS = ("elements.js", "charts.js", "case.js", "cases.js", "sections.js", "page.js")
+_SCRIPTS = ("elements.js", "charts.js", "case.js", "cases.js", "sections.js", "explained.js", "page.js")
+_DRAWN = 2_000_000  # bytes that the drawings of explained cases may take together
 _BASE64 = 4 / 3
 _AROUND = 60  # bytes of key, quotes and address around each picture
 
@@ -32,7 +36,8 @@ def render_page(report: Report) -> str:
     """The whole page; a picture that cannot be shown is told in a word."""
     document = report.document
     data = _embedded(document.model_dump_json())
-    room = BUDGET - len(data.encode()) - len(_style().encode()) - len(_script().encode())
+    explained = _explained(report.explained)
+    room = BUDGET - len(data.encode()) - len(explained) - len(_style().encode()) - len(_script().encode())
     each = int(room / max(1, len(report.pictures)) / _BASE64) - _AROUND
     pictures = {
         key: make_thumbnail(path, most=min(LARGEST, each))._asdict() for key, path in report.pictures.items()
@@ -49,8 +54,21 @@ def render_page(report: Report) -> str:
         style=_style(),
         document=data,
         pictures=_embedded(json.dumps(pictures, ensure_ascii=False)),
+        explained=explained,
         script=_script(),
     )
+
+
+def _explained(found: Sequence[Explanation]) -> str:
+    """The element, ASCII, that holds what was explained; '' where nothing was."""
+    if not found:
+        return ""
+    room, told = _DRAWN, []
+    for one in found:
+        room -= len(one.picture)
+        told.append(one if room >= 0 else replace(one, picture=""))
+    data = _embedded(json.dumps([asdict(one) for one in told]))
+    return f'<script type="application/json" id="explanations">{data}</script>\n'
 
 
 def _embedded(text: str) -> str:

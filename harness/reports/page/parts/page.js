@@ -5,6 +5,7 @@ class Page {
     const read = (id) => JSON.parse(byId(id).textContent);
     this.report = read("document");
     this.pictures = read("pictures");
+    this.explained = byId("explanations") ? read("explanations") : [];
     this.theme();
     // A page of several opens with the one that decides how all end.
     const worst = ["FAILED", "ERROR", "INCONCLUSIVE", "PASSED"];
@@ -50,6 +51,7 @@ class Page {
     this.drawComparisons();
     drawVerdict(byId("verdict"), this.comparison, this);
     drawChanged(byId("changed"), this.comparison);
+    drawExplained(this.comparison, this);
     drawSuites(byId("suites"), this.comparison);
     drawTold(byId("told"), this.comparison);
     byId("cases").replaceChildren(heading("cases", "Cases"));
