@@ -173,7 +173,7 @@ OPTIONS: Final = (
         "kernels",
         Literal["interpreted"],
         "interpreted to run LMDeploy's own Triton kernels through Triton's interpreter, in float32 or "
-        "float16, some hundred times slower; the CPU device plug-in's if left out; see docs/kernels.md",
+        "float16, 30 to 80 times slower; the CPU device plug-in's if left out; see docs/kernels.md",
         kinds=("lmdeploy",),
         on=("pytorch", "cpu"),
     ),
