@@ -74,8 +74,8 @@ def pytest_testnodedown(node: Any) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _outside_ci() -> Iterator[None]:
-    """Runs inside tests tell GitHub nothing: their planted faults would end in the real run's summary."""
+    """Runs inside tests tell GitHub nothing, where their planted faults would end, and are not tox's."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
+        for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE", "TOX_ENV_NAME"):
             patch.delenv(name, raising=False)
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from harness.reports.report_input import Explanation
     from harness.scoring.subjects import Subject
 
-__all__ = ["OPTION", "add_option", "explain_command", "explain_failures"]
+__all__ = ["OPTION", "add_option", "explain_command", "explain_failures", "typed"]
 
 OPTION = "harness_explain"
 _DEFAULT = 3
@@ -37,6 +38,18 @@ def add_option(group: pytest.OptionGroup) -> None:
     )
 
 
+def typed(words: Sequence[str]) -> str:
+    """A command of the environment that pytest runs in, as it is typed: under tox it is not on the path.
+
+    tox tells by ``TOX_ENV_NAME``; an environment of its configuration runs pytest with what stands behind --.
+    """
+    if (name := os.environ.get("TOX_ENV_NAME")) is None:
+        return shlex.join(words)
+    if words[0] == "pytest":
+        return shlex.join(["tox", "run", "-e", name, "--", *words[1:]])
+    return shlex.join(["tox", "exec", "-e", name, "--", *words])
+
+
 def explain_command(config: pytest.Config, subject: Subject) -> str:
     """The command that looks where a case's difference begins; '' for the reference, beside which none is."""
     if subject.is_reference:
@@ -50,7 +63,7 @@ def explain_command(config: pytest.Config, subject: Subject) -> str:
     words.append(subject.case.name)
     given = {name: config.getoption(f"harness_{name}") for name in ("cases", "recordings", "environments")}
     words += [f"--{name}={value}" for name, value in given.items() if value is not None]
-    return shlex.join(words)
+    return typed(words)
 
 
 def explain_failures(

@@ -19,7 +19,7 @@ from harness.plugin.gate_tests import GATE, SuiteGate, tell
 from harness.plugin.run import RUN, Run, run_again
 from harness.recordings.store import Recording
 from harness.reports.failure import render_failure
-from harness.reports.outcomes import SNAPSHOT
+from harness.reports.outcomes import NOT_ACCEPTED, SNAPSHOT
 from harness.reports.token_texts import token_texts
 from harness.scoring.stored_runs import model_name
 from harness.scoring.subjects import Subject
@@ -27,7 +27,7 @@ from harness.snapshots.accepted import AcceptedSuite, accepted_case
 from harness.snapshots.answers import LOWERED
 from harness.snapshots.extension import extension
 from harness.snapshots.told import Action
-from harness.snapshots.update import forbid_writing, refusal, update_of
+from harness.snapshots.update import forbid_writing, missing_of, refusal, update_of
 from harness.verdicts.verdict import Verdict
 
 __all__ = [
@@ -118,16 +118,20 @@ def verify(subject: Subject, request: pytest.FixtureRequest) -> Verify:
 class AcceptedAnswer(NamedTuple):
     """What is to be kept of an answer, and the snapshot that it is compared with within tolerance.
 
-    ``refused`` says why ``--snapshot-update`` may not write this answer, None where it may, or is not given.
+    ``refused`` says why ``--snapshot-update`` may not write this answer, None where it may, or is not given;
+    ``missing`` that nothing is accepted yet and nothing is to be written.
     """
 
     answer: dict[str, Json]
     snapshot: SnapshotAssertion
     refused: str | None = None
+    missing: str | None = None
 
     def require_allowed(self) -> None:
-        """Raise `CheckFailed` where an update is refused."""
+        """Raise `CheckFailed` where an update is refused, or there is nothing to compare with."""
         __tracebackhide__ = True
+        if self.missing is not None:
+            raise CheckFailed(self.missing)
         if self.refused is not None:
             raise CheckFailed(self.refused)
 
@@ -160,7 +164,10 @@ def accepted(
     because: str | None = request.config.getoption("harness_accept_regressions")
     update = update_of(compared, answer, subject, tolerances, because=because)
     if update is None:
-        return AcceptedAnswer(answer, compared)
+        missing = missing_of(compared, subject)
+        if missing is not None:
+            request.node.user_properties.append((NOT_ACCEPTED, missing))
+        return AcceptedAnswer(answer, compared, missing=missing)
     request.node.user_properties.append((SNAPSHOT, update.to_json()))
     if update.because:
         answer[LOWERED] = update.because

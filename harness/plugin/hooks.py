@@ -11,7 +11,7 @@ import pytest
 from _pytest.terminal import TerminalReporter
 
 from harness.environments.store import Environments
-from harness.errors import CaseFileError, CheckFailed, GateError, HarnessError
+from harness.errors import CaseFileError, CheckFailed, GateError, HarnessError, UnknownProfile
 from harness.gate.reporting import breakdown_of
 from harness.plugin.explaining import OPTION, add_option, explain_command, explain_failures
 from harness.plugin.gate_report import write_reports
@@ -25,6 +25,7 @@ from harness.plugin.run import (
     run_again,
     run_id,
     subject_of,
+    update_command,
 )
 from harness.reports.ci.junit import flatten
 from harness.reports.ci.output import tell_checks, tell_sentences, tell_verdicts
@@ -172,7 +173,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if "accepted" in metafunc.fixturenames:
             require_converted(run.snapshots_folder)
         found = run.subjects(marker.args[0])
-    except (CaseFileError, GateError) as error:
+    except (CaseFileError, GateError, UnknownProfile) as error:
         raise pytest.Collector.CollectError(str(error)) from error
     for mark in sorted({mark for s in found for mark in (*s.case.marks, *s.profile.marks)}):
         metafunc.config.addinivalue_line("markers", f"{mark}: given in the case files")
@@ -202,8 +203,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what this run is not about; what is left out is counted as deselected, never as skipped."""
-    named = config.getoption("harness_profiles") or ()
-    gpu_wanted = "gpu" in (config.option.markexpr or "") or named
+    gpu_wanted = "gpu" in (config.option.markexpr or "") or config.getoption("harness_profiles")
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:
@@ -211,8 +211,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # pytest makes one skipped test of a function without subjects, which would look like a result.
         empty = "subject" in getattr(item, "fixturenames", ()) and subject is None
         gpu = subject is not None and item.get_closest_marker("gpu") is not None
-        unnamed = subject is not None and subject.profile.by_name_only and subject.profile.name not in named
-        (left_out if empty or unnamed or (gpu and not gpu_wanted) else kept).append(item)
+        (left_out if empty or (gpu and not gpu_wanted) else kept).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
@@ -265,21 +264,23 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 class _ToldOnce:
-    """Keeps what refused engines said of every test out of pytest's own sections; its counts have them."""
+    """Keeps out of pytest's own sections what is told once for many tests; its counts have them.
+
+    That is what refused engines said, and that nothing is accepted yet.
+    """
 
     def __init__(self, outcomes: Outcomes) -> None:
         self._outcomes = outcomes
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> Generator[None, None, None]:
-        every = terminalreporter.stats.get("error", [])
-        if self._outcomes.refused:
-            terminalreporter.stats["error"] = [
-                one for one in every if getattr(one, "nodeid", None) not in self._outcomes.refused
-            ]
+        stats, told = terminalreporter.stats, self._outcomes
+        every = {**stats}
+        for name, once in (("error", told.refused), ("failed", told.unaccepted)):
+            if once and name in every:
+                stats[name] = [one for one in every[name] if getattr(one, "nodeid", None) not in once]
         yield
-        if every:
-            terminalreporter.stats["error"] = every
+        stats.update(every)
 
 
 class _MainProcess:
@@ -333,6 +334,15 @@ class _MainProcess:
             terminalreporter.section("engines that could not be loaded", sep="=")
             for line in refusals:
                 terminalreporter.write_line(line)
+        if count := len(self._outcomes.unaccepted):
+            every = sum(summary.check == "snapshot" for summary in summaries)
+            terminalreporter.write_line(
+                f"no accepted answer yet in {count} of {every} tests of snapshots, which fail. Where the "
+                f"table is right, accept it: {update_command(self._config)}"
+            )
+        if (others := run.unasked) and not self._config.getoption("harness_profiles"):
+            many = f"{len(others)} other profile{'s' * (len(others) != 1)}"
+            terminalreporter.write_line(f"{many} not run: name them with --profile: {', '.join(others)}")
         for sentence in run.scoring.store.damage():
             terminalreporter.write_line(sentence, yellow=True)
         where = run.scoring.store.rows_folder

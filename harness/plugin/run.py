@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -12,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from harness.cases.folder import Loaded, load
+from harness.cases.profiles import Profile
 from harness.checks.agreement import Agreed, Agreement
 from harness.checks.result import Result
 from harness.checks.same_question import SameQuestion
 from harness.checks.tolerances import Tolerances
 from harness.errors import EngineError, UnknownProfile
 from harness.noise.limits import NoiseLimits
+from harness.plugin.explaining import typed
 from harness.recordings.device import device_line
 from harness.recordings.store import Recording
 from harness.reports.outcomes import PROPERTY, TestFacts
@@ -75,12 +76,11 @@ class Run:
         """Suites and profiles; raises `CaseFileError` with all their problems."""
         if self._loaded is None:
             self._loaded = load(self.cases_folder)
-            names = self._config.getoption("harness_profiles") or ()
-            try:
-                for name in names:
+            for name in self._config.getoption("harness_profiles") or ():
+                try:
                     self._loaded.profile(name)
-            except UnknownProfile as error:
-                raise pytest.UsageError(f"--{error}") from error
+                except UnknownProfile as error:
+                    raise UnknownProfile(f"--{error}") from error
         return self._loaded
 
     @property
@@ -91,15 +91,28 @@ class Run:
     def subjects(self, selection: str) -> list[Subject]:
         """The subjects of a selection, of the profiles that were asked for.
 
-        Raises `CaseFileError` once; then there are none, so that one mistake is told once and not per module.
+        Raises `CaseFileError`, or `UnknownProfile`, once; then there are none, so that one mistake is told
+        once and not per module.
         """
         if self._broken:
             return []
         self._broken = True
-        names = self._config.getoption("harness_profiles")
-        profiles = [p for p in self.loaded.profiles if not names or p.name in names]
+        profiles = [profile for profile in self.loaded.profiles if self._is_asked(profile)]
         self._broken = False
         return list(subjects(self.loaded.cases, profiles, selection=selection))
+
+    @property
+    def unasked(self) -> tuple[str, ...]:
+        """The names of profiles that this run has no tests of; none where loading failed."""
+        known = () if self._loaded is None else self._loaded.profiles
+        return tuple(profile.name for profile in known if not self._is_asked(profile))
+
+    def _is_asked(self, profile: Profile) -> bool:
+        if names := self._config.getoption("harness_profiles"):
+            return profile.name in names
+        if profile.by_name_only:
+            return False
+        return "gpu" not in profile.marks or "gpu" in (self._config.option.markexpr or "")
 
     def all_subjects(self) -> list[Subject]:
         """Every case on every engine of every profile, asked for in this run or not."""
@@ -220,14 +233,30 @@ def run_again(item: pytest.Item) -> str:
         words = ["pytest", f"{near}::{item.name}"]
     else:
         words = ["pytest", "--pyargs", f"harness.suite.{where.stem}::{item.name}"]
-    for option in ("cases", "snapshots", "recordings", "environments"):
-        if (given := config.getoption(f"harness_{option}")) is not None:
-            words.append(f"--{option}={given}")
+    words += _options(config)
     if (subject := subject_of(item)) is not None and subject.profile.by_name_only:
         words.append(f"--profile={subject.profile.name}")
     if item.get_closest_marker("gpu"):
         words += ["-m", "gpu"]
-    return shlex.join(words)
+    return typed(words)
+
+
+def update_command(config: pytest.Config) -> str:
+    """The command that accepts what the run's engines answered, where nothing is accepted yet."""
+    whole = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+    words = ["pytest", *(["--pyargs", "harness.suite"] if whole else []), *_options(config)]
+    words += [f"--profile={name}" for name in config.getoption("harness_profiles") or ()]
+    mark = config.option.markexpr
+    return typed([*words, *(["-m", mark] if mark else []), "--snapshot-update"])
+
+
+def _options(config: pytest.Config) -> list[str]:
+    """The folders that the command line names."""
+    given = {name: config.getoption(f"harness_{name}") for name in _FOLDERS}
+    return [f"--{name}={value}" for name, value in given.items() if value is not None]
+
+
+_FOLDERS = ("cases", "snapshots", "recordings", "environments")
 
 
 def run_id(config: pytest.Config) -> str:

@@ -14,13 +14,16 @@ import pytest
 from harness.reports.refusals import Refusal, Refusals
 from harness.reports.summary import CheckSummary, Status
 
-__all__ = ["PROPERTY", "SNAPSHOT", "Outcomes", "TestFacts"]
+__all__ = ["NOT_ACCEPTED", "PROPERTY", "SNAPSHOT", "Outcomes", "TestFacts"]
 
 PROPERTY = "vlm-harness"
 """The user property in which a test's `TestFacts` travel, from pytest-xdist's workers too."""
 
 SNAPSHOT = "vlm-harness-snapshot"
 """The user property in which what was done with a snapshot travels likewise."""
+
+NOT_ACCEPTED = "vlm-harness-not-accepted"
+"""The user property of a test whose case has no accepted answer yet; its value says so."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,12 +51,14 @@ class TestFacts:
 class Outcomes:
     """Takes the reports of one run, in pytest's main process.
 
-    ``refused`` are the ids of the tests that some engine of ``refusals`` has kept from running.
+    ``refused`` are the ids of the tests that some engine of ``refusals`` has kept from running, and
+    ``unaccepted`` those of tests that failed since nothing is accepted yet.
     """
 
     summaries: list[CheckSummary] = field(default_factory=list)
     refusals: Refusals = field(default_factory=Refusals)
     refused: set[str] = field(default_factory=set)
+    unaccepted: set[str] = field(default_factory=set)
     _rows: dict[str, list[str]] = field(default_factory=dict)
     _done: set[str] = field(default_factory=set)
     _wanted: set[str] = field(default_factory=set)
@@ -72,7 +77,9 @@ class Outcomes:
             self.refusals.take(summary.refused, None if told is None else Refusal(**told))
         rows: Mapping[str, list[str]] = facts["rows"]
         self._rows.update(rows)
-        if status not in (Status.PASSED, Status.KNOWN):
+        if NOT_ACCEPTED in dict(report.user_properties):
+            self.unaccepted.add(report.nodeid)  # which says nothing of the answer
+        elif status not in (Status.PASSED, Status.KNOWN):
             self._wanted.update(rows)
         elif facts["done_with_rows"]:
             self._done.update(rows)

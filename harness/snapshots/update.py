@@ -31,6 +31,7 @@ __all__ = [
     "add_options",
     "forbid_writing",
     "is_updating",
+    "missing_of",
     "refusal",
     "update_of",
 ]
@@ -98,6 +99,15 @@ def update_of(
         details=_details(change, tolerances),
         because=because if because is not None and change.lowers else "",
     )
+
+
+def missing_of(snapshot: SnapshotAssertion, subject: Subject) -> str | None:
+    """What is said where nothing is accepted yet of the case of ``snapshot``; None where something is."""
+    own = cast(CaseSnapshotExtension, snapshot.extension)
+    if own.stored_text() is not None:
+        return None
+    file = shown(own.head.file(own.snapshots))
+    return f"{subject.case.location}: snapshot: no accepted answer of {subject.engine_label} yet, in {file}"
 
 
 def forbid_writing(snapshot: SnapshotAssertion) -> None:

@@ -192,6 +192,8 @@ class TestBadFiles:
         result = project.run("--profile", "q")
         assert result.ret != 0
         assert "--profile: found 'q'; allowed: p (from cases/profiles.yaml)" in text(result)
+        assert "_hooks.py" not in text(result)
+        assert "hooks.py" not in text(result)
 
 
 class TestGpu:
@@ -199,7 +201,8 @@ class TestGpu:
         project.write_profiles({"marks": ["gpu"], "device": "cuda", "dtype": "float16"})
         project.write_suite(one="say A")
         result = project.run("-k", "expected_letter")
-        result.assert_outcomes(passed=2, deselected=15)
+        result.assert_outcomes(passed=2, deselected=7)
+        result.stdout.fnmatch_lines(["1 other profile not run: name them with --profile: p1"])
 
     def test_without_a_gpu_it_fails_and_does_not_skip(self, project: Project) -> None:
         project.write_profiles({"marks": ["gpu"], "device": "cuda", "dtype": "float16"})
@@ -213,14 +216,14 @@ class TestByNameOnly:
     def test_runs_only_when_it_is_named(self, project: Project) -> None:
         project.write_profiles({"by_name_only": True})
         project.write_suite(one="say A")
-        project.run("-k", "expected_letter").assert_outcomes(passed=2, deselected=15)
+        project.run("-k", "expected_letter").assert_outcomes(passed=2, deselected=7)
         assert all("p1-" not in line for line in project.recorded())
         project.run("-k", "expected_letter", "--profile", "p1").assert_outcomes(passed=2, deselected=7)
 
     def test_its_mark_does_not_choose_it(self, project: Project) -> None:
         project.write_profiles({"by_name_only": True, "marks": ["gpu"], "device": "cuda", "dtype": "float16"})
         project.write_suite(one="say A")
-        project.run("-m", "gpu").assert_outcomes(deselected=17)
+        project.run("-m", "gpu").assert_outcomes(deselected=9)
         project.run("-m", "gpu", "--profile", "p1").assert_outcomes(errors=8, deselected=1)
 
     def test_the_command_to_run_again_names_it(self, project: Project) -> None:
@@ -252,7 +255,24 @@ class TestSnapshots:
 
     def test_missing_fails(self, project: Project) -> None:
         project.write_suite(one="say A")
-        project.run("-k", "matches_snapshot and s.one").assert_outcomes(failed=2)
+        result = project.run("-k", "matches_snapshot or expected_letter")
+        result.assert_outcomes(failed=2, passed=3, deselected=4)
+        said = text(result)
+        assert said.count("no accepted answer yet in 2 of 2 tests of snapshots, which fail") == 1
+        assert " --snapshot-update\n" in said
+        assert said.count("test_matches_snapshot[") == 0
+        assert "full logits" not in said  # which would be of no use
+
+    def test_the_command_that_accepts_does(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+        project.write_suite(one="say A")
+        (line,) = (line for line in project.run().outlines if "accept it: " in line)
+        words = shlex.split(line.partition("accept it: ")[2])
+        assert words[:3] == ["pytest", "--pyargs", "harness.suite"]
+        project.pytester.runpytest_inprocess("-p", "no:cacheprovider", *words[1:]).assert_outcomes(passed=9)
+        monkeypatch.setenv("TOX_ENV_NAME", "harness")
+        (project.folder / "snapshots").rename(project.folder / "kept")
+        result = project.run("-k", "snapshot and s.one")
+        result.stdout.fnmatch_lines(["*accept it: tox run -e harness -- --pyargs harness.suite *"])
 
 
 def test_marks_of_a_case_select_it(project: Project) -> None:
