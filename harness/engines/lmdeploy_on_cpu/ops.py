@@ -28,7 +28,8 @@ __all__ = ["CachelessAttention", "CpuOps", "PagedAttention", "cacheless_attentio
 
 _IMPLEMENTED = frozenset(
     {
-        "causal", "head_dim", "head_size", "num_heads", "num_kv_heads", "scale", "v_head_dim", "v_head_size",
+        "causal", "head_dim", "head_size", "logit_softcapping", "num_heads", "num_kv_heads", "scale",
+        "sliding_window", "v_head_dim", "v_head_size",
         "device",  # where LMDeploy makes the scales of a quantised cache
     }
 )  # fmt: skip
@@ -36,8 +37,6 @@ _IMPLEMENTED = frozenset(
 
 _NAMES = {
     "alibi": "ALiBi",
-    "sliding_window": "sliding window attention (window {})",
-    "logit_softcapping": "soft-capped attention logits (at {})",
     "use_flash_mla": "multi-head latent attention",
     "mla_index_topk": "sparse attention (MLA index)",
     "learnable_sink": "attention sinks",
@@ -46,21 +45,32 @@ _NAMES = {
 _OFF = {"block_sparse_size": 1}  # everything else is off where it is None, False, or not above 0
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, *, scale: float, causal: bool) -> Tensor:
-    """Attention of the last queries of one sequence: [q, H, D], [kv, G, D], [kv, G, Dv] to [q, H, Dv]."""
-    queries, keys = query.size(0), key.size(0)
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, *, scale: float, causal: bool, window: int, softcap: float
+) -> Tensor:
+    """Attention of the last queries of one sequence: [q, H, D], [kv, G, D], [kv, G, Dv] to [q, H, Dv].
+
+    As LMDeploy's Triton kernels have it (``kv_min_loc``), a token sees itself and the ``window`` keys before
+    it where that is above 0, which is one key more than Transformers' window of the same number has.
+    """
+    last = key.size(0) - query.size(0)  # queries are the sequence's last tokens, from this position on
+    q, k, v = (tensor.transpose(0, 1)[None] for tensor in (query, key, value))
     mask = None
-    if causal and queries > 1:
-        # Queries are the sequence's last tokens, so the diagonal ends in the lower right corner.
-        mask = torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)
-    out = scaled_dot_product_attention(
-        query.transpose(0, 1)[None],
-        key.transpose(0, 1)[None],
-        value.transpose(0, 1)[None],
-        attn_mask=mask,
-        scale=scale,
-        enable_gqa=query.size(1) != key.size(1),
-    )
+    if causal and (query.size(0) > 1 or 0 < window < last):
+        mask = torch.ones(query.size(0), key.size(0), dtype=torch.bool).tril(last)
+        if window > 0:
+            mask = mask.triu(last - window)
+    if softcap > 0:
+        groups = query.size(1) // key.size(1)
+        k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
+        scores = softcap * torch.tanh(q.float() @ k.float().mT * (scale / softcap))
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
+        out = scores.softmax(-1).to(v.dtype) @ v
+    else:
+        out = scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, scale=scale, enable_gqa=query.size(1) != key.size(1)
+        )
     return out[0].transpose(0, 1)
 
 
@@ -103,6 +113,8 @@ class PagedAttention(AttentionImpl):  # type: ignore[misc]
                 v_cache[used].flatten(0, 1)[:keys],
                 scale=self.scale,
                 causal=self.causal,
+                window=self.sliding_window,
+                softcap=self.logit_softcapping,
             )
         return out
 
@@ -110,9 +122,11 @@ class PagedAttention(AttentionImpl):  # type: ignore[misc]
 class CachelessAttention(FlashAttentionImpl):  # type: ignore[misc]
     """Attention within each sequence of a packed batch, as vision towers use it."""
 
-    def __init__(self, *, scale: float, causal: bool) -> None:  # noqa: D107
+    def __init__(self, *, scale: float, causal: bool, window: int, softcap: float) -> None:  # noqa: D107
         self.scale = scale
         self.causal = causal
+        self.window = window
+        self.softcap = softcap
 
     def forward(
         self,
@@ -130,7 +144,10 @@ class CachelessAttention(FlashAttentionImpl):  # type: ignore[misc]
         bounds = (t.tolist() for t in (q_start_loc, q_seqlens, kv_start_loc, kv_seqlens))
         for q_start, q_len, kv_start, kv_len in zip(*bounds, strict=True):
             q, kv = slice(q_start, q_start + q_len), slice(kv_start, kv_start + kv_len)
-            out[q] = _attend(query[q], key[kv], value[kv], scale=self.scale, causal=self.causal)
+            out[q] = _attend(
+                query[q], key[kv], value[kv],
+                scale=self.scale, causal=self.causal, window=self.window, softcap=self.softcap,
+            )  # fmt: skip
         return out
 
 
@@ -171,8 +188,6 @@ class CpuOps(DefaultOpsBackend):  # type: ignore[misc]
         """LMDeploy's runner without graphs, once the cache is known to be one that is implemented."""
         if int(cache_config.quant_policy) != 0:
             raise unsupported(f"a quantised KV cache (quant_policy {int(cache_config.quant_policy)})")
-        if cache_config.window_size is not None and cache_config.window_size > 0:
-            raise unsupported(f"sliding window attention (window {cache_config.window_size})")
         return DefaultOpsBackend.build_graph_runner(model, model_config, cache_config, backend_config, device)
 
 
@@ -185,6 +200,8 @@ def paged_attention(asked: Mapping[str, Any]) -> PagedAttention:
         scale=asked.get("scale"),
         num_kv_heads=asked.get("num_kv_heads"),
         v_head_size=asked.get("v_head_dim") if "v_head_dim" in asked else asked.get("v_head_size"),
+        sliding_window=_window(asked),
+        logit_softcapping=asked.get("logit_softcapping") or 0.0,
         causal=asked.get("causal", True),
     )
 
@@ -194,8 +211,21 @@ def cacheless_attention(asked: Mapping[str, Any]) -> CachelessAttention:
     _check(asked)
     scale = asked.get("scale")
     return CachelessAttention(
-        scale=asked["head_dim"] ** -0.5 if scale is None else scale, causal=asked.get("causal", True)
+        scale=asked["head_dim"] ** -0.5 if scale is None else scale,
+        causal=asked.get("causal", True),
+        window=_window(asked),
+        softcap=asked.get("logit_softcapping") or 0.0,
     )
+
+
+def _window(asked: Mapping[str, Any]) -> int:
+    """How many keys a token sees before itself, not above 0: all; LMDeploy gives it as N or (N, ahead)."""
+    given = asked.get("sliding_window")
+    reach = tuple(given) if isinstance(given, tuple | list) else (given or -1,)
+    if max(reach) > 0 and not asked.get("causal", True):
+        # Its Triton kernels limit what is behind alone, FlashAttention 3 what is ahead, too.
+        raise unsupported(f"sliding window attention that is not causal (window {given})")
+    return int(reach[0])
 
 
 def _check(asked: Mapping[str, object]) -> None:
@@ -203,7 +233,6 @@ def _check(asked: Mapping[str, object]) -> None:
     for name, value in asked.items():
         if name in _IMPLEMENTED or value is None or value == _OFF.get(name):
             continue
-        reach = max(value) if isinstance(value, tuple | list) else value
-        if isinstance(reach, bool | int | float) and reach <= 0:
+        if isinstance(value, bool | int | float) and value <= 0:
             continue
         raise unsupported(_NAMES.get(name, f"attention with {name}").format(value))

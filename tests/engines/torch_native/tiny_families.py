@@ -223,10 +223,70 @@ def _qwen2() -> tuple[Any, Any, Any]:
     return model, tokenizer, tokenizer
 
 
+WINDOW: Final = 8
+"""How many tokens the windowed families see, which is less than any question has."""
+
+
+def _mistral() -> tuple[Any, Any, Any]:
+    """Text only, a sliding window in every layer."""
+    tokenizer = tokenizer_of("")
+    config = transformers.MistralConfig(**_text(tokenizer), sliding_window=WINDOW)
+    return transformers.MistralForCausalLM(config), tokenizer, tokenizer
+
+
+def _gemma2() -> tuple[Any, Any, Any]:
+    """Text only, a sliding window in every other layer, soft-capped attention and final logits."""
+    tokenizer = tokenizer_of("")
+    text = {**_text(tokenizer), "head_dim": 16, "query_pre_attn_scalar": 16, "tie_word_embeddings": True}
+    capped = {"attn_logit_softcapping": 1.0, "final_logit_softcapping": 30.0}
+    config = transformers.Gemma2Config(**text, **capped, sliding_window=WINDOW)
+    return transformers.Gemma2ForCausalLM(config), tokenizer, tokenizer
+
+
+def _gemma3_text() -> tuple[Any, Any, Any]:
+    """Text only, a sliding window and a rotary base of their own in every layer but each sixth."""
+    tokenizer = tokenizer_of("")
+    config = transformers.Gemma3TextConfig(**_gemma3_language(tokenizer))
+    return transformers.Gemma3ForCausalLM(config), tokenizer, tokenizer
+
+
+def _gemma3() -> tuple[Any, Any, Any]:
+    """The same with images, whose places see one another."""
+    start, end, place = "<start_of_image>", "<end_of_image>", "<image_soft_token>"
+    tokenizer = tokenizer_of(start, start, end, place)
+    ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in
+           {"boi": start, "eoi": end, "image": place}.items()}  # fmt: skip
+    for name, token in {"boi": start, "eoi": end, "image": place}.items():
+        setattr(tokenizer, f"{name}_token", token)
+        setattr(tokenizer, f"{name}_token_id", ids[name])
+    config = transformers.Gemma3Config(
+        text_config={"architectures": ["Gemma3ForCausalLM"], **_gemma3_language(tokenizer)},
+        vision_config={"model_type": "siglip_vision_model", "vision_use_head": False, **_VISION},
+        mm_tokens_per_image=4,
+        **{f"{name}_token_index": i for name, i in ids.items()},
+    )
+    processor = transformers.Gemma3Processor(
+        image_processor=transformers.Gemma3ImageProcessor(size=_SIDE),
+        tokenizer=tokenizer,
+        image_seq_length=4,
+        chat_template=tokenizer.chat_template,
+    )
+    return transformers.Gemma3ForConditionalGeneration(config), processor, tokenizer
+
+
+def _gemma3_language(tokenizer: Any) -> dict[str, Any]:
+    own = {"head_dim": 16, "query_pre_attn_scalar": 16, "num_hidden_layers": 6, "tie_word_embeddings": True}
+    return {**_text(tokenizer), **own, "sliding_window": WINDOW}
+
+
 FAMILIES: Final[Mapping[str, Callable[[], tuple[Any, Any, Any]]]] = {
+    "gemma2": _gemma2,
+    "gemma3": _gemma3,
+    "gemma3_text": _gemma3_text,
     "idefics3": _idefics3,
     "llava": _llava,
     "llava_onevision": _llava_onevision,
+    "mistral": _mistral,
     "qwen2": _qwen2,
     "qwen2_vl": _qwen2_vl,
     "qwen3_vl": _qwen3_vl,
