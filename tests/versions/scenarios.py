@@ -127,9 +127,9 @@ def operators() -> None:
         name: refused(lambda make=make, asked=asked: make({**plain, **asked}))  # type: ignore[misc]
         for name, make, asked in (
             ("plain", paged_attention, {"sliding_window": None, "alibi": False, "block_sparse_size": 1}),
-            ("window", paged_attention, {"sliding_window": 16}),
+            ("window", paged_attention, {"sliding_window": 16, "logit_softcapping": 50.0}),
             ("alibi", paged_attention, {"alibi": True}),
-            ("flash window", cacheless_attention, {"sliding_window": (4, 4)}),
+            ("flash window", cacheless_attention, {"sliding_window": (4, 4), "causal": False}),
             ("something new", paged_attention, {"tree_mask": True}),
         )
     }

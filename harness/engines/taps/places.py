@@ -19,6 +19,9 @@ it returns; what it is given, a pair of which is to be added up; the keyword ``i
 the cosines and sines it returns, and the positions it is given."""
 
 
+_EMBEDDINGS: Final = ("embed_tokens", "tok_embeddings", "wte")
+
+
 class Place(NamedTuple):
     """A stage, the name of the module where it is read, and how (`OUTPUT` and so on)."""
 
@@ -32,7 +35,8 @@ class Family:
     """Names of one architecture's modules; each field holds alternatives, the first that exists counts.
 
     ``blocks`` are the lists of vision blocks and ``second_norms`` the norms in a block behind its attention;
-    ``text`` are the language models within, which hold token embeddings, layers and the final norm.
+    ``text`` are the language models within, which hold token embeddings, layers and the final norm;
+    without ``embeddings`` the tokens are what the first layer is given.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Family:
     towers: tuple[str, ...] = ()
     projectors: tuple[str, ...] = ()
     text: tuple[str, ...] = ()
+    embeddings: tuple[str, ...] = _EMBEDDINGS
 
 
 _HEADS: Final = ("lm_head", "language_model.lm_head", "language_model.output", "output")
@@ -82,8 +87,8 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family(name="Qwen2.5-VL", model_types=("qwen2_5_vl",), **_QWEN),
     Family(name="Qwen3-VL", model_types=("qwen3_vl", "qwen3_vl_moe"), **_QWEN),
     Family(
-        name="LLaVA",
-        model_types=("llava", "llava_next"),
+        name="LLaVA and Gemma 3",
+        model_types=("llava", "llava_next", "gemma3"),
         patches=(
             "model.vision_tower.embeddings.patch_embedding",
             "model.vision_tower.vision_model.embeddings.patch_embedding",
@@ -100,15 +105,19 @@ FAMILIES: Final[tuple[Family, ...]] = (
     ),
     Family(
         name="text only",
-        model_types=("internlm2", "llama", "mistral", "phi3", "qwen2", "qwen3"),
+        model_types=("gemma3_text", "internlm2", "llama", "mistral", "phi3", "qwen2", "qwen3"),
         text=("model",),
     ),
+    # LMDeploy scales the embeddings behind their module, Transformers in it.
+    Family(name="Gemma", model_types=("gemma", "gemma2"), text=("model",), embeddings=()),
 )
 
-_EMBEDDINGS: Final = ("embed_tokens", "tok_embeddings", "wte")
 _LAYERS: Final = ("layers", "h", "blocks")
 _FIRST_NORMS: Final = ("input_layernorm", "attention_norm", "ln_1", "norm1")
-_SECOND_NORMS: Final = ("post_attention_layernorm", "ffn_norm", "ln_2", "norm2")
+# Where a layer has both of the first two (Gemma 2 and 3), the other norms what attention gives by itself.
+_SECOND_NORMS: Final = (
+    "pre_feedforward_layernorm", "post_attention_layernorm", "ffn_norm", "ln_2", "norm2",
+)  # fmt: skip
 _FINAL_NORMS: Final = ("norm", "ln_f", "final_layernorm")
 
 
@@ -134,7 +143,7 @@ def find(model_type: str, modules: Sequence[str], lists: Mapping[str, int]) -> P
     known = frozenset(modules)
     if family is not None:
         text = _first(family.text, [name for name in family.text if _layers(name, lists) is not None])
-        found = [*_vision(family, known, lists), *_language(text, known, lists), *_head(known)]
+        found = [*_vision(family, known, lists), *_language(text, known, lists, family.embeddings), *_head(known)]
         if text is not None:
             return Places(tuple(found), family.name)
     return Places(tuple(by_order(modules, lists)), None)
@@ -180,13 +189,17 @@ def _blocks(
     return found
 
 
-def _language(text: str | None, known: frozenset[str], lists: Mapping[str, int]) -> list[Place]:
+def _language(
+    text: str | None, known: frozenset[str], lists: Mapping[str, int], embeddings: Sequence[str] = _EMBEDDINGS
+) -> list[Place]:
     layers = None if text is None else _layers(text, lists)
     if text is None or layers is None:
         return []
     found: list[Place] = []
-    if (embeddings := _named(text, _EMBEDDINGS, known)) is not None:
-        found.append(Place("tokens", embeddings, OUTPUT))
+    if (tokens := _named(text, embeddings, known)) is not None:
+        found.append(Place("tokens", tokens, OUTPUT))
+    elif not embeddings and (first := _named(f"{layers}.0", _FIRST_NORMS, known)) is not None:
+        found.append(Place("tokens", first, INPUT))
     found.append(Place("inputs", text, KEYWORD))
     if (rope := _named(text, ("rotary_emb",), known)) is not None:
         found.append(Place("rope", rope, ROPE))

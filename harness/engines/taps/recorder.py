@@ -60,6 +60,7 @@ class Recorder:
         model.register_forward_pre_hook(self._begin, with_kwargs=True)
         model.register_forward_hook(self._end)
         self._head: nn.Module | None = None
+        self._cap: float | None = getattr(getattr(model, "config", None), "final_logit_softcapping", None)
         for place in self.places.places:
             self._hook(place, modules[place.module])
             if place.stage == "logits":
@@ -100,7 +101,7 @@ class Recorder:
         device = next(self._head.parameters()).device
         with torch.inference_mode():
             made: Tensor = self._head(rows.to(device)[None])[0]
-        return _kept(made[-count:])
+        return _kept(self._capped(made[-count:]))
 
     @property
     def _seeing(self) -> bool:
@@ -180,6 +181,8 @@ class Recorder:
         del module
         if not self._seeing or self._now is None or "rope" in self._now.states:
             return
+        if "sliding_attention" in args:
+            return  # Gemma 3 turns twice, in no fixed order; LMDeploy has another module for this one
         positions = kwargs.get("position_ids", args[1] if len(args) > 1 else None)
         if isinstance(positions, Tensor):
             self._now.states.setdefault("positions", _kept(positions))
@@ -204,9 +207,13 @@ class Recorder:
     def _see(self, stage: str, state: Tensor, *, write: bool = True) -> None:
         if self._now is None or (stage in self._now.states and stage != "logits"):
             return
-        self._now.states[stage] = _kept(state)
+        self._now.states[stage] = _kept(self._capped(state) if stage == "logits" else state)
         if write and (other := self._other(stage, state)) is not None:
             state.copy_(other)
+
+    def _capped(self, logits: Tensor) -> Tensor:
+        """What a model that caps its logits (Gemma 2) makes of those that its head returns."""
+        return logits if self._cap is None else self._cap * torch.tanh(logits / self._cap)
 
     def _other(self, stage: str, state: Tensor) -> Tensor | None:
         """What is to stand in place of ``state``, in its shape and dtype; None to leave it."""

@@ -111,14 +111,12 @@ def operators() -> dict[str, dict[str, str]]:
         "flash": flash,
         "alibi": replace(paged, alibi=True),
         "window": replace(paged, sliding_window=16),
-        "window pair": replace(paged, sliding_window=(16, 16)),
-        "softcap": replace(paged, logit_softcapping=30.0),
+        "window ahead": replace(paged, sliding_window=(-1, 4), causal=False),
         "mla": replace(paged, use_flash_mla=True),
         "mla index": replace(paged, mla_index_topk=4),
         "sinks": replace(paged, learnable_sink=True),
         "sparse": replace(paged, block_sparse_size=2),
-        "flash window": replace(flash, sliding_window=4),
-        "flash softcap": replace(flash, logit_softcapping=30.0),
+        "flash window": replace(flash, sliding_window=(4, 4)),
         "quantised": LinearW4A16BuildSpec.__new__(LinearW4A16BuildSpec),
         "adapter": LoRABuildSpec.__new__(LoRABuildSpec),
     }
@@ -134,18 +132,29 @@ def caches() -> dict[str, dict[str, str]]:
         config = SimpleNamespace(**{"quant_policy": 0, "window_size": -1, **cache})
         return CpuOpsBackend.build_graph_runner(None, None, config, None, None)
 
-    return {
-        "quantised": refused(lambda: build(quant_policy=8)),
-        "window": refused(lambda: build(window_size=512)),
-    }
+    return {"quantised": refused(lambda: build(quant_policy=8))}
 
 
 def attention() -> dict[str, float]:
     """The largest difference from attention as its formula has it, in float64, over pages in any order."""
+    found: dict[str, float] = {}
+    for name, asked in {
+        "": {},
+        " window 4": {"sliding_window": 4},
+        " window (3, 3)": {"sliding_window": (3, 3)},
+        " softcap": {"logit_softcapping": 0.5},
+        " window and softcap": {"sliding_window": 2, "logit_softcapping": 0.5},
+    }.items():
+        found |= {kind + name: worst for kind, worst in attention_as(asked).items()}
+    return found
+
+
+def attention_as(asked: dict[str, Any]) -> dict[str, float]:
+    """The same for attention that is asked for by LMDeploy's names in ``asked``."""
     import torch
     from lmdeploy.pytorch.backends.attention import AttentionMetadata
 
-    from harness.engines.lmdeploy_on_cpu.ops import CachelessAttention, PagedAttention
+    from harness.engines.lmdeploy_on_cpu.ops import cacheless_attention, paged_attention
 
     torch.manual_seed(0)
     heads, groups, size, block = 4, 2, 8, 4
@@ -157,12 +166,21 @@ def attention() -> dict[str, float]:
     values = [torch.randn(n, groups, size) for n in kv_lengths]
     queries = [torch.randn(n, heads, size) for n in q_lengths]
 
+    window = asked.get("sliding_window")
+    behind = window[0] if isinstance(window, tuple) else window
+    cap = asked.get("logit_softcapping")
+
     def formula(q: Any, k: Any, v: Any, *, causal: bool) -> Any:
         k, v = (t.double().repeat_interleave(heads // groups, 1) for t in (k, v))
         scores = torch.einsum("qhd,khd->hqk", q.double(), k) * size**-0.5
+        if cap is not None:
+            scores = cap * torch.tanh(scores / cap)
+        here = torch.arange(q.size(0))[:, None] + k.size(0) - q.size(0)
+        there = torch.arange(k.size(0))[None]
         if causal:
-            late = torch.arange(k.size(0))[None] > torch.arange(q.size(0))[:, None] + k.size(0) - q.size(0)
-            scores = scores.masked_fill(late, -torch.inf)
+            scores = scores.masked_fill(there > here, -torch.inf)
+        if behind is not None:
+            scores = scores.masked_fill(there < here - behind, -torch.inf)
         return torch.einsum("hqk,khd->qhd", scores.softmax(-1), v)
 
     order = torch.randperm(16)
@@ -175,9 +193,8 @@ def attention() -> dict[str, float]:
             here = slice(place * block, min((place + 1) * block, len(k) - new))
             old = max(0, here.stop - here.start)
             k_cache[page, :old], v_cache[page, :old] = k[here][:old], v[here][:old]
-    paged = PagedAttention(
-        num_heads=heads, head_size=size, num_kv_heads=groups, v_head_size=size, causal=True
-    ).forward(
+    plain = {"num_heads": heads, "head_size": size, "head_dim": size, "num_kv_heads": groups, **asked}
+    paged = paged_attention(plain).forward(
         torch.cat(queries),
         torch.cat([k[-new:] for k, new in zip(keys, q_lengths, strict=True)]),
         torch.cat([v[-new:] for v, new in zip(values, q_lengths, strict=True)]),
@@ -193,9 +210,9 @@ def attention() -> dict[str, float]:
     wanted = torch.cat([formula(q, k, v, causal=True) for q, k, v in zip(queries, keys, values, strict=True)])
     found = {"paged": float((paged - wanted).abs().max())}
 
-    for causal in (False, True):
+    for causal in (False, True) if window is None else (True,):
         start = torch.tensor([0, 3, 7, 8])
-        flash = CachelessAttention(scale=size**-0.5, causal=causal).forward(
+        flash = cacheless_attention({**plain, "causal": causal}).forward(
             torch.cat(queries),
             torch.cat(keys),
             torch.cat(values),

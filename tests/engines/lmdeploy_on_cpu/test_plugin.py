@@ -64,8 +64,8 @@ def test_installing_after_lmdeploy_was_imported_is_refused(facts: dict[str, Any]
     assert "LMDEPLOY_SKIP_WARMUP" in facts["late"]["message"]
 
 
-@pytest.mark.parametrize("name", ["paged", "no window", "flash"])
-def test_plain_attention_is_built(facts: dict[str, Any], name: str) -> None:
+@pytest.mark.parametrize("name", ["paged", "no window", "window", "flash"])
+def test_attention_is_built(facts: dict[str, Any], name: str) -> None:
     assert facts["operators"][name]["kind"] == "none"
 
 
@@ -73,11 +73,8 @@ def test_plain_attention_is_built(facts: dict[str, Any], name: str) -> None:
     ("name", "feature"),
     [
         ("alibi", "ALiBi"),
-        ("window", "sliding window attention (window 16)"),
-        ("window pair", "sliding window attention (window (16, 16))"),
-        ("flash window", "sliding window attention (window 4)"),
-        ("softcap", "soft-capped attention logits (at 30.0)"),
-        ("flash softcap", "soft-capped attention logits (at 30.0)"),
+        ("window ahead", "sliding window attention that is not causal (window (-1, 4))"),
+        ("flash window", "sliding window attention that is not causal (window (4, 4))"),
         ("mla", "multi-head latent attention"),
         ("mla index", "sparse attention"),
         ("sinks", "attention sinks"),
@@ -93,15 +90,19 @@ def test_operators_it_lacks_are_refused_by_name(facts: dict[str, Any], name: str
     assert f"does not implement {feature}" in refusal["message"].replace("LMDeploy's operator ", "")
 
 
-@pytest.mark.parametrize(("name", "feature"), [("quantised", "quant_policy 8"), ("window", "window 512")])
-def test_caches_it_lacks_are_refused_by_name(facts: dict[str, Any], name: str, feature: str) -> None:
-    assert facts["caches"][name]["kind"] == "unsupported"
-    assert feature in facts["caches"][name]["message"]
+def test_a_quantised_cache_is_refused_by_name(facts: dict[str, Any]) -> None:
+    assert facts["caches"]["quantised"]["kind"] == "unsupported"
+    assert "quant_policy 8" in facts["caches"]["quantised"]["message"]
 
 
+@pytest.mark.parametrize("option", ["", " window 4", " window (3, 3)", " softcap", " window and softcap"])
 @pytest.mark.parametrize("kind", ["paged", "flash causal=False", "flash causal=True"])
-def test_attention_is_what_its_formula_says(facts: dict[str, Any], kind: str) -> None:
-    assert facts["attention"][kind] <= 1e-6
+def test_attention_is_what_its_formula_says(facts: dict[str, Any], kind: str, option: str) -> None:
+    """A token sees itself and as many before it as the window says, as in LMDeploy's Triton kernels."""
+    if kind == "flash causal=False" and "window" in option:
+        assert kind + option not in facts["attention"]  # refused, see above
+    else:
+        assert facts["attention"][kind + option] <= 1e-6
 
 
 def test_cuda_means_the_cpu_within_the_engines_context_only(facts: dict[str, Any]) -> None:

@@ -57,6 +57,17 @@ def make(family: str, folder: Path) -> None:
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
+    if family == "gemma3":
+        _as_published(folder / "model.safetensors")
+
+
+def _as_published(file: Path) -> None:
+    """Name a SigLIP tower's tensors as published checkpoints do, for LMDeploy knows no other names of it."""
+    from safetensors.torch import load_file, save_file
+
+    old, new = "vision_tower.", "vision_tower.vision_model."
+    tensors = {name.replace(old, new, 1): each for name, each in load_file(file).items()}
+    save_file(tensors, file, metadata={"format": "pt"})
 
 
 def _qwen2_vl() -> tuple[Any, Any, Any]:
@@ -252,13 +263,10 @@ def _gemma3_text() -> tuple[Any, Any, Any]:
 
 def _gemma3() -> tuple[Any, Any, Any]:
     """The same with images, whose places see one another."""
-    start, end, place = "<start_of_image>", "<end_of_image>", "<image_soft_token>"
-    tokenizer = tokenizer_of(start, start, end, place)
-    ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in
-           {"boi": start, "eoi": end, "image": place}.items()}  # fmt: skip
-    for name, token in {"boi": start, "eoi": end, "image": place}.items():
-        setattr(tokenizer, f"{name}_token", token)
-        setattr(tokenizer, f"{name}_token_id", ids[name])
+    tokens = {"boi": "<start_of_image>", "eoi": "<end_of_image>", "image": "<image_soft_token>"}
+    named = {f"{name}_token": token for name, token in tokens.items()}
+    tokenizer = tokenizer_of(tokens["boi"], *tokens.values(), extra_special_tokens=named)
+    ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in tokens.items()}
     config = transformers.Gemma3Config(
         text_config={"architectures": ["Gemma3ForCausalLM"], **_gemma3_language(tokenizer)},
         vision_config={"model_type": "siglip_vision_model", "vision_use_head": False, **_VISION},
@@ -275,8 +283,10 @@ def _gemma3() -> tuple[Any, Any, Any]:
 
 
 def _gemma3_language(tokenizer: Any) -> dict[str, Any]:
+    linear = {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}  # LMDeploy 0.18 needs the factor
+    ropes = {"full_attention": linear, "sliding_attention": {"rope_type": "default", "rope_theta": 1e4}}
     own = {"head_dim": 16, "query_pre_attn_scalar": 16, "num_hidden_layers": 6, "tie_word_embeddings": True}
-    return {**_text(tokenizer), **own, "sliding_window": WINDOW}
+    return {**_text(tokenizer), **own, "rope_parameters": ropes, "sliding_window": WINDOW}
 
 
 FAMILIES: Final[Mapping[str, Callable[[], tuple[Any, Any, Any]]]] = {
