@@ -16,6 +16,7 @@ import inspect
 import json
 import os
 import shlex
+import traceback
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -37,7 +38,7 @@ from harness.engines.contract import (
 from harness.engines.gpu import gpus_in_use
 from harness.engines.interpreted_kernels.card import is_interpreted
 from harness.engines.lmdeploy_on_cpu import plugin as lmdeploy_on_cpu
-from harness.engines.lmdeploy_pipeline.backends import backend_config, backend_in_force, built_with
+from harness.engines.lmdeploy_pipeline.backends import backend_config, backend_in_force, built_with, version
 from harness.engines.lmdeploy_pipeline.described import engine_config, templates, where_it_runs
 from harness.engines.lmdeploy_pipeline.options import (
     EXECUTOR,
@@ -169,10 +170,13 @@ class LmdeployPipeline:
             if error.kind is ErrorKind.UNSUPPORTED:
                 raise
             kind = ErrorKind.LOAD if error.kind is ErrorKind.FAILED else error.kind
-            raise EngineError(kind, f"{_FIRST}: {error.message}") from error
+            raise EngineError(
+                kind, f"{_FIRST}: {error.message}{_misfit(self._settings, error.__cause__)}"
+            ) from error
         except Exception as error:
             kind = ErrorKind.OUT_OF_MEMORY if is_out_of_memory(error) else ErrorKind.LOAD
-            raise EngineError(kind, f"{_FIRST}: {type(error).__name__}: {error}") from error
+            told = f"{_FIRST}: {type(error).__name__}: {error}{_misfit(self._settings, error)}"
+            raise EngineError(kind, told) from error
         return found
 
     def fingerprint(self) -> dict[str, Json]:
@@ -336,12 +340,12 @@ def _build(settings: EngineSettings) -> Pipeline:
         raise EngineError(
             ErrorKind.OUT_OF_MEMORY if is_out_of_memory(error) else ErrorKind.LOAD,
             f"LMDeploy cannot load {settings.model}: {type(error).__name__}: {error}"
-            f"{_unknown(settings)}{_variable()}",
+            f"{_misfit(settings, error)}{_variable()}",
         ) from error
 
 
-def _unknown(settings: EngineSettings) -> str:
-    """A word on the model's architecture, where this LMDeploy has no class for it."""
+def _misfit(settings: EngineSettings, error: BaseException | None) -> str:
+    """What to do where this LMDeploy has no class for the model, or one whose code takes it for another."""
     try:
         config = json.loads((Path(settings.model) / "config.json").read_text(encoding="utf-8"))
         backend = str(settings.options.get("backend", "pytorch"))
@@ -350,11 +354,19 @@ def _unknown(settings: EngineSettings) -> str:
         named = [str(each) for each in config["architectures"]]
     except (AttributeError, ImportError, KeyError, OSError, TypeError, ValueError):
         return ""
-    if {*named} & {*known}:
+    if not {*named} & {*known}:
+        return (
+            f". Its {backend} engine has no class for {', '.join(named)}: name an LMDeploy that has one, or "
+            "leave this engine out of the profile"
+        )
+    if not isinstance(error, AttributeError | LookupError | NotImplementedError | TypeError):
         return ""
+    where = traceback.extract_tb(error.__traceback__)[-1]
     return (
-        f". Its {backend} engine has no class for {', '.join(named)}: name an LMDeploy that has one, or "
-        "leave this engine out of the profile"
+        f" ({where.filename}:{where.lineno}). LMDeploy {version()} has a class for {', '.join(named)} that "
+        "misses something in this model's config.json, names of weights or processor; allowed: a model as "
+        "its publisher saved it (Transformers 5 writes other names than 4). Name such a one or another "
+        "LMDeploy (`requirements`), or leave this engine out of the profile"
     )
 
 

@@ -143,7 +143,11 @@ def find(model_type: str, modules: Sequence[str], lists: Mapping[str, int]) -> P
     known = frozenset(modules)
     if family is not None:
         text = _first(family.text, [name for name in family.text if _layers(name, lists) is not None])
-        found = [*_vision(family, known, lists), *_language(text, known, lists, family.embeddings), *_head(known)]
+        found = [
+            *_vision(family, known, lists),
+            *_language(text, known, lists, family.embeddings),
+            *_head(known),
+        ]
         if text is not None:
             return Places(tuple(found), family.name)
     return Places(tuple(by_order(modules, lists)), None)

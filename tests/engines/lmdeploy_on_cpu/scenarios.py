@@ -138,13 +138,14 @@ def caches() -> dict[str, dict[str, str]]:
 def attention() -> dict[str, float]:
     """The largest difference from attention as its formula has it, in float64, over pages in any order."""
     found: dict[str, float] = {}
-    for name, asked in {
+    options: dict[str, dict[str, Any]] = {
         "": {},
         " window 4": {"sliding_window": 4},
         " window (3, 3)": {"sliding_window": (3, 3)},
         " softcap": {"logit_softcapping": 0.5},
         " window and softcap": {"sliding_window": 2, "logit_softcapping": 0.5},
-    }.items():
+    }
+    for name, asked in options.items():
         found |= {kind + name: worst for kind, worst in attention_as(asked).items()}
     return found
 
