@@ -15,9 +15,6 @@ from harness.profile_check.places import Places
 
 __all__ = ["look_at_fit"]
 
-# Their sliding_window is one whatever else stands there (lmdeploy/pytorch/models); that of Qwen2 and Qwen3
-# only with use_sliding_window, which Transformers reads so, too.
-_WINDOWS: Final = {"gemma2", "gemma3", "gemma3_text", "mistral", "mixtral", "phi3", "phimoe"}
 _SEEING: Final = ("vision", "visual", "image", "vq_")  # within names of a configuration
 _EXPERTS: Final = ("num_experts", "num_local_experts", "n_routed_experts")
 
@@ -74,9 +71,6 @@ def look_at_fit(
 def _not_on_a_cpu(config: Mapping[str, Any]) -> Iterator[str]:
     """What the language model is made of that `harness.engines.lmdeploy_on_cpu` refuses."""
     text = next((found for name in ("text_config", "llm_config") if (found := config.get(name))), config)
-    window, kind = text.get("sliding_window"), str(text.get("model_type", ""))
-    if window and (text.get("use_sliding_window") is True or kind in _WINDOWS):
-        yield f"sliding window attention (sliding_window {window})"
     experts = next((name for name in _EXPERTS if (text.get(name) or 0) > 1), None)
     if experts and (text.get("first_k_dense_replace") or 0) < (text.get("num_hidden_layers") or 1):
         yield f"a mixture of experts ({experts} {text[experts]})"

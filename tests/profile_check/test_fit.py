@@ -57,9 +57,7 @@ def test_an_architecture_that_lmdeploy_has_no_class_for(checked: Checked) -> Non
 @pytest.mark.parametrize(
     ("text", "lack"),
     [
-        ({"model_type": "mistral", "sliding_window": 4096}, "sliding window attention (sliding_window 4096)"),
-        ({"sliding_window": 128, "use_sliding_window": True}, "sliding window attention"),
-        ({"sliding_window": 32768, "use_sliding_window": False}, None),
+        ({"model_type": "gemma2", "sliding_window": 4096, "attn_logit_softcapping": 50.0}, None),
         ({"model_type": "qwen3_moe", "num_experts": 8}, "a mixture of experts (num_experts 8)"),
         ({"n_routed_experts": 8, "first_k_dense_replace": 99}, None),
         ({"layer_types": ["linear_attention", "full_attention"]}, "linear attention"),

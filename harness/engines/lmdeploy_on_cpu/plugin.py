@@ -2,9 +2,9 @@
 
 Scheduler, chat template, preprocessing, model code, sampling and logits stay LMDeploy's own; only the device
 and the GPU kernels are replaced, and `REPLACED` names every name that is touched. What the plug-in does not
-implement it refuses (EngineError, UNSUPPORTED): quantised weights or KV cache, sliding windows, ALiBi,
-soft-capped logits, adapters, mixtures of experts, several devices. It is never evidence about a GPU: GPU
-kernels and CUDA graphs are what it does not run.
+implement it refuses (EngineError, UNSUPPORTED): quantised weights or KV cache, ALiBi, windows that are not
+causal, attention sinks, adapters, mixtures of experts, several devices. It is never evidence about a GPU:
+GPU kernels and CUDA graphs are what it does not run.
 
 Call `install` before lmdeploy is imported, which reads `ENVIRONMENT` then and never again. The replacements
 stay until the process ends, so a process that used them can serve no GPU.

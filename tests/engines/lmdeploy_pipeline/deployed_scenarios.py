@@ -121,22 +121,11 @@ def run_refused(name: str, folder: Path, **files: Any) -> None:
     engine.close()
 
 
-def hub_names(weights: Path) -> None:
-    """LMDeploy knows LLaVA's tower by the name that it has on the hub, not by that of Transformers 5."""
-    from safetensors.torch import load_file, save_file
-
-    renamed = {
-        name.replace("vision_tower.", "vision_tower.vision_model."): values
-        for name, values in load_file(weights).items()
-    }
-    save_file(renamed, weights, metadata={"format": "pt"})
-
-
 def main(folder: Path) -> None:
     import torch
 
     from harness.engines.torch_native import engine as torch_native
-    from tests.engines.torch_native.tiny_families import make
+    from tests.engines.torch_native.tiny_families import hub_names, make
 
     torch.set_num_threads(1)
     newer = folder / "qwen3_vl"

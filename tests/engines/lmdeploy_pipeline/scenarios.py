@@ -242,13 +242,12 @@ def refusals(pictures: dict[str, str]) -> None:
     """Settings and models that must not be scored."""
     load = lmdeploy_pipeline.load
     quantised = {"quant_method": "awq", "bits": 4}
-    windowed = {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 0}
     facts["refused"] = {
         "top_k": refused(lambda: load(settings(top_k=CONFIG["text_config"]["vocab_size"] + 1))),
         "no_gpu": refused(lambda: load(settings(device="cuda", dtype="float16"))),
         "no_folder": refused(lambda: load(settings(FOLDER / "nothing"))),
         "no_model": refused(lambda: load(settings(FOLDER))),
-        "window": refused(lambda: load(settings(with_config("windowed", windowed)))),
+        "misfit": refused(lambda: load(settings(with_config("deeper", {"num_hidden_layers": "three"})))),
         "weights": refused(lambda: load(settings(with_config("quantised", quantization_config=quantised)))),
         "engine_option": refused(lambda: load(settings(options={"cache_max_entry_count": 7}))),
     }

@@ -242,7 +242,7 @@ def test_the_dtype_asked_for_is_used_throughout(left: Left, engine: str, dtype: 
         ("no_gpu", "load", ["no NVIDIA GPU visible", "'device: cpu'"]),
         ("no_folder", "load", ["no model folder", "nothing"]),
         ("no_model", "load", ["LMDeploy cannot load"]),
-        ("window", "unsupported", ["sliding window attention (window 8)"]),
+        ("misfit", "load", ["TypeError", ".py:", "InternVL", "or leave this engine out of the profile"]),
         ("weights", "unsupported", ["quantised weights (awq)"]),
         ("engine_option", "load", ["invalid cache_max_entry_count"]),
     ],

@@ -16,7 +16,7 @@ import torch
 import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-__all__ = ["FAMILIES", "make", "tokenizer_of"]
+__all__ = ["FAMILIES", "hub_names", "make", "tokenizer_of"]
 
 _TEMPLATE: Final = (
     "{%- for message in messages -%}<|{{ message['role'] }}|>{%- if message['content'] is string -%}"
@@ -58,16 +58,16 @@ def make(family: str, folder: Path) -> None:
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     if family == "gemma3":
-        _as_published(folder / "model.safetensors")
+        hub_names(folder / "model.safetensors")
 
 
-def _as_published(file: Path) -> None:
-    """Name a SigLIP tower's tensors as published checkpoints do, for LMDeploy knows no other names of it."""
+def hub_names(weights: Path) -> None:
+    """LMDeploy knows a tower of CLIP or SigLIP by the names it has on the hub, not by Transformers 5's."""
     from safetensors.torch import load_file, save_file
 
     old, new = "vision_tower.", "vision_tower.vision_model."
-    tensors = {name.replace(old, new, 1): each for name, each in load_file(file).items()}
-    save_file(tensors, file, metadata={"format": "pt"})
+    renamed = {name.replace(old, new, 1): values for name, values in load_file(weights).items()}
+    save_file(renamed, weights, metadata={"format": "pt"})
 
 
 def _qwen2_vl() -> tuple[Any, Any, Any]:
