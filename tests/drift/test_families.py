@@ -21,13 +21,20 @@ IMAGES = ("red-circle-centre.png", "blue-circle-top-left.png", "two-green-cross-
 QUESTIONS = ("colour? A red B blue C green", "what is it then? A red B blue C green", "how many? A 1 B 2 C 3")
 
 EXPECTED: Final = {
+    # A token sees itself and as many before it as the window says, which is one more: docs/findings.md.
+    ("mistral", "0.18.0"): "layer.0.attention",
     # LMDeploy runs the vision MLP's quick_gelu as GELU: docs/findings.md.
     ("qwen2_vl", "0.18.0"): "vision.0.mlp",
 }
 """By family and version of LMDeploy, the stage at which the two engines are known to part."""
 
 
-@pytest.mark.parametrize("family", ["qwen2", "qwen2_vl", "qwen3_vl"])
+WIDENED: Final = {"gemma2"}
+"""Families to which Transformers is told a window of one token more, so that both see the same."""
+TEXT_ONLY: Final = {"gemma2", "mistral", "qwen2"}
+
+
+@pytest.mark.parametrize("family", ["gemma2", "mistral", "qwen2", "qwen2_vl", "qwen3_vl"])
 def test_a_family_parts_where_it_is_known_to_and_nowhere_else(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -37,7 +44,7 @@ def test_a_family_parts_where_it_is_known_to_and_nowhere_else(
     asked = []
     for number, (image, question) in enumerate(zip(IMAGES, QUESTIONS, strict=True)):
         shutil.copy(ROOT / "cases" / "images" / image, cases)
-        shown = None if family == "qwen2" else image
+        shown = None if family in TEXT_ONLY else image
         asked.append(
             {
                 "id": f"c{number}",
@@ -48,9 +55,14 @@ def test_a_family_parts_where_it_is_known_to_and_nowhere_else(
             }
         )
     (cases / "s.yaml").write_text(json.dumps({"cases": asked}), encoding="utf-8")
+    torch: dict[str, object] = (
+        {"options": {"attention": "eager"}} if family == "gemma2" else {}
+    )  # it has no other for soft caps
+    if family in WIDENED:
+        torch["model"] = str(_widened(tmp_path / family))
     profile = {
         "model": str(tmp_path / family), "dtype": "float32", "device": "cpu", "reference": "torch",
-        "engines": {"torch": {}, "lmdeploy": {}},
+        "engines": {"torch": torch, "lmdeploy": {}},
     }  # fmt: skip
     (cases / "profiles.yaml").write_text(json.dumps({"profiles": {"p": profile}}), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -62,4 +74,13 @@ def test_a_family_parts_where_it_is_known_to_and_nowhere_else(
     stages = {each["stage"] for each in found["stages"]}
     vision = {"pixels", "patch", "vision.0.attention", "vision.1.mlp", "projected"}
     assert {"ids", "layer.0.attention", "layer.1.mlp", "norm", "logits"} <= stages
-    assert (vision <= stages) is (family != "qwen2")
+    assert (vision <= stages) is (family not in TEXT_ONLY)
+
+
+def _widened(model: Path) -> Path:
+    """A copy of ``model`` whose sliding window is one token more."""
+    folder = Path(shutil.copytree(model, model.with_name(f"{model.name}-widened")))
+    config = json.loads((folder / "config.json").read_text())
+    config["sliding_window"] += 1
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder

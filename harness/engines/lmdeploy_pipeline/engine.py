@@ -361,7 +361,8 @@ def _misfit(settings: EngineSettings, error: BaseException | None) -> str:
         )
     if not isinstance(error, AttributeError | LookupError | NotImplementedError | TypeError):
         return ""
-    where = traceback.extract_tb(error.__traceback__)[-1]
+    frames = traceback.extract_tb(error.__traceback__)
+    where = next((each for each in reversed(frames) if "lmdeploy" in Path(each.filename).parts), frames[-1])
     return (
         f" ({where.filename}:{where.lineno}). LMDeploy {version()} has a class for {', '.join(named)} that "
         "misses something in this model's config.json, names of weights or processor; allowed: a model as "

@@ -247,7 +247,7 @@ def refusals(pictures: dict[str, str]) -> None:
         "no_gpu": refused(lambda: load(settings(device="cuda", dtype="float16"))),
         "no_folder": refused(lambda: load(settings(FOLDER / "nothing"))),
         "no_model": refused(lambda: load(settings(FOLDER))),
-        "misfit": refused(lambda: load(settings(with_config("deeper", {"num_hidden_layers": "three"})))),
+        "misfit": refused(lambda: load(settings(with_config("misfit", {"architectures": None})))),
         "weights": refused(lambda: load(settings(with_config("quantised", quantization_config=quantised)))),
         "engine_option": refused(lambda: load(settings(options={"cache_max_entry_count": 7}))),
     }

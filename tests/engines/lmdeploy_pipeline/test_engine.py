@@ -242,7 +242,7 @@ def test_the_dtype_asked_for_is_used_throughout(left: Left, engine: str, dtype: 
         ("no_gpu", "load", ["no NVIDIA GPU visible", "'device: cpu'"]),
         ("no_folder", "load", ["no model folder", "nothing"]),
         ("no_model", "load", ["LMDeploy cannot load"]),
-        ("misfit", "load", ["TypeError", ".py:", "InternVL", "or leave this engine out of the profile"]),
+        ("misfit", "load", ["AttributeError", "/lmdeploy/", "a class for InternVL", "leave this engine out"]),
         ("weights", "unsupported", ["quantised weights (awq)"]),
         ("engine_option", "load", ["invalid cache_max_entry_count"]),
     ],
