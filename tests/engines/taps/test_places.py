@@ -58,6 +58,17 @@ def test_both_engines_names_give_the_same_stages(
     assert {(p.module, p.how) for p in found.places if p.stage == "layer.1.mlp"} == {(f"{text}.norm", INPUT)}
 
 
+def test_gemma_two_has_four_norms_in_a_layer_and_scales_its_embeddings_outside() -> None:
+    layers = [f"model.layers.{number}.pre_feedforward_layernorm" for number in range(2)]
+    found = find("gemma2", [*_language("model"), *layers, "lm_head"], {"model.layers": 2})
+    assert found.by_table
+    places = {place.stage: (place.module, place.how) for place in found.places}
+    assert places["layer.1.attention"] == ("model.layers.1.pre_feedforward_layernorm", INPUT)
+    assert places["tokens"] == ("model.layers.0.input_layernorm", INPUT)
+    three = find("gemma3_text", [*_language("model"), *layers, "lm_head"], {"model.layers": 2})
+    assert {place.module for place in three.places if place.stage == "tokens"} == {"model.embed_tokens"}
+
+
 def test_the_towers_own_output_is_the_last_that_it_returns() -> None:
     modules = [*_language("language_model.model"), "vision_tower", "multi_modal_projector", "lm_head"]
     found = find("internvl", modules, {"language_model.model.layers": 2})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -168,3 +169,25 @@ def test_nothing_is_copied_while_a_graph_is_captured(monkeypatch: pytest.MonkeyP
         with torch.inference_mode(), recorder.recording(_order()) as passes:
             model(input_ids=torch.tensor([[1, 2, 3]]))
         assert len(passes) == seen
+
+
+def test_logits_are_capped_as_their_model_caps_them_behind_its_head() -> None:
+    """Else rows handed out would be taken for others than those of their own pass (Gemma 2)."""
+
+    class Capped(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.config = SimpleNamespace(final_logit_softcapping=0.5)
+            self.lm_head = nn.Linear(4, 8)
+
+        def forward(self, hidden: Any) -> Any:
+            return 0.5 * torch.tanh(self.lm_head(hidden) / 0.5)
+
+    model, hidden = Capped(), torch.ones(1, 3, 4) * 3
+    recorder = Recorder(model, "gemma2", about=lambda _: {})
+    with torch.inference_mode(), recorder.recording(_order()) as passes:
+        handed = model(hidden)
+    assert torch.equal(passes[0].states["logits"], handed)
+    again = recorder.logits_of(hidden[0], 1, seen=1)
+    assert again is not None
+    assert torch.allclose(again, handed[0, -1:])
