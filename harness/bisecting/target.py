@@ -112,7 +112,9 @@ def ordered(good: str, bad: str, between: Sequence[str]) -> list[str]:
         low, high = sorted((Version(good), Version(bad)))
         inner = sorted({Version(text) for text in between if text and low < Version(text) < high})
     except InvalidVersion as error:
-        raise UnknownName(f"found {error}; allowed: versions, such as 0.12.3 and 0.18.0") from error
+        raise UnknownName(
+            f"--good, --bad, --versions: {error}; allowed: such as 0.12.3 and 0.18.0"
+        ) from error
     if low == high:
         raise UnknownName(f"found {good} as good and as bad; allowed: two versions")
     texts = [str(version) for version in inner]
@@ -126,6 +128,6 @@ def suites_of(loaded: Loaded, profile: Profile, names: Sequence[str]) -> tuple[S
     known = {case.name: [case.name] for cases in taken.values() for case in cases}
     known |= {name: [case.name for case in cases] for name, cases in taken.items()}
     if unknown := [name for name in names if name not in known]:
-        raise UnknownName(f"found {unknown[0]!r}; allowed: {nearest(unknown[0], known)}")
+        raise UnknownName(f"case or suite: found {unknown[0]!r}; allowed: {nearest(unknown[0], known)}")
     chosen = [case for name in names or suites for case in known[name]]
     return chosen_suites(loaded, chosen)

@@ -132,6 +132,11 @@ def _chosen(runs: Sequence[StoredRun], text: str) -> tuple[StoredRun, ...]:
         found = [run.run for run in runs if run.day <= text]
     elif text != "last":
         found = [run.run for run in runs if run.run.startswith(text)]
+    if not runs:
+        raise BundleError(
+            "found no stored run; allowed: one of these recordings. Each run of pytest and of harness gate "
+            "stores one:\n  harness gate PROFILE/ENGINE..PROFILE/ENGINE"
+        )
     if not found:
         told = dict.fromkeys(f"  {run.run[:8]}  {run.when}  {run.profile}/{run.engine}" for run in runs)
         raise BundleError(
@@ -228,7 +233,7 @@ def _lock(fingerprint: Mapping[str, Any], environments: Path | None) -> str:
 
 def _keep_traces(folder: Path, keys: Collection[str], target: Path, private: Private) -> None:
     """Those of these recordings; their JSON (``index``, see `harness.engines.taps.sketches`) loses places."""
-    for path in sorted(folder.rglob("*.npz")):
+    for path in sorted(folder.glob("*..*/*.npz")):  # beside them lie states of what is traced right now
         with np.load(path, allow_pickle=False) as held:
             arrays = dict(held)
         index = json.loads(arrays["index"].tobytes()) if "index" in arrays else {}

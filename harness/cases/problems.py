@@ -13,6 +13,7 @@ from harness.errors import CaseFileError, Problem
 __all__ = ["Location", "ProblemList", "describe", "nearest", "shown"]
 
 _SHOWN_CHARACTERS = 60
+_SHOWN_NAMES = 20
 
 
 @lru_cache(maxsize=256)
@@ -88,8 +89,9 @@ def describe(value: object) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known names as a text, led by the one nearest to ``name`` where one is near."""
+    """The known names as a text, led by the one nearest to ``name`` where one is near; of many, the first."""
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1)
     others = [other for other in names if other not in near]
-    return ", ".join([f"{n} (the nearest)" for n in near] + others) or "none"
+    more = [f"and {len(others) - _SHOWN_NAMES} more"] if len(others) > _SHOWN_NAMES else []
+    return ", ".join([f"{n} (the nearest)" for n in near] + others[:_SHOWN_NAMES] + more) or "none"

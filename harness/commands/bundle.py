@@ -7,12 +7,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.measuring import add_bundle, add_folders, add_snapshots, say, snapshots_folder
+from harness.commands.measuring import add_bundle, add_folders, add_snapshots, say, snapshots_folder, writable
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from harness.cases.folder import Loaded
     from harness.commands import Subparsers
     from harness.scoring.stored_runs import StoredRun
 
@@ -39,7 +40,7 @@ def register(commands: Subparsers) -> None:
     bundle.add_argument("stored", nargs="?", default="last", metavar="RUN", help=_RUN)
     bundle.add_argument("--no-rows", action="store_true", help="leave out full rows, the largest part")
     bundle.add_argument(
-        "--out", type=Path, metavar="FILE", default=Path("run.bundle.zip"), help="default: run.bundle.zip"
+        "--out", type=writable, metavar="FILE", default=Path("run.bundle.zip"), help="default: run.bundle.zip"
     )
     report = commands.add_parser("report-bug", help="write a case up for an engine's makers", epilog=_REPORT)
     report.add_argument("case", metavar="CASE", help="SUITE.ID")
@@ -66,14 +67,26 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _bundle(options: argparse.Namespace) -> None:
+    from harness.cases.folder import load
     from harness.cases.problems import shown
 
     file: Path = options.out
     run = _made(options, file, rows=not options.no_rows)
     print(f"wrote {shown(file)}, {file.stat().st_size:,} bytes: the run {run[-1].run[:8]} of {run[-1].when}")
     print("to look at it elsewhere:")
-    for profile in dict.fromkeys(one.profile for one in run):
-        print(f"  harness gate {profile} --from {shown(file)}")
+    for sides in _held(run, load(options.cases)):
+        print(f"  harness gate {sides} --from {shown(file)}")
+
+
+def _held(run: Sequence[StoredRun], loaded: Loaded) -> list[str]:
+    """What a gate can compare of a run: whole profiles, else its first reference with each of the others."""
+    labels = [f"{one.profile}/{one.engine}" for one in run]
+    profiles = [loaded.profile(name) for name in dict.fromkeys(one.profile for one in run)]
+    if {f"{p.name}/{e.name}" for p in profiles for e in p.engines} <= {*labels}:
+        return [profile.name for profile in profiles]
+    references = [f"{profile.name}/{profile.reference}" for profile in profiles]
+    first = next((label for label in references if label in labels), labels[0])
+    return [f"{first}..{label}" for label in labels if label != first] or [f"accepted..{first}"]
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -8,10 +8,20 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.measuring import add_bundle, add_folders, add_json, add_set, from_bundle, measuring, say
+from harness.commands.measuring import (
+    add_bundle,
+    add_folders,
+    add_json,
+    add_set,
+    count,
+    from_bundle,
+    measuring,
+    say,
+    writable,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from harness.cases.folder import Loaded
     from harness.commands import Subparsers
@@ -42,12 +52,12 @@ def register(commands: Subparsers) -> None:
     add_folders(parser)
     parser.add_argument("--fresh", action="store_true", help="trace again what was traced before")
     parser.add_argument(
-        "--noise-cases", type=int, metavar="N", help="measure each stage's noise on N cases; default: 12"
+        "--noise-cases", type=count, metavar="N", help="measure each stage's noise on N cases; default: 12"
     )
     add_set(parser)
     parser.add_argument(
         "--picture",
-        type=Path,
+        type=writable,
         metavar="FILE.svg",
         help="draw distance against stage; of several cases FILE-CASE.svg",
     )
@@ -59,29 +69,39 @@ def _run(options: argparse.Namespace) -> int:
     from harness.drift.explaining_text import text_of
     from harness.errors import HarnessError
 
+    found: list[Explained] = []
+    status = 0
     try:
-        found = _explain(options)
+        for one in _explain(options):
+            if str(options.json) != "-":
+                sys.stdout.write("\n" * bool(found) + text_of(one))
+                sys.stdout.flush()
+            found.append(one)
+            if one.start is not None or one.bracket:
+                status = _FOUND
         _write(options, found)
     except (HarnessError, OSError) as error:
         say(str(error))
         return _ERROR
-    if str(options.json) != "-":
-        sys.stdout.write("\n".join(map(text_of, found)))
-    return _FOUND if any(each.start is not None or each.bracket for each in found) else 0
+    return status
 
 
-def _explain(options: argparse.Namespace) -> list[Explained]:
+def _explain(options: argparse.Namespace) -> Iterator[Explained]:
     from harness.drift.run import NOISE_CASES, Explaining
     from harness.gate.candidates import engine_setting, with_settings
 
     if options.bundle is not None:
-        return _traced_before(options)
+        yield from _traced_before(options)
+        return
     with measuring(options) as found:
         loaded = with_settings(found.loaded, [engine_setting(text) for text in options.set])
         pairs = pairs_of(live_sides(options.sides, loaded), loaded)
         wanted = options.noise_cases or NOISE_CASES
         with Explaining(pairs, found.scoring, say=say, noise_cases=wanted, fresh=options.fresh) as explaining:
-            return [explaining.explain(case) for case in options.case or explaining.worst(1)]
+            for case in options.case:
+                explaining.pair(case)  # a name that is wrong is told before the first is traced
+            for case in options.case or explaining.worst(1):
+                yield explaining.explain(case)
 
 
 def _traced_before(options: argparse.Namespace) -> list[Explained]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 import shutil
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,9 +41,13 @@ __all__ = [
     "from_bundle",
     "git_user",
     "measuring",
+    "positive",
     "say",
     "snapshots_folder",
+    "writable",
 ]
+
+_SILENCE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +185,21 @@ def count(text: str) -> int:
     return value
 
 
+def positive(text: str) -> float:
+    """A finite number above 0, on a command line."""
+    if not 0 < (value := float(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"found {text}; allowed: a number above 0")
+    return value
+
+
+def writable(text: str) -> Path:
+    """A file to be written, on a command line: refused before hours are spent on what is to stand in it."""
+    path = Path(text)
+    if text != "-" and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
+        raise argparse.ArgumentTypeError(f"found {text}; allowed: a file in a folder that can be written to")
+    return path
+
+
 def git_user(folder: Path) -> str:
     """The name that git has for the user in ``folder``, '' where there is none."""
     git = shutil.which("git")
@@ -194,7 +216,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
         "--json",
         nargs="?",
         const=Path("-"),
-        type=Path,
+        type=writable,
         metavar="FILE",
         help="write all figures here, too; - or no FILE: instead of text",
     )
@@ -227,14 +249,17 @@ def say(text: str) -> None:
 
 
 class _Progress:
-    """Says when an engine begins something new."""
+    """Says when an engine begins something new, and every half a minute that it is still at it."""
 
     def __init__(self) -> None:
         self._last = ("", "")
+        self._told = 0.0
 
     def show(self, progress: EngineProgress) -> None:
         from harness.reports.progress import describe
 
-        if (progress.engine, progress.phase) != self._last:
+        new = (progress.engine, progress.phase) != self._last
+        if new or time.monotonic() - self._told >= _SILENCE_SECONDS:
             say(describe(progress))
+            self._told = time.monotonic()
         self._last = (progress.engine, progress.phase)

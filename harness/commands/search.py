@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.measuring import add_folders, add_set, count, measuring, say
+from harness.commands.measuring import add_folders, add_set, count, measuring, positive, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,9 +34,11 @@ def register(commands: Subparsers) -> None:
     parser.add_argument(
         "--examples", type=count, default=100, metavar="N", help="of each search, at most; default: 100"
     )
-    parser.add_argument("--minutes", type=float, metavar="M", help="of each search, at most, with shrinking")
+    parser.add_argument(
+        "--minutes", type=positive, metavar="M", help="of each search, at most, with shrinking"
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="draw the same each time, and keep none")
-    parser.add_argument("--limit", type=float, metavar="NATS", help="default: the dtype's for log-odds")
+    parser.add_argument("--limit", type=positive, metavar="NATS", help="default: the dtype's for log-odds")
     parser.add_argument("--out", type=Path, default=Path("found"), metavar="DIR", help="default: found")
     add_folders(parser)
     add_set(parser)

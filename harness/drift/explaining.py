@@ -23,6 +23,11 @@ _RESYNCED: Final = "B resynced"
 _RECORDED: Final = 3.0
 _STEPS: Final = 64.0
 """How far an answer on record may be from a pass: times the letters' noise, or steps of the dtype."""
+_ON_RECORD: Final = "the answer on record"
+_OR_COMPANY: Final = (
+    ": it was read otherwise, or is another in the batch that it was made in, larger than those traced "
+    "(`harness factors` asks without company)"
+)
 _RENDERED: Final = frozenset(
     cause.value
     for cause in (
@@ -142,6 +147,8 @@ def explain(kept: Kept) -> Explained:
         return _explained(kept, None, (), None, _bracket(kept), notes)
     routes = [*_routes(kept, a, b)]
     start = first_stage(routes, kept.noise, _reading(kept))
+    if start is not None and _ON_RECORD in start.why:
+        start = replace(start, born=False)  # its own passes were not traced
     if start is not None and start.stage in ("prepared", "pixels") and (order := _other_order(a, b, kept)):
         start = replace(start, stage="tiles", why=f"the tiles are in another order: {order}")
     if (
@@ -248,7 +255,9 @@ def _reading(kept: Kept) -> str:
     for name, trace in _of_scores(kept):
         off = gap_of_letters(trace.told, {"letters": kept.recorded["AB".index(name[0])]})
         if off is not None and off > max(_RECORDED * kept.noise.letters, _STEPS * kept.noise.epsilon):
-            return f"{name}: the answer on record differs by {off:.3g} from what is computed of this case"
+            return (
+                f"{name}: {_ON_RECORD} differs by {off:.3g} from what is computed of this case{_OR_COMPANY}"
+            )
     ours, theirs = kept.letter_ids
     if ours and theirs and ours != theirs:
         return f"A reads the letters at the ids {list(ours)}, B at {list(theirs)}"

@@ -6,6 +6,7 @@ re-synchronised with, or that are grafted, lie in files on the way.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = ["Asked", "Gathered", "Gathering", "company_of"]
 
 _OTHER_ATTENTION: Final = "eager"
 _SEED: Final = 11
+_SILENCE_SECONDS: Final = 10.0
 _OF_A_CASE: Final = (ErrorKind.UNSUPPORTED, ErrorKind.FAILED, ErrorKind.LETTERS)
 """Errors after which the engine lives on."""
 
@@ -145,7 +147,11 @@ class Gathering:
         local: tuple[list[Mapping[str, Distance]], ...] = ([], [])
         for side in (0, 1):
             self._say(f"{self._engines[side].label}: each stage's own noise, on {len(cases)} cases")
-            for asked in cases:
+            told = time.monotonic()
+            for number, asked in enumerate(cases):
+                if time.monotonic() - told >= _SILENCE_SECONDS:
+                    self._say(f"{self._engines[side].label}: noise measured on {number} of {len(cases)}")
+                    told = time.monotonic()
                 kept = self.states(side, f"noise-{side}")
                 order = asked.order(side)
                 try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from harness.cases.problems import nearest
 from harness.checks.agreement import Agreement
 from harness.drift.explaining import Explained, explain
 from harness.drift.explaining_text import sentences_of, text_of
@@ -173,8 +174,8 @@ class Explaining:
         """A case by its name; raises GateError for one that both are not asked."""
         pair = self._pairs.get(case)
         if pair is None:
-            some = ", ".join(list(self._pairs)[:3])
-            raise GateError(f"case: found {case!r}; allowed: one that both engines are asked, such as {some}")
+            known = nearest(case, self._pairs)
+            raise GateError(f"case: found {case!r}; allowed: one that both engines are asked: {known}")
         return pair
 
     def _keys(self, pair: Pair) -> tuple[str, str]:
@@ -182,6 +183,12 @@ class Explaining:
         asked = [s for each in (*self._spread(), pair) for s in (each.a, each.b)]
         if any(self._recorded(subject) is None for subject in asked):
             self._scoring.make(asked)
+        for subject in (pair.a, pair.b):
+            try:
+                self._scoring.recording(subject)
+            except EngineError as error:  # of a case it may still be looked into
+                if error.refused:
+                    raise
         return self._scoring.recording(pair.a).key, self._scoring.key(pair.b)
 
     def _known(self, case: str, keys: tuple[str, str]) -> Kept | None:

@@ -12,7 +12,7 @@ from harness.engines.taps.sketches import Trace, read_traces
 from harness.errors import EngineError
 from harness.workers import Job, conversation
 from harness.workers.conversation import load, trace
-from harness.workers.events import Event, Failed, Loaded, Scored
+from harness.workers.events import Event, Failed, Loaded, Progress, Scored
 from harness.workers.gpu_turn import GpuTurn, free_memory
 from harness.workers.handed_over import HandedOver
 from harness.workers.process import WorkerProcess, start_worker
@@ -20,6 +20,7 @@ from harness.workers.process import WorkerProcess, start_worker
 __all__ = ["TracedEngine"]
 
 _T = TypeVar("_T")
+_SILENCE_SECONDS = 10.0
 
 
 class TracedEngine:
@@ -52,6 +53,7 @@ class TracedEngine:
         self._worker: WorkerProcess | None = None
         self._turn = GpuTurn(free_memory if job.settings.device == "cuda" and not beside else dict)
         self._refused: EngineError | None = None
+        self._said = 0.0
 
     def __enter__(self) -> TracedEngine:  # noqa: D105
         return self
@@ -124,6 +126,12 @@ class TracedEngine:
             self._worker = None
         self._turn.release()
 
+    def _loading(self, event: Event) -> None:
+        """Says every ten seconds that it is still at it."""
+        if isinstance(event, Progress) and event.seconds >= self._said + _SILENCE_SECONDS:
+            self._said = event.seconds
+            self._say(f"{self.label}: loading, {event.seconds:.0f} s")
+
     def _ready(self) -> WorkerProcess:
         if self._refused is not None:
             raise self._refused
@@ -132,9 +140,10 @@ class TracedEngine:
         for phase in self._turn.take():
             self._say(f"{self.label}: {phase}")
         self._say(f"{self.label}: loading")
+        self._said = 0.0
         worker = self._start(self._job)
         try:
-            events, self._refused = _all_of(load(worker, self._job))
+            events, self._refused = _all_of(load(worker, self._job), self._loading)
         except BaseException:
             worker.kill()
             raise
@@ -145,11 +154,14 @@ class TracedEngine:
         return worker
 
 
-def _all_of(events: Generator[Event, None, _T]) -> tuple[list[Event], _T]:
-    """What happens until a conversation's end, and what it returns."""
+def _all_of(
+    events: Generator[Event, None, _T], seen: Callable[[Event], None] = lambda _: None
+) -> tuple[list[Event], _T]:
+    """What happens until a conversation's end, each ``seen`` as it happens, and what it returns."""
     told: list[Event] = []
     while True:
         try:
             told.append(next(events))
         except StopIteration as end:
             return told, end.value
+        seen(told[-1])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from harness.checks.intervals import letter_intervals
 from harness.gate.comparison import Comparison
@@ -20,6 +22,7 @@ __all__ = ["comparison_text", "gate_text", "suite_text"]
 
 _MOST_COMMANDS = 3
 _MOST_CHANGES = 20
+_OF_EXPLAIN = ("--cases", "--recordings", "--environments", "--set")  # its options, of a gate's
 _QUIET = (Verdict.SAME, Verdict.NOISE)
 
 
@@ -88,8 +91,11 @@ def _context(comparison: Comparison) -> str:
         lines += [f"  {comparison.commands[case.case]}" for case in worst[:_MOST_COMMANDS]]
         sides = (comparison.baseline, comparison.candidate)
         if all(side.live for side in sides) and comparison.verdict.verdict not in _QUIET:
+            words = shlex.split(comparison.commands[worst[0].case])
+            given = [word for at in pairwise(words) if at[0] in _OF_EXPLAIN for word in at]
+            pair = "..".join(side.label for side in sides)
             lines.append(
-                f"where it begins:\n  harness explain {'..'.join(s.label for s in sides)} {worst[0].case}"
+                f"where it begins:\n  {shlex.join(['harness', 'explain', pair, worst[0].case, *given])}"
             )
     return "\n".join(line.rstrip() for line in lines) + "\n"
 

@@ -37,7 +37,8 @@ def load(worker: WorkerProcess, job: Job) -> Generator[Event, None, EngineError 
             "rows": None if job.rows is None else str(job.rows),
         }
     )
-    where = f"the engine (kind: {job.settings.kind}) could not be loaded in {job.python}"
+    patched = "" if job.patch is None else f", behind its patch {job.patch}"
+    where = f"the engine (kind: {job.settings.kind}{patched}) could not be loaded in {job.python}"
     yield Progress("loading", 0, 0, 0.0)
     while (message := worker.receive(min(_TICK_SECONDS, _left(worker.started, job.load_seconds)))) is None:
         if _left(worker.started, job.load_seconds) <= 0:

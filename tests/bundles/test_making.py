@@ -291,3 +291,30 @@ def test_what_was_not_traced_is_refused_with_the_command_that_does(
     said = capsys.readouterr().err
     assert told in said
     assert f"harness explain {' '.join(['p/torch..p/lmdeploy', *words])} && harness bundle" in said
+
+
+def test_the_command_that_is_told_can_be_pasted(
+    gate_folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = {"kind": "torch"}
+    gate_folder.write_profiles(q={"engines": {"torch": {}, "second": other, "never_asked": other}})
+    gate_folder.clean(12)
+    gate_folder.gate("q/torch", "q/second")
+    states = gate_folder.path / ".harness" / "traces" / "states-abc"  # an explain is at work, or was killed
+    states.mkdir(parents=True)
+    (states / "seen.npz").write_bytes(b"half of it")
+    capsys.readouterr()
+    assert bundle() == 0
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told == "  harness gate q/torch..q/second --from run.zip"
+    away(gate_folder, monkeypatch)
+    assert main(told.split()[1:]) == 0
+
+
+def test_where_no_run_is_stored_it_says_what_stores_one(
+    gate_folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate_folder.clean(3)
+    assert bundle() == 2
+    assert "found no stored run" in (said := capsys.readouterr().err)
+    assert "harness gate PROFILE/ENGINE..PROFILE/ENGINE" in said

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.cases.folder import load
+from harness.cases.problems import nearest
 from harness.errors import HarnessError, UnknownProfile
 
 ENGINES = "{model: m, reference: torch, engines: {torch: {}}}"
@@ -41,3 +42,10 @@ def test_an_unknown_profile_is_told_with_the_known_ones(folder: Path) -> None:
     assert str(raised.value) == (
         "profile: found 'secnd'; allowed: second (the nearest), first (from cases/profiles.yaml)"
     )
+
+
+def test_of_many_names_the_first_are_told() -> None:
+    told = nearest("c77", [f"c{n}" for n in range(90)])
+    assert told.startswith("c77 (the nearest), c0, c1, ")
+    assert told.endswith(", c19, and 69 more")
+    assert nearest("x", ["a", "b"]) == "a, b"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -59,3 +60,20 @@ def test_what_was_explained_is_in_the_page_that_was_there_before(
     assert "\ns.c1\n" in (printed.err if data == "-" else printed.out)
     assert gate_folder.gate("p/torch", "p/lmdeploy", *files) == 1
     assert 'id="explanations"' not in page.read_text(encoding="utf-8")
+
+
+def test_the_command_that_looks_closer_names_the_same_folders(
+    gate_folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate_folder.write_suite(*(f"say A {n} lmdeploy: wobble" for n in range(12)))
+    (gate_folder.path / "cases").rename(gate_folder.path / "mine")
+    assert (
+        gate_folder.gate("torch", "lmdeploy", "--cases", "mine", "--profile", "p", "--recordings", "r r") == 1
+    )
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "harness explain" in line]
+    pair, case, *rest = shlex.split(told)[2:]
+    assert (pair, case[:3], rest) == (
+        "p/torch..p/lmdeploy",
+        "s.c",
+        ["--cases", "mine", "--recordings", "r r"],
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli import main
 from harness.commands import measuring as module
 from harness.commands.measuring import add_folders, measuring
 from harness.environments.store import Environments
@@ -72,3 +73,24 @@ def test_progress_is_said_once_per_phase(capsys: pytest.CaptureFixture[str]) -> 
     printed = capsys.readouterr()
     assert printed.out == ""
     assert len(printed.err.splitlines()) == 2
+
+
+def test_a_long_phase_is_said_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress, clock = module._Progress(), iter((100.0, 101.0, 112.0, 112.0, 113.0))
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    for now in range(3):
+        progress.show(EngineProgress("p-torch", "loading", now, 2, 0, 0))
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("option", ["--json", "--picture"])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_asked(
+    folder: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("gone/x.svg", "cases"):
+        with pytest.raises(SystemExit, match="2"):
+            main(["explain", "p/torch..p/torch", "s.a", option, name])
+        assert f"argument {option}: found {name}; allowed: a file in a folder" in capsys.readouterr().err
+    assert not (folder / ".harness").exists()

@@ -85,3 +85,12 @@ def test_without_hypothesis_its_extra_is_named(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert main(["search", "p/torch..p/lmdeploy"]) == 2
     assert "[search]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("--minutes", "0"), ("--limit", "nan"), ("--limit", "-1")])
+def test_numbers_with_which_nothing_could_be_said_are_refused(
+    words: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["search", "p/torch..p/lmdeploy", *words])
+    assert f"argument {words[0]}: found {words[1]}; allowed: a number above 0" in capsys.readouterr().err

@@ -156,6 +156,9 @@ def test_an_answer_on_record_must_be_that_of_the_case() -> None:
     found = explain(_kept(traces, recorded=((-0.1, -3.0), (-0.4, -2.0))))
     assert found.start is not None
     assert (found.stage, "differs by 1" in found.start.why) == ("reading", True)
+    # What was made in a larger batch was not traced, so that nothing says that it went wrong in the reading.
+    assert "born there" not in text_of(found)
+    assert "or is another in the batch that it was made in" in text_of(found)
     another = Trace(stages={}, told={"wrote": "the answer that was handed out is that of another case"})
     found = explain(_kept({"A": _trace(), "B": _trace(), "B generation": another}))
     assert found.start is not None

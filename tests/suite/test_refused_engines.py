@@ -68,9 +68,10 @@ def test_whatever_the_reason_it_is_tried_once_and_told_once(project: Project, co
     assert loads(project.folder) == 1
     assert output.count(told) == 1
     assert "engines that could not be loaded" in output
-    assert (
-        f"p-torch: {'' if 'sleep' in code else 'the engine (kind: torch) could not be loaded in '}" in output
+    patched = (
+        f"the engine (kind: torch, behind its patch {project.folder / 'patch.py'}) could not be loaded in "
     )
+    assert f"p-torch: {'' if 'sleep' in code else patched}" in output
     assert "= ERRORS =" not in output
     assert "ERROR " not in output
 

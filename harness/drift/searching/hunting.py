@@ -87,11 +87,11 @@ def hunt(
     """
     seen: list[tuple[tuple[Drawn, ...], Judged]] = []
     raised: list[HarnessError] = []
-    tried = asked = 0
+    tried = asked = answered = 0
     worst, began, steady = 0.0, time.monotonic(), True
 
     def ask(drawn: tuple[Drawn, ...]) -> bool:
-        nonlocal tried, asked, worst
+        nonlocal tried, asked, answered, worst
         if budget.seconds is not None and time.monotonic() - began > budget.seconds:
             raise _StopError
         asked += 1
@@ -103,6 +103,7 @@ def hunt(
             raise _StopError from None
         if judged is None:
             hypothesis.reject()
+        answered += 1
         hypothesis.target(judged.ratio)
         if judged.ratio > 1:
             seen.append((drawn, judged))
@@ -120,16 +121,17 @@ def hunt(
     random = None if budget.seed is None else Random(budget.seed)  # noqa: S311 - to be had again
     set_hypothesis_home_dir(folder)
     try:
-        with suppress(_StopError, NoSuchExample):
+        with suppress(_StopError, NoSuchExample, Unsatisfiable):
             hypothesis.find(batches(most), ask, settings=settings, random=random, database_key=b"batches")
     except Flaky:
         steady = False
-    except Unsatisfiable:
-        raise HarnessError(f"none of {asked} batches was answered; the engines' logs say why") from None
     finally:
         set_hypothesis_home_dir(None)
     if raised:
         raise raised[0]
+    if not answered:
+        why = "the engines' logs say why" if asked else "allowed: more --minutes"
+        raise HarnessError(f"none of {asked} batches was answered: {why}")
     found = seen[-1] if seen else None
     places = range(len(found[0])) if found and steady else ()
     for place in reversed(places):  # Hypothesis leaves cases that need not be there

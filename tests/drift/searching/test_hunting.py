@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from harness.drift.searching.distances import Judged
 from harness.drift.searching.hunting import Budget, hunt
 from harness.drift.searching.studio import Drawn, Picture
-from harness.errors import EngineError, ErrorKind
+from harness.errors import EngineError, ErrorKind, HarnessError
 
 Batch = tuple[Drawn, ...]
 FAULT, QUIET = Judged(50.0, "far"), Judged(0.2, "near")
@@ -68,8 +69,13 @@ def test_letters_lengths_pictures_and_company_are_drawn(tmp_path: Path) -> None:
 
 
 def test_time_ends_it(tmp_path: Path) -> None:
-    came = hunt(4, wide, Budget(60, seconds=0.0), tmp_path)
-    assert (came.found, came.asked) == (None, 0)
+    def slow(_: Batch) -> Judged:
+        time.sleep(0.05)
+        return QUIET
+
+    came = hunt(4, slow, Budget(1000, seconds=0.2), tmp_path)
+    assert came.found is None
+    assert 0 < came.asked < 10
 
 
 def test_an_engine_that_ends_ends_it_and_is_asked_the_same_first_again(tmp_path: Path) -> None:
@@ -95,3 +101,8 @@ def test_what_is_not_so_each_time_is_told(tmp_path: Path) -> None:
     came = hunt(4, lambda _: next(answers, QUIET), Budget(20, seed=1), tmp_path)
     assert came.found is not None
     assert not came.steady
+
+
+def test_a_search_that_asked_nothing_found_nothing_out(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="none of 0 batches was answered: allowed: more --minutes"):
+        hunt(4, lambda _: QUIET, Budget(30, seconds=-1.0, seed=1), tmp_path)
