@@ -54,14 +54,19 @@ def test_each_relation_has_a_verdict(folder: Path, capsys: pytest.CaptureFixture
     }
 
 
-def test_an_engine_that_ends_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_engine_that_ends_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.drift.searching.run._SILENCE_SECONDS", 0.0)
     profiles = folder / "cases" / "profiles.yaml"
     content = yaml.safe_load(profiles.read_text())
     (folder / "cases" / "dies.py").write_text(DIES.format(patch=str(PATCH)))
     content["profiles"]["p"]["engines"]["lmdeploy"]["patch"] = "dies.py"
     profiles.write_text(yaml.safe_dump(content, sort_keys=False))
     assert main(["search", "p/torch..p/lmdeploy", *FEW]) == 2
-    assert "the worker exited with code 7" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "p/torch..p/lmdeploy: 1 batches asked\n" in said
+    assert "the worker exited with code 7" in said
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,12 +17,14 @@ from harness.drift.searching.hunting import Budget, Hunt, hunt
 from harness.drift.searching.relations import RELATIONS, Asking, judge
 from harness.drift.searching.studio import Drawn, requests_of, write_suite
 from harness.drift.session import TracedEngine
-from harness.engines.contract import Answer
+from harness.engines.contract import Answer, Request
+from harness.errors import EngineError
 from harness.scoring.scoring import Scoring
 from harness.scoring.subjects import Subject
 
 __all__ = ["search"]
 
+_SILENCE_SECONDS: Final = 10.0
 _MOST: Final = 4
 """Cases in a batch."""
 
@@ -57,9 +60,25 @@ def search(
         most = resolve(*dtypes, overrides=[profile.tolerances for profile in profiles]).log_odds
         limit = most if limit is None else limit
         size = min(_MOST, *(max(1, subject.engine.settings.batch_size) for subject in subjects))
-        asking = Asking(engines[0].score, profiles[0], folder, limit)
+
+        told, asked = time.monotonic(), 0
+
+        def heard() -> None:
+            """A search is heard of every ten seconds."""
+            nonlocal told, asked
+            asked += 1
+            if time.monotonic() >= told + _SILENCE_SECONDS:
+                told = time.monotonic()
+                say(f"{'..'.join(labels)}: {asked} batches asked")
+
+        def score(requests: Sequence[Request]) -> list[Answer | EngineError]:
+            heard()
+            return engines[0].score(requests)
+
+        asking = Asking(score, profiles[0], folder, limit)
 
         def between(drawn: Sequence[Drawn]) -> Judged | None:
+            heard()
             ours, theirs = (
                 engine.score(requests_of(drawn, profile, folder))
                 for engine, profile in zip(engines, profiles, strict=True)
