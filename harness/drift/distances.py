@@ -6,7 +6,7 @@ Shapes: R rows of a stage, k signed sums of each.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,17 @@ import numpy.typing as npt
 from harness.engines.taps.sketches import Sketch, Trace
 from harness.engines.taps.stages import ANSWERS, in_order, of_picture, residual
 
-__all__ = ["Distance", "alike", "apart", "distances", "gap_of_letters", "ids_of", "largest"]
+__all__ = [
+    "Distance",
+    "Together",
+    "alike",
+    "apart",
+    "distances",
+    "gap_of_letters",
+    "ids_of",
+    "largest",
+    "together",
+]
 
 _Floats = npt.NDArray[np.floating[Any]]
 
@@ -28,13 +38,15 @@ class Distance(NamedTuple):
     """How far apart a stage is, relative to the baseline's: ``whole``, and ``worst`` of its rows.
 
     ``row`` is the worst row's index, -1 where none leads. Infinite where the stage's shape or a value that
-    has to be equal is another, or a value is not finite. ``rows`` is their number.
+    has to be equal is another, or a value is not finite. ``rows`` is their number. ``along`` is the share by
+    which it is too long in its own direction: rounding has none, and averages out there.
     """
 
     whole: float
     worst: float
     row: int = -1
     rows: int = 0
+    along: float = 0.0
 
     @property
     def comparable(self) -> bool:
@@ -58,15 +70,18 @@ def apart(a: Sketch, b: Sketch, *, base: Sketch | None = None) -> Distance:
         return Distance(math.inf, math.inf)
     # Sequences of unlike length are laid end to end: what follows is the same.
     ours, theirs = a.sums[-count:].astype(np.float64), b.sums[-count:].astype(np.float64)
-    lengths = _lengths(theirs - ours)
+    off, held = theirs - ours, ours
+    lengths = _lengths(off)
     norms: _Floats = a.norms[-count:].astype(np.float64)
     if base is not None and base.sums.shape == a.sums.shape:
-        norms = _lengths(ours - base.sums[-count:].astype(np.float64))
+        held = ours - base.sums[-count:].astype(np.float64)
+        norms = _lengths(held)
     floor = max(_NONE, _LEAST_SHARE * float(np.median(norms)))
     relative = lengths / np.maximum(norms, floor)
     row = int(relative.argmax())
     whole = float(np.sqrt((lengths**2).sum()) / max(_NONE, float(np.sqrt((norms**2).sum()))))
-    return Distance(whole, float(relative[row]), row, count)
+    along = float((off * held).sum() / max(_NONE, float((held**2).sum())))
+    return Distance(whole, float(relative[row]), row, count, along)
 
 
 def distances(a: Trace, b: Trace, *, local: bool = False) -> dict[str, Distance]:
@@ -151,3 +166,26 @@ def largest(found: Iterable[Mapping[str, Distance]]) -> dict[str, tuple[float, f
                 whole, worst = most.get(stage, (0.0, 0.0))
                 most[stage] = (max(whole, distance.whole), max(worst, distance.worst))
     return most
+
+
+class Together(NamedTuple):
+    """A stage over several ``cases``: the root mean square of ``whole``, the mean and that of ``along``."""
+
+    whole: float
+    along: float
+    spread: float
+    cases: int
+
+
+def together(found: Sequence[Mapping[str, Distance]]) -> dict[str, Together]:
+    """Several cases taken together, at each stage, of those distances that are numbers."""
+    pooled = {}
+    for stage in {stage for each in found for stage in each}:
+        held = [each[stage] for each in found if stage in each and each[stage].comparable]
+        if count := len(held):
+            whole, spread = (
+                math.sqrt(sum(value**2 for value in values) / count)
+                for values in ([each.whole for each in held], [each.along for each in held])
+            )
+            pooled[stage] = Together(whole, sum(each.along for each in held) / count, spread, count)
+    return pooled

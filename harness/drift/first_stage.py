@@ -1,7 +1,8 @@
 """The rule by which the stage is named at which a difference begins.
 
-1. Where a stage of the re-synchronised pass is beyond twice its noise, the first such stage: it was given the
-   baseline's own states, so the error is born there.
+1. Where a stage of the re-synchronised pass is beyond twice its noise, or was over the cases on which noise
+   was measured taken together, the first such stage: it was given
+   the baseline's own states, so the error is born there.
 2. Else where a stage of the plain pass is beyond three times its noise, the first such stage.
 3. Else the passes that the engine's own `score` makes in company, in the order of time.
 4. Else the reading, against the rows of the very passes that it read.
@@ -71,9 +72,24 @@ def beyond(route: Route, noise: StageNoise) -> list[str]:
         if route.local and stage in _HANDED:
             continue  # held against its own logits, not against the other's
         whole, worst = noise.limits(stage, local=route.local, times=times)
-        if not (distance.whole <= whole and distance.worst <= worst):  # NaN is beyond, too
+        if _alone(distance, (whole, worst)) or (route.local and _together(stage, noise)):
             found.append(stage)
     return in_order(found)
+
+
+def _together(stage: str, noise: StageNoise) -> str:
+    """What is wrong with a stage over several cases together, '' for nothing."""
+    level, most, along, most_along, cases = noise.together.get(stage, (0.0, 0.0, 0.0, 0.0, 0))
+    if level <= most and along <= most_along:
+        return ""
+    return (
+        f"over {cases} cases together it is off by {level:.2g} (limit {most:.2g}), "
+        f"along what it makes by {along:.2g} (limit {most_along:.2g})"
+    )
+
+
+def _alone(distance: Distance, limits: tuple[float, float]) -> bool:
+    return not (distance.whole <= limits[0] and distance.worst <= limits[1])  # NaN is beyond, too
 
 
 def first_stage(routes: Sequence[Route], noise: StageNoise, reading: str = "") -> Start | None:
@@ -87,6 +103,9 @@ def first_stage(routes: Sequence[Route], noise: StageNoise, reading: str = "") -
             stage = found[0]
             times = LOCAL if route.local else PLAIN
             limits = None if stage in EXACT else noise.limits(stage, local=route.local, times=times)
+            why = ""
+            if limits is not None and not _alone(route.distances[stage], limits):
+                why = f"within its noise in this case, but {_together(stage, noise)}"
             return Start(
                 stage=stage,
                 route=route.name,
@@ -94,6 +113,7 @@ def first_stage(routes: Sequence[Route], noise: StageNoise, reading: str = "") -
                 distance=route.distances[stage],
                 limits=limits,
                 also=tuple(found[1:]),
+                why=why,
             )
         if (off := _handed(route, noise)) is not None:
             why = f"the rows handed out differ by up to {off:.3g} from the logits of their own pass"

@@ -25,6 +25,9 @@ __all__ = ["Asked", "Gathered", "Gathering", "company_of"]
 _OTHER_ATTENTION: Final = "eager"
 _SEED: Final = 11
 _SILENCE_SECONDS: Final = 10.0
+_TOGETHER: Final = 8
+"""Of how many cases the noise is measured on A's states are kept until B is given them: of a large model some
+gigabytes each."""
 _OF_A_CASE: Final = (ErrorKind.UNSUPPORTED, ErrorKind.FAILED, ErrorKind.LETTERS)
 """Errors after which the engine lives on."""
 
@@ -144,7 +147,9 @@ class Gathering:
         counts: dict[str, int] = {}
         letters = [0.0, 0.0]
         plain: tuple[list[Mapping[str, Distance]], ...] = ([], [])
-        local: tuple[list[Mapping[str, Distance]], ...] = ([], [])
+        local: tuple[dict[str, list[Mapping[str, Distance]]], ...] = ({}, {})
+        off: list[Mapping[str, Distance]] = []
+        ours: dict[str, Trace] = {}
         for side in (0, 1):
             self._say(f"{self._engines[side].label}: each stage's own noise, on {len(cases)} cases")
             told = time.monotonic()
@@ -152,7 +157,7 @@ class Gathering:
                 if time.monotonic() - told >= _SILENCE_SECONDS:
                     self._say(f"{self._engines[side].label}: noise measured on {number} of {len(cases)}")
                     told = time.monotonic()
-                kept = self.states(side, f"noise-{side}")
+                kept = self.states(side, f"noise-{asked.name}")
                 order = asked.order(side)
                 try:
                     first = self.alone(side, replace(order, keep=str(kept)))
@@ -164,18 +169,28 @@ class Gathering:
                     trace = self.variant(side, kind, variant)
                     if trace is None:
                         continue
-                    (local if is_local else plain)[side].append(distances(first, trace, local=is_local))
-                    if not is_local:
+                    found = distances(first, trace, local=is_local)
+                    if is_local:
+                        local[side].setdefault(kind, []).append(found)
+                    else:
+                        plain[side].append(found)
                         letters[side] = max(letters[side], gap_of_letters(first.told, trace.told) or 0.0)
                     name = f"{self._engines[side].label} {kind}"
                     counts[name] = counts.get(name, 0) + 1
+                given = self.states(0, f"noise-{asked.name}")
+                if side == 0 and len(ours) < _TOGETHER:
+                    ours[asked.name] = first
+                    continue
+                if asked.name in ours:
+                    resynced = self.alone(1, replace(order, put=str(given)))
+                    off.append(distances(ours.pop(asked.name), resynced, local=True))
+                    given.unlink(missing_ok=True)
                 kept.unlink(missing_ok=True)
         coarser = max(dtypes, key=lambda each: EPSILON.get(each, 0.0))
         same = dtypes[0] == dtypes[1]
         both = (letters[0], letters[1])
-        return noise_of(
-            coarser, (plain[0], plain[1]), (local[0], local[1]), counts, bounded=same, letters=both
-        )
+        own = (plain[0], plain[1]), (local[0], local[1])
+        return noise_of(coarser, *own, counts, bounded=same, letters=both, off=off)
 
     def variants(
         self, side: int, asked: Asked, cases: Sequence[Asked], dtype: str, kept: Path

@@ -112,7 +112,12 @@ def _noise(data: Mapping[str, Any]) -> StageNoise:
         for name in ("plain", "local")
     )
     return StageNoise(
-        dtype=data["dtype"], plain=plain, local=local, variants=data["variants"], letters=data["letters"]
+        dtype=data["dtype"],
+        plain=plain,
+        local=local,
+        variants=data["variants"],
+        letters=data["letters"],
+        together={stage: (*each[:4], each[4]) for stage, each in data["together"].items()},
     )
 
 

@@ -87,9 +87,9 @@ def test_the_reading_comes_last() -> None:
 def test_a_side_is_not_its_own_excuse() -> None:
     """A fault that shows in company only makes that side's company loud; the other's bounds it."""
     quiet, loud = [_off(norm=1e-6)], [_off(norm=1e-2)]
-    noise = noise_of("float32", (quiet, loud), ([], []), {}, bounded=True)
+    noise = noise_of("float32", (quiet, loud), ({}, {}), {}, bounded=True)
     assert noise.plain["norm"][1] == pytest.approx(3e-6)
-    free = noise_of("bfloat16", (quiet, loud), ([], []), {}, bounded=False)
+    free = noise_of("bfloat16", (quiet, loud), ({}, {}), {}, bounded=False)
     assert free.plain["norm"][1] == 1e-2
 
 

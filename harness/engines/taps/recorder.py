@@ -4,6 +4,9 @@ Reading is a copy to the host, since engines go on in the tensors that they have
 tensor itself, so that whoever holds it sees it: a changed return value would reach the norm and not the
 residual stream. Where a fused norm is given a sum in two parts, the sum goes into the second, which is handed
 on, and the first becomes 0.
+
+Where what is put in is disturbed, the stage that adds to it is told without that disturbance, which it hands
+on and did not make.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from torch import Tensor, nn
 from harness.engines.contract import Answer, Engine, Failure
 from harness.engines.taps.contract import ALL, TraceOrder
 from harness.engines.taps.places import INPUT, KEYWORD, LAST, ROPE, SUM, Place, Places, find
+from harness.engines.taps.stages import residual
 
 __all__ = ["Pass", "Recorder", "States", "read_states", "write_states"]
 
@@ -56,6 +60,7 @@ class Recorder:
         self._on = False
         self._on_gpu = any(each.is_cuda for each in model.parameters())
         self._put: States = {}
+        self._added: dict[str, Tensor] = {}  # to what was put in, by stage
         self._order: TraceOrder | None = None
         model.register_forward_pre_hook(self._begin, with_kwargs=True)
         model.register_forward_hook(self._end)
@@ -73,6 +78,7 @@ class Recorder:
         wanted = states if order.stages is None else {*order.stages}
         self._put = {name: each for name, each in states.items() if name in wanted and name not in _NEVER_PUT}
         self._order, self._passes, self._now, self._within, self._on = order, [], None, False, True
+        self._added = {}
         try:
             yield self._passes
         finally:
@@ -207,7 +213,7 @@ class Recorder:
     def _see(self, stage: str, state: Tensor, *, write: bool = True) -> None:
         if self._now is None or (stage in self._now.states and stage != "logits"):
             return
-        self._now.states[stage] = _kept(self._capped(state) if stage == "logits" else state)
+        self._now.states[stage] = self._without(stage, self._capped(state) if stage == "logits" else state)
         if write and (other := self._other(stage, state)) is not None:
             state.copy_(other)
 
@@ -229,8 +235,22 @@ class Recorder:
                 disturb.seed * 1009 + len(stage) * 31 + sum(stage.encode())
             )
             noise = torch.rand(base.shape, generator=generator).to(base.device) * 2 - 1
-            found = (base * (1 + disturb.size * noise)).to(state.dtype)
+            other = (base * (1 + disturb.size * noise)).to(state.dtype)
+            if found is not None:
+                self._added[stage] = (other.double() - found.double()).cpu()
+            found = other
         return found
+
+    def _without(self, stage: str, state: Tensor) -> Tensor:
+        """A copy of ``state`` without what was added to that which it is a sum with."""
+        given = residual(stage)
+        added = self._added.get("tokens" if given == "inputs" and given not in self._added else given or "")
+        kept = _kept(state)
+        return (
+            kept
+            if added is None or added.numel() != kept.numel()
+            else kept.double() - added.reshape(kept.shape)
+        )
 
 
 def _tensors(output: Any) -> list[Tensor]:  # noqa: ANN401 - whatever a module returns
