@@ -20,6 +20,7 @@ __all__ = [
     "Together",
     "alike",
     "apart",
+    "asked_alike",
     "distances",
     "gap_of_letters",
     "ids_of",
@@ -97,6 +98,11 @@ def distances(a: Trace, b: Trace, *, local: bool = False) -> dict[str, Distance]
             base = "tokens"
         found[stage] = apart(a.stages[stage], b.stages[stage], base=a.stages.get(base) if base else None)
     return found
+
+
+def asked_alike(found: Mapping[str, Distance]) -> bool:
+    """Whether two passes were of one question and of one shape, so that states of one fit into the other."""
+    return all(each.comparable for stage, each in found.items() if stage not in ANSWERS)
 
 
 def alike(a: Trace, b: Trace, prompt: int) -> tuple[Trace, Trace]:

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from harness.checks.question.causes import Cause
-from harness.drift.distances import Distance, alike, distances, gap_of_letters, ids_of
+from harness.drift.distances import Distance, alike, asked_alike, distances, gap_of_letters, ids_of
 from harness.drift.first_stage import LOCAL, PLAIN, Route, Start, first_stage, reading_fault
 from harness.drift.grafting import Graft, follows
 from harness.drift.kept import Kept
@@ -224,9 +224,7 @@ def _explained(
 def _routes(kept: Kept, a: Trace, b: Trace) -> Iterator[Route]:
     """The passes to be judged, in the order in which the rule asks."""
     plain = distances(a, b)
-    if (resynced := kept.traces.get(_RESYNCED)) is not None and all(
-        each.comparable for stage, each in plain.items() if stage not in ANSWERS
-    ):
+    if (resynced := kept.traces.get(_RESYNCED)) is not None and asked_alike(plain):
         yield Route(name=_RESYNCED, distances=distances(a, resynced, local=True), local=True)
     yield Route(name="alone", distances=plain, told=b.told)
     yield Route(name="A alone", distances={}, told=a.told)

@@ -72,15 +72,18 @@ def beyond(route: Route, noise: StageNoise) -> list[str]:
         if route.local and stage in _HANDED:
             continue  # held against its own logits, not against the other's
         whole, worst = noise.limits(stage, local=route.local, times=times)
-        if _alone(distance, (whole, worst)) or (route.local and _together(stage, noise)):
+        if _alone(distance, (whole, worst)) or (route.local and _together(stage, distance, noise)):
             found.append(stage)
     return in_order(found)
 
 
-def _together(stage: str, noise: StageNoise) -> str:
-    """What is wrong with a stage over several cases together, '' for nothing."""
+def _together(stage: str, distance: Distance, noise: StageNoise) -> str:
+    """What is wrong with a stage over several cases together, '' for nothing.
+
+    A case that is off by less than half as much has no part in it.
+    """
     level, most, along, most_along, cases = noise.together.get(stage, (0.0, 0.0, 0.0, 0.0, 0))
-    if level <= most and along <= most_along:
+    if (level <= most and along <= most_along) or distance.whole < level / 2:
         return ""
     return (
         f"over {cases} cases together it is off by {level:.2g} (limit {most:.2g}), "
@@ -104,13 +107,14 @@ def first_stage(routes: Sequence[Route], noise: StageNoise, reading: str = "") -
             times = LOCAL if route.local else PLAIN
             limits = None if stage in EXACT else noise.limits(stage, local=route.local, times=times)
             why = ""
-            if limits is not None and not _alone(route.distances[stage], limits):
-                why = f"within its noise in this case, but {_together(stage, noise)}"
+            distance = route.distances[stage]
+            if limits is not None and not _alone(distance, limits):
+                why = f"within its noise in this case, but {_together(stage, distance, noise)}"
             return Start(
                 stage=stage,
                 route=route.name,
                 born=route.local or stage in EXACT,
-                distance=route.distances[stage],
+                distance=distance,
                 limits=limits,
                 also=tuple(found[1:]),
                 why=why,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from harness.drift.distances import Distance, distances, gap_of_letters
+from harness.drift.distances import Distance, asked_alike, distances, gap_of_letters
 from harness.drift.session import TracedEngine
 from harness.drift.stage_noise import EPSILON, StageNoise, noise_of
 from harness.engines.contract import Request
@@ -181,10 +181,10 @@ class Gathering:
                 if side == 0 and len(ours) < _TOGETHER:
                     ours[asked.name] = first
                     continue
-                if asked.name in ours:
+                if (a := ours.get(asked.name)) is not None and asked_alike(distances(a, first)):
                     resynced = self.alone(1, replace(order, put=str(given)))
-                    off.append(distances(ours.pop(asked.name), resynced, local=True))
-                    given.unlink(missing_ok=True)
+                    off.append(distances(a, resynced, local=True))
+                given.unlink(missing_ok=True)
                 kept.unlink(missing_ok=True)
         coarser = max(dtypes, key=lambda each: EPSILON.get(each, 0.0))
         same = dtypes[0] == dtypes[1]
