@@ -16,17 +16,9 @@ from harness.engines.taps.sketches import Sketch, Trace
 from harness.engines.taps.stages import ANSWERS, in_order, of_picture, residual
 
 __all__ = [
-    "Distance",
-    "Together",
-    "alike",
-    "apart",
-    "asked_alike",
-    "distances",
-    "gap_of_letters",
-    "ids_of",
-    "largest",
+    "Distance", "Pooled", "alike", "apart", "asked_alike", "distances", "gap_of_letters", "ids_of", "largest",
     "together",
-]
+]  # fmt: skip
 
 _Floats = npt.NDArray[np.floating[Any]]
 
@@ -174,7 +166,7 @@ def largest(found: Iterable[Mapping[str, Distance]]) -> dict[str, tuple[float, f
     return most
 
 
-class Together(NamedTuple):
+class Pooled(NamedTuple):
     """A stage over several ``cases``: the root mean square of ``whole``, the mean and that of ``along``."""
 
     whole: float
@@ -183,15 +175,13 @@ class Together(NamedTuple):
     cases: int
 
 
-def together(found: Sequence[Mapping[str, Distance]]) -> dict[str, Together]:
+def together(found: Sequence[Mapping[str, Distance]]) -> dict[str, Pooled]:
     """Several cases taken together, at each stage, of those distances that are numbers."""
     pooled = {}
     for stage in {stage for each in found for stage in each}:
         held = [each[stage] for each in found if stage in each and each[stage].comparable]
         if count := len(held):
-            whole, spread = (
-                math.sqrt(sum(value**2 for value in values) / count)
-                for values in ([each.whole for each in held], [each.along for each in held])
-            )
-            pooled[stage] = Together(whole, sum(each.along for each in held) / count, spread, count)
+            whole = math.sqrt(sum(each.whole**2 for each in held) / count)
+            spread = math.sqrt(sum(each.along**2 for each in held) / count)
+            pooled[stage] = Pooled(whole, sum(each.along for each in held) / count, spread, count)
     return pooled

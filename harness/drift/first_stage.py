@@ -1,8 +1,8 @@
 """The rule by which the stage is named at which a difference begins.
 
 1. Where a stage of the re-synchronised pass is beyond twice its noise, or was over the cases on which noise
-   was measured taken together, the first such stage: it was given
-   the baseline's own states, so the error is born there.
+   was measured taken together, the first such stage: it was given the baseline's own states, so the error is
+   born there.
 2. Else where a stage of the plain pass is beyond three times its noise, the first such stage.
 3. Else the passes that the engine's own `score` makes in company, in the order of time.
 4. Else the reading, against the rows of the very passes that it read.

@@ -170,10 +170,8 @@ class Gathering:
                     if trace is None:
                         continue
                     found = distances(first, trace, local=is_local)
-                    if is_local:
-                        local[side].setdefault(kind, []).append(found)
-                    else:
-                        plain[side].append(found)
+                    (local[side].setdefault(kind, []) if is_local else plain[side]).append(found)
+                    if not is_local:
                         letters[side] = max(letters[side], gap_of_letters(first.told, trace.told) or 0.0)
                     name = f"{self._engines[side].label} {kind}"
                     counts[name] = counts.get(name, 0) + 1
@@ -181,9 +179,10 @@ class Gathering:
                 if side == 0 and len(ours) < _TOGETHER:
                     ours[asked.name] = first
                     continue
-                if (a := ours.get(asked.name)) is not None and asked_alike(distances(a, first)):
-                    resynced = self.alone(1, replace(order, put=str(given)))
-                    off.append(distances(a, resynced, local=True))
+                a = ours.get(asked.name)
+                if a is not None and asked_alike(distances(a, first)):
+                    resynced = self.variant(1, "re-synced", replace(order, put=str(given)))
+                    off += [] if resynced is None else [distances(a, resynced, local=True)]
                 given.unlink(missing_ok=True)
                 kept.unlink(missing_ok=True)
         coarser = max(dtypes, key=lambda each: EPSILON.get(each, 0.0))

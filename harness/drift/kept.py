@@ -111,14 +111,8 @@ def _noise(data: Mapping[str, Any]) -> StageNoise:
         {stage: (float(whole), float(worst)) for stage, (whole, worst) in data[name].items()}
         for name in ("plain", "local")
     )
-    return StageNoise(
-        dtype=data["dtype"],
-        plain=plain,
-        local=local,
-        variants=data["variants"],
-        letters=data["letters"],
-        together={stage: (*each[:4], each[4]) for stage, each in data["together"].items()},
-    )
+    together = {stage: tuple(each) for stage, each in data.get("together", {}).items()}
+    return StageNoise(**{**data, "plain": plain, "local": local, "together": together})
 
 
 def _pair(values: Sequence[Any]) -> tuple[Any, Any]:

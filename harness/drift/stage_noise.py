@@ -5,8 +5,7 @@ pixels or input embeddings disturbed by half a step of the dtype; of the re-sync
 is put in so disturbed. Never is one side held against the other, or the fault that is looked for would be
 noise.
 
-What one case cannot show some together may: rounding differs from case to case and has no direction, so that
-over several a stage's level and its mean along what it adds are known far better than in one.
+What one case cannot show several together may: rounding has no direction, and averages out over them.
 """
 
 from __future__ import annotations

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from harness.drift.distances import Distance, alike, apart, distances
+from harness.drift.distances import Distance, alike, apart, asked_alike, distances
 from harness.drift.first_stage import Route, beyond, first_stage, reading_fault
 from harness.drift.stage_noise import EPSILON, StageNoise, noise_of
 from harness.engines.taps.sketches import SUMS, Sketch, Trace, signs
@@ -91,6 +92,65 @@ def test_a_side_is_not_its_own_excuse() -> None:
     assert noise.plain["norm"][1] == pytest.approx(3e-6)
     free = noise_of("bfloat16", (quiet, loud), ({}, {}), {}, bounded=False)
     assert free.plain["norm"][1] == 1e-2
+
+
+def _together(off: list[Distance], own: list[Distance]) -> StageNoise:
+    """The noise of two sides that are alike, and B's distances from A at the final norm."""
+    kinds = {"all states disturbed": [{"norm": each} for each in own]}
+    return noise_of(
+        "float32", ([], []), (kinds, kinds), {}, bounded=True, off=[{"norm": each} for each in off]
+    )
+
+
+OWN = [Distance(1e-5, 1e-5, 0, 9, along) for along in (-1e-6, 1e-6) * 4]
+
+
+@pytest.mark.parametrize(
+    ("off", "cases", "named"),
+    [
+        (Distance(1.1e-5, 1.1e-5, 0, 9, 1e-6), 8, None),
+        (
+            Distance(1.3e-5, 1.3e-5, 0, 9, 0.0),
+            8,
+            "norm",
+        ),  # each within twice its noise, all of them beyond it
+        (Distance(1.0e-5, 1.0e-5, 0, 9, -3e-6), 8, "norm"),  # no louder, but each time in one direction
+        (Distance(1.3e-5, 1.3e-5, 0, 9, -3e-6), 3, None),  # too few to tell
+    ],
+)
+def test_what_no_case_shows_alone_several_show_together(off: Distance, cases: int, named: str | None) -> None:
+    route = Route(name="B resynced", distances={"norm": off}, local=True)
+    start = first_stage([route], _together([off] * cases, OWN))
+    assert (None if start is None else start.stage) == named
+    assert start is None or ("over 8 cases together" in start.why and start.born)
+
+
+def test_a_case_that_is_off_by_less_bears_no_part_in_what_others_show() -> None:
+    noise = _together([Distance(1.0, 1.0, 0, 9, 1.0)] * 8, OWN)
+    small = Distance(1e-6, 1e-6, 0, 9)
+    assert first_stage([Route(name="B resynced", distances={"norm": small}, local=True)], noise) is None
+    # Nor does a plain pass, which inherits.
+    half = Distance(2e-6, 2e-6, 0, 9)
+    assert beyond(Route(name="alone", distances={"norm": half}), replace(noise, plain=NOISE.plain)) == []
+
+
+def test_re_synchronised_a_side_is_no_more_than_half_as_loud_again_as_the_other() -> None:
+    quiet, loud = {"x": [_off(norm=1e-6)]}, {"x": [_off(norm=1e-2)]}
+    assert noise_of("float32", ([], []), (quiet, loud), {}, bounded=True).local["norm"][1] == 1.5e-6
+
+
+def test_rounding_has_no_direction_and_a_longer_state_has() -> None:
+    drawn = np.random.default_rng(3)
+    rows, noise = drawn.normal(size=(200, 64)), 0.01 * drawn.normal(size=(200, 64))
+    assert apart(_sketch(rows), _sketch(1.01 * rows)).along == pytest.approx(0.01)
+    rounded = apart(_sketch(rows), _sketch(rows + noise))
+    assert rounded.whole == pytest.approx(0.01, rel=0.1)
+    assert abs(rounded.along) < 0.001
+
+
+def test_other_ids_are_another_question_and_other_logits_are_not() -> None:
+    assert asked_alike({"ids": Distance(0.0, 0.0), "logits": Distance(math.inf, math.inf)})
+    assert not asked_alike({"ids": Distance(math.inf, math.inf, 3, 9)})
 
 
 def test_a_stage_without_noise_may_be_off_by_steps_of_its_dtype() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -134,6 +135,21 @@ def test_a_disturbance_is_of_its_size_and_other_at_each_stage(tmp_path: Path) ->
     assert all(
         not torch.equal(states[stage], plain[stage]) for stage in ("layer.0.attention", "layer.1.mlp", "norm")
     )
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_sum_is_told_without_the_disturbance_of_what_it_adds_to(tmp_path: Path, fused: bool) -> None:
+    """Else the disturbance, handed on with the residual, would hide what the stage itself makes of it."""
+    model = _model(fused=fused)
+    plain, _ = _recorded(model, _order())
+    large = {name: each * 1e5 if name == "inputs" else each for name, each in plain.items()}
+    write_states(tmp_path / "s", large)
+    put = _order(put=str(tmp_path / "s"))
+    told, _ = _recorded(model, put)
+    disturbed = replace(put, disturb=Disturb(stages=(ALL,), size=1e-3, seed=1))
+    moved, _ = _recorded(model, disturbed)
+    off = (moved["layer.0.attention"] - told["layer.0.attention"]).abs().max()
+    assert 0 < float(off) < 0.1 * 1e-3 * float(large["inputs"].abs().max())
 
 
 def test_hooks_do_nothing_while_nothing_is_recorded() -> None:
