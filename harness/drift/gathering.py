@@ -186,10 +186,9 @@ class Gathering:
                 given.unlink(missing_ok=True)
                 kept.unlink(missing_ok=True)
         coarser = max(dtypes, key=lambda each: EPSILON.get(each, 0.0))
-        same = dtypes[0] == dtypes[1]
         both = (letters[0], letters[1])
         own = (plain[0], plain[1]), (local[0], local[1])
-        return noise_of(coarser, *own, counts, bounded=same, letters=both, off=off)
+        return noise_of(coarser, *own, counts, bounded=dtypes[0] == dtypes[1], letters=both, off=off)
 
     def variants(
         self, side: int, asked: Asked, cases: Sequence[Asked], dtype: str, kept: Path

@@ -32,7 +32,7 @@ Noise = Mapping[str, tuple[float, float]]
 ByKind = Mapping[str, Sequence[Mapping[str, Distance]]]
 """Distances of each case by stage, by the kind of variant."""
 LEVEL: Final = 1.2
-"""How many times its noise several cases together may be off: clean engines are by up to 1.0."""
+"""How many times its noise several cases together may be off: clean engines are by up to 1.1."""
 ALONG: Final = 6.0
 """How many times the error of the mean they may be along what a stage makes: clean engines are by up to 4."""
 _LEAST_CASES: Final = 4

@@ -237,7 +237,7 @@ class Recorder:
             noise = torch.rand(base.shape, generator=generator).to(base.device) * 2 - 1
             other = (base * (1 + disturb.size * noise)).to(state.dtype)
             if found is not None:
-                self._added[stage] = (other.double() - found.double()).cpu()
+                self._added[stage] = other.cpu().double() - found.cpu().double()
             found = other
         return found
 
@@ -246,11 +246,9 @@ class Recorder:
         given = residual(stage)
         added = self._added.get("tokens" if given == "inputs" and given not in self._added else given or "")
         kept = _kept(state)
-        return (
-            kept
-            if added is None or added.numel() != kept.numel()
-            else kept.double() - added.reshape(kept.shape)
-        )
+        if added is None or added.numel() != kept.numel():
+            return kept
+        return kept.double() - added.reshape(kept.shape)
 
 
 def _tensors(output: Any) -> list[Tensor]:  # noqa: ANN401 - whatever a module returns
