@@ -1,6 +1,6 @@
 """A consistency and regression harness for vision-language models.
 
-Most of it is used through pytest: ``pytest --pyargs harness.suite --cases DIR``. What a program may use is
+Most of it is used through pytest: ``pytest --pyargs harness.suite --cases=DIR``. What a program may use is
 named in ``__all__``: cases and profiles from YAML, stored recordings, and the checks, which are pure
 functions on them.
 

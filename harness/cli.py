@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from harness.commands import (
     accept,
@@ -31,6 +32,8 @@ from harness.commands import (
 __all__ = ["main"]
 
 _INTERRUPTED = 130  # as shells say it: 128 and the signal's number
+_VERSION = version("vlm-consistency-harness")
+_STATUS = "Exit status: 0 all is well, 1 problems were found, 2 the command line is wrong"
 _COMMANDS = (
     accept, bisect, bundle, check, doctor, env, explain, factors, gate, method, noise, plan, profile,
     schema, search, selftest,
@@ -42,11 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="harness",
         description="What is not a test. To compare engines, run pytest.",
-        epilog="Exit status: 0 all is well, 1 problems were found, 2 the command line is wrong.",
+        epilog=f"{_STATUS}; each command says its own in harness COMMAND --help.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {version('vlm-consistency-harness')}"
     )
     commands = parser.add_subparsers(dest="command", required=True)
     for command in _COMMANDS:
         command.register(commands)
+    for each in commands.choices.values():
+        each.epilog = each.epilog or f"{_STATUS}."
     options = parser.parse_args(arguments)
     try:
         status: int = options.run(options)

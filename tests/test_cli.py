@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -137,3 +139,20 @@ def test_an_interruption_is_told_in_a_line(
     assert capsys.readouterr().err.strip().splitlines() == [
         "interrupted; what was recorded is kept, and the same command goes on from there"
     ]
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"harness {version('vlm-consistency-harness')}\n"
+
+
+def test_every_command_says_its_exit_statuses(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    (commands,) = re.findall(r"^  \{([\w,-]+)\}$", capsys.readouterr().out, re.MULTILINE)
+    assert "gate" in commands.split(",")
+    for command in commands.split(","):
+        with pytest.raises(SystemExit, match="0"):
+            main([command, "--help"])
+        assert "Exit status: 0 " in " ".join(capsys.readouterr().out.split()), command

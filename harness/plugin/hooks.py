@@ -22,6 +22,7 @@ from harness.plugin.run import (
     Run,
     environments_folder,
     recordings_folder,
+    refuse_moved_root,
     run_again,
     run_id,
     subject_of,
@@ -115,6 +116,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", f"subjects(selection): which engines a test of the suite is for: {', '.join(SELECTIONS)}"
     )
+    refuse_moved_root(config)
     if config.getoption("harness_cases") is not None and not _names_tests(config):
         config.args[:] = [str(_SUITE)]
     progress = config.stash[_PROGRESS] = ProgressLine(config)
@@ -141,8 +143,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _names_tests(config: pytest.Config) -> bool:
     """Whether the command line or the configuration says which tests to run.
 
-    ``pytest --cases DIR`` alone means the suite, even where the configuration names other tests: pytest takes
-    DIR for a hint at its root folder, and does not find the configuration when DIR lies elsewhere.
+    ``pytest --cases=DIR`` alone means the suite.
     """
     return config.args_source is not pytest.Config.ArgsSource.INVOCATION_DIR
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from _pytest.config.findpaths import locate_config
 
 from harness.cases.folder import Loaded, load
+from harness.cases.problems import shown
 from harness.cases.profiles import Profile
 from harness.checks.agreement import Agreed, Agreement
 from harness.checks.result import Result
@@ -241,6 +245,29 @@ def run_again(item: pytest.Item) -> str:
     return typed(words)
 
 
+def refuse_moved_root(config: pytest.Config) -> None:
+    """Refuse a path behind a space by which pytest lost its configuration.
+
+    pytest looks for it where its tests are, before it knows our options: what stands alone and exists it
+    takes for a test. Raises UsageError that says how to write it.
+    """
+    here = config.invocation_params.dir
+    _, wanted, *_ = locate_config(here, [here])
+    if wanted is None or wanted == config.inipath or config.option.inifilename is not None:
+        return
+    words = [str(word) for word in config.invocation_params.args]
+    for option, value in pairwise(words):
+        if option in _PATHS and (here / value).exists():
+            raise pytest.UsageError(
+                f"{option}: found {value} behind a space, which pytest took for a test, and so did not find "
+                f"{shown(wanted)}; allowed: {shlex.quote(f'{option}={value}')}"
+            )
+
+
+_FOLDERS = ("cases", "snapshots", "recordings", "environments")
+_PATHS = tuple(f"--{name}" for name in (*_FOLDERS, "report", "report-json"))
+
+
 def update_command(config: pytest.Config) -> str:
     """The command that accepts what the run's engines answered, where nothing is accepted yet."""
     whole = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
@@ -254,9 +281,6 @@ def _options(config: pytest.Config) -> list[str]:
     """The folders that the command line names."""
     given = {name: config.getoption(f"harness_{name}") for name in _FOLDERS}
     return [f"--{name}={value}" for name, value in given.items() if value is not None]
-
-
-_FOLDERS = ("cases", "snapshots", "recordings", "environments")
 
 
 def run_id(config: pytest.Config) -> str:

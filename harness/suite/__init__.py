@@ -1,1 +1,1 @@
-"""The tests that cases feed. From any repository: ``pytest --pyargs harness.suite --cases DIR``."""
+"""The tests that cases feed. From any repository: ``pytest --pyargs harness.suite --cases=DIR``."""

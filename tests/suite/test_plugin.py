@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -322,12 +323,28 @@ def test_cases_elsewhere_alone_mean_the_suite(
     (here / "pyproject.toml").write_text("[tool.pytest]\n")
     monkeypatch.chdir(here)
     result = project.pytester.runpytest_inprocess(
-        "-p", "no:cacheprovider", "--cases", str(project.cases), "-k", "not snapshot"
+        "-p", "no:cacheprovider", f"--cases={project.cases}", "-k", "not snapshot"
     )
     result.assert_outcomes(passed=6, deselected=3)
     assert (here / ".harness").is_dir()
     # Tests that are named are run as named.
     own = project.pytester.runpytest_inprocess(
-        "-p", "no:cacheprovider", "--cases", str(project.cases), "test_own.py"
+        "-p", "no:cacheprovider", f"--cases={project.cases}", "test_own.py"
     )
     own.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("option", ["--cases", "--recordings", "--report", "--report-json"])
+def test_a_path_behind_a_space_that_moves_the_root_is_refused(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    (here := tmp_path / "here").mkdir()
+    (here / "pyproject.toml").write_text("[tool.pytest]\ntestpaths = ['own']\n")
+    (elsewhere := tmp_path / "r.html").touch()
+    monkeypatch.chdir(here)
+    result = project.pytester.runpytest_inprocess("-p", "no:cacheprovider", option, str(elsewhere))
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = text(result)
+    assert f"{option}: found {elsewhere} behind a space" in said
+    assert f"did not find pyproject.toml; allowed: {option}={elsewhere}" in said
