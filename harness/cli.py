@@ -14,17 +14,17 @@ from harness.commands import (
     accept,
     bisect,
     bundle,
-    check,
+    case_files,
     doctor,
     env,
     explain,
     factors,
     gate,
+    kernels,
     method,
     noise,
     plan,
     profile,
-    schema,
     search,
     selftest,
 )
@@ -35,8 +35,8 @@ _INTERRUPTED = 130  # as shells say it: 128 and the signal's number
 _VERSION = version("vlm-consistency-harness")
 _STATUS = "Exit status: 0 all is well, 1 problems were found, 2 the command line is wrong"
 _COMMANDS = (
-    accept, bisect, bundle, check, doctor, env, explain, factors, gate, method, noise, plan, profile,
-    schema, search, selftest,
+    accept, bisect, bundle, case_files, doctor, env, explain, factors, gate, kernels, method, noise, plan,
+    profile, search, selftest,
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""`harness check`: all suites and profiles of a folder, without running anything."""
+"""`harness check` and `harness schema`: what a folder of cases holds, and what it may hold."""
 
 from __future__ import annotations
 
@@ -16,14 +16,27 @@ __all__ = ["register"]
 
 
 def register(commands: Subparsers) -> None:
-    """Add the subcommand."""
-    parser = commands.add_parser(
+    """Add both subcommands."""
+    check = commands.add_parser(
         "check", help="check all suites and profiles of a folder without running anything"
     )
-    parser.add_argument(
+    check.add_argument(
         "folder", nargs="?", type=Path, default=Path("cases"), metavar="DIR", help="default: cases"
     )
-    parser.set_defaults(run=_check)
+    check.set_defaults(run=_check)
+    schema = commands.add_parser(
+        "schema", help="write the JSON Schemas of suites and profiles (for editors) and of reports"
+    )
+    schema.add_argument(
+        "folder", nargs="?", type=Path, metavar="DIR", help="default: the folder of the installed package"
+    )
+    schema.add_argument(
+        "--check", action="store_true", help="write nothing; say which are missing or out of date"
+    )
+    schema.add_argument(
+        "--options", action="store_true", help="print the page of engines' options, docs/options.md, instead"
+    )
+    schema.set_defaults(run=_schema)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -54,3 +67,22 @@ def _check(options: argparse.Namespace) -> int:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from harness.cases.problems import shown
+    from harness.schemas import json_schema
+    from harness.schemas.options_page import options_page
+
+    if options.options:
+        print(options_page(), end="")
+        return 0
+    folder = (options.folder or json_schema.FOLDER).absolute()
+    if not options.check:
+        for path in json_schema.write_schemas(folder):
+            print(f"wrote {shown(path)}")
+        return 0
+    wrong = json_schema.out_of_step(folder)
+    for path in wrong:
+        print(f"{shown(path)}: missing or out of date; run `harness schema {shown(folder)}`", file=sys.stderr)
+    return 1 if wrong else 0

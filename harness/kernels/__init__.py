@@ -1,0 +1,1 @@
+"""Which of LMDeploy's Triton kernels changed: each version's, interpreted on a CPU, against float64."""
