@@ -35,13 +35,8 @@ def register(commands: Subparsers) -> None:
         help="of LMDeploy, each in an environment of its own; default: the one that is installed here",
     )
     parser.add_argument("--card", choices=("sm80", "sm90"), default="sm80", help="pretended; default: sm80")
-    parser.add_argument(
-        "--kernels",
-        nargs="+",
-        default=(),
-        metavar="NAME",
-        help="FUNCTION or FUNCTION:VARIANT, as in the table; default: all",
-    )
+    named = "FUNCTION or FUNCTION:VARIANT, as in the table; default: all"
+    parser.add_argument("--kernels", nargs="+", default=(), metavar="NAME", help=named)
     parser.add_argument("--moved-fails", action="store_true", help="exit status 1 where numbers moved, too")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table here, too")
     add_json(parser)
@@ -54,17 +49,17 @@ def _run(options: argparse.Namespace) -> int:
     from harness.kernels.comparing import ERROR
 
     try:
-        compared = _compared(options)
-        data = json.dumps(compared.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        found = _compared(options)
+        data = json.dumps(found.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         if options.json is not None and str(options.json) != "-":
             options.json.write_text(data, encoding="utf-8")
         if options.markdown is not None:
-            options.markdown.write_text(compared.markdown(), encoding="utf-8")
+            options.markdown.write_text(found.markdown(), encoding="utf-8")
     except (HarnessError, OSError) as error:
         say(str(error))
         return ERROR
-    sys.stdout.write(data if str(options.json) == "-" else compared.markdown())
-    return compared.status(moved_fails=options.moved_fails)
+    sys.stdout.write(data if str(options.json) == "-" else found.markdown())
+    return found.status(moved_fails=options.moved_fails)
 
 
 def _compared(options: argparse.Namespace) -> Compared:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise, product
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.engines.interpreted_kernels.card import card_of, claim
 from harness.engines.kernel_checks.catalogue import DTYPES, Check, settings
@@ -22,8 +22,29 @@ WITHIN, BEYOND, ERROR = 0, 1, 2
 
 _STEP = (
     "Largest difference from float64, in steps: the distance of neighbouring numbers of the dtype at the "
-    "largest magnitude of the row"
+    "largest magnitude of the row."
 )
+
+
+class _Line(NamedTuple):
+    check: Check
+    dtype: str
+    row: Row
+    version: str
+
+    @property
+    def limit(self) -> float:
+        return self.check.limits[self.dtype]
+
+    @property
+    def beyond(self) -> bool:
+        return self.row.steps is not None and not self.row.steps <= self.limit
+
+    @property
+    def cell(self) -> str:
+        if self.row.steps is None:
+            return "ERROR" if self.row.error else "lacking"
+        return f"{self.row.steps:.3g}{' BEYOND' if self.beyond else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,105 +57,102 @@ class Compared:
 
     def status(self, *, moved_fails: bool = False) -> int:
         """The exit status. Wrong numbers outweigh an error, as they are certain; nothing checked is one."""
-        rows = [row for *_, row in self._rows()]
-        if any(_beyond(check, dtype, row) for check, dtype, _, row in self._rows()):
+        if any(line.beyond for line in self._lines):
             return BEYOND
-        if any(row.error for row in rows) or all(row.lacks for row in rows):
+        if any(line.row.error for line in self._lines) or all(line.row.lacks for line in self._lines):
             return ERROR
         return BEYOND if moved_fails and any(self._moved.values()) else WITHIN
 
     def markdown(self) -> str:
         """For people: a table of Markdown that can be read as it is, too, with what it tells below it."""
-        cells = self._cells()
+        names = [one.version for one in self.versions]
+        cells = [["kernel", "dtype", "limit", *names, *(f"{a} to {b}" for a, b in pairwise(names))]]
+        for check, dtype in product(self.checks, DTYPES):
+            row = [check.name, dtype, f"{check.limits[dtype]:g}"]
+            row += [line.cell for line in self._lines if (line.check, line.dtype) == (check, dtype)]
+            row += [_change(self._moved[check.name, dtype, pair]) for pair in range(len(names) - 1)]
+            cells.append(row)
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         cells.insert(1, ["-" * width for width in widths])
-        table = [" | ".join(map(str.ljust, row, widths)) for row in cells]
-        lines = [*self._head(), *(f"| {row} |" for row in table), "", *(f"- {one}" for one in self._told())]
-        return "\n".join(lines) + "\n"
+        table = [f"| {' | '.join(map(str.ljust, row, widths))} |" for row in cells]
+        return "\n".join((*self._head(), "", *table, "", *(f"- {one}" for one in self._told()), ""))
 
     def to_json(self) -> dict[str, Any]:
         """For machines; null is what is not finite, and whether what cannot be compared moved."""
-        rows = [
-            {"kernel": check.name, "dtype": dtype, "lmdeploy": _version(one), "limit": check.limits[dtype],
-             "steps": _finite(row.steps), "beyond": _beyond(check, dtype, row),
-             "lacks": row.lacks, "error": row.error}
-            for check, dtype, one, row in self._rows()
-        ]  # fmt: skip
-        moved = [
-            {"kernel": name, "dtype": dtype, "from": _version(self.versions[pair]),
-             "to": _version(self.versions[pair + 1]), "moved": None if steps is None else steps > 0,
-             "steps": _finite(steps)}
-            for (name, dtype, pair), steps in self._moved.items()
-        ]  # fmt: skip
-        told = [
-            {name: value for name, value in asdict(one).items() if name not in ("left", "rows")}
-            for one in self.versions
-        ]
-        head = {"version": 1, "claim": self._head()[0], "status": self.status()}
-        return {**head, "lmdeploy": told, "kernels": rows, "moved": moved, "told": [*self._told()]}
+        names = [one.version for one in self.versions]
+        return {
+            "version": 1,
+            "claim": self._head()[0],
+            "status": self.status(),
+            "lmdeploy": [
+                {"packages": one.packages, "signatures": one.signatures, "seconds": one.seconds}
+                for one in self.versions
+            ],
+            "kernels": [
+                {"kernel": one.check.name, "dtype": one.dtype, "lmdeploy": one.version, "limit": one.limit,
+                 "steps": _finite(one.row.steps), "beyond": one.beyond,
+                 "lacks": one.row.lacks, "error": one.row.error}
+                for one in self._lines
+            ],
+            "moved": [
+                {"kernel": name, "dtype": dtype, "from": names[pair], "to": names[pair + 1],
+                 "moved": None if steps is None else steps > 0, "steps": _finite(steps)}
+                for (name, dtype, pair), steps in self._moved.items()
+            ],
+            "told": [*self._told()],
+        }  # fmt: skip
 
     def _head(self) -> list[str]:
         card = card_of(settings(self.card))
         computed = [", ".join(map(" ".join, one.packages.items())) for one in self.versions]
-        return [f"{claim(card)} ({card.processors} processors)", "", *computed, "", f"{_STEP}.", ""]
-
-    def _cells(self) -> list[list[str]]:
-        names = [_version(one) for one in self.versions]
-        cells = [["kernel", "dtype", "limit", *names, *(f"{a} to {b}" for a, b in pairwise(names))]]
-        for check, dtype in product(self.checks, DTYPES):
-            row = [check.name, dtype, f"{check.limits[dtype]:g}"]
-            row += [_cell(check, dtype, one.rows[check.name, dtype]) for one in self.versions]
-            pairs = range(len(names) - 1)
-            cells.append([*row, *(_change(self._moved[check.name, dtype, pair]) for pair in pairs)])
-        return cells
+        return [f"{claim(card)} ({card.processors} processors)", "", *computed, "", _STEP]
 
     def _told(self) -> Iterator[str]:
-        for check, dtype, one, row in self._rows():
-            what = f"{check.name} of lmdeploy {_version(one)} in {dtype}"
-            if row.error:
-                yield f"ERROR: {what}: {row.error}"
-            elif _beyond(check, dtype, row):
-                yield f"BEYOND: {what} is {row.steps:.4g} steps off; allowed: {check.limits[dtype]:g}"
+        for line in self._lines:
+            what = f"{line.check.name} of lmdeploy {line.version} in {line.dtype}"
+            if line.row.error:
+                yield f"ERROR: {what}: {line.row.error}"
+            elif line.beyond:
+                yield f"BEYOND: {what} is {line.row.steps:.4g} steps off; allowed: {line.limit:g}"
         for one in self.versions:
             if names := sorted({row.lacks for row in one.rows.values() if row.lacks}):
-                yield f"lmdeploy {_version(one)} lacks {', '.join(names)}: not checked"
+                yield f"lmdeploy {one.version} lacks {', '.join(names)}: not checked"
         for pair, (old, new) in enumerate(pairwise(self.versions)):
-            ends = f"from {_version(old)} to {_version(new)}"
-            for function in old.signatures.keys() & new.signatures.keys():
+            ends = f"from {old.version} to {new.version}"
+            for function in sorted(old.signatures.keys() & new.signatures.keys()):
                 if changes := changed_parameters(old.signatures[function], new.signatures[function]):
                     yield f"{function}, {ends}: {'; '.join(changes)}"
-            others = [
-                f"{name} {old.packages[name]} to {number}"
-                for name, number in new.packages.items()
-                if name != "lmdeploy" and old.packages[name] != number
-            ]
-            if others and any(steps for (*_, one), steps in self._moved.items() if one == pair):
+            packages = zip(old.packages.items(), new.packages.values(), strict=True)
+            others = [f"{name} {a} to {b}" for (name, a), b in packages if name != "lmdeploy" and a != b]
+            if others and any(steps for (_, _, one), steps in self._moved.items() if one == pair):
                 yield f"what moved {ends} may have moved with {', '.join(others)}"
-        rows = [row for *_, row in self._rows()]
         counts = {
-            "beyond the limit": sum(_beyond(check, dtype, row) for check, dtype, _, row in self._rows()),
-            "in error": sum(bool(row.error) for row in rows),
-            "lacking": sum(bool(row.lacks) for row in rows),
+            "beyond the limit": sum(line.beyond for line in self._lines),
+            "in error": sum(bool(line.row.error) for line in self._lines),
+            "lacking": sum(bool(line.row.lacks) for line in self._lines),
             "moved": sum(bool(steps) for steps in self._moved.values()),
         }
-        seconds = " and ".join(f"{one.seconds:.0f}" for one in self.versions)
         told = ", ".join(f"{count} {what}" for what, count in counts.items())
-        yield f"{len(rows)} checks: {told}; {seconds} s of CPU"
+        seconds = " and ".join(f"{one.seconds:.0f}" for one in self.versions)
+        yield f"{len(self._lines)} checks: {told}; {seconds} s of CPU"
 
-    def _rows(self) -> Iterator[tuple[Check, str, Checked, Row]]:
-        for one, check, dtype in product(self.versions, self.checks, DTYPES):
-            yield check, dtype, one, one.rows[check.name, dtype]
+    @cached_property
+    def _lines(self) -> list[_Line]:
+        every = product(self.versions, self.checks, DTYPES)
+        return [_Line(check, dtype, one.rows[check.name, dtype], one.version) for one, check, dtype in every]
 
     @cached_property
     def _moved(self) -> dict[tuple[str, str, int], float | None]:
         """How far outputs moved, by check, dtype and number of the pair; None where one has none."""
         moved: dict[tuple[str, str, int], float | None] = {}
-        for pair, (old, new) in enumerate(pairwise(self.versions)):
-            for key in product((check.name for check in self.checks), DTYPES):
-                parts = [*{*old.rows[key].parts, *new.rows[key].parts}]
-                there = parts and all(part in old.left and part in new.left for part in parts)
-                apart = [steps_apart(old.left[part], new.left[part]) for part in parts] if there else [None]
-                moved[*key, pair] = max(apart)
+        for (pair, (old, new)), check, dtype in product(
+            enumerate(pairwise(self.versions)), self.checks, DTYPES
+        ):
+            key = check.name, dtype
+            parts = {*old.rows[key].parts, *new.rows[key].parts}
+            there = parts and parts <= old.left.keys() and parts <= new.left.keys()
+            apart = (steps_apart(old.left[part], new.left[part]) for part in parts)
+            moved[*key, pair] = max(apart) if there else None
         return moved
 
 
@@ -148,24 +166,10 @@ def changed_parameters(old: Sequence[str], new: Sequence[str]) -> list[str]:
     return changes
 
 
-def _version(one: Checked) -> str:
-    return one.packages["lmdeploy"]
-
-
-def _beyond(check: Check, dtype: str, row: Row) -> bool:
-    return row.steps is not None and not row.steps <= check.limits[dtype]
-
-
-def _cell(check: Check, dtype: str, row: Row) -> str:
-    if row.steps is None:
-        return "ERROR" if row.error else "lacking"
-    return f"{row.steps:.3g}{' BEYOND' if _beyond(check, dtype, row) else ''}"
-
-
 def _change(moved: float | None) -> str:
     if moved is None:
         return "-"
-    return f"moved by {moved:.3g}" if moved else "same bits"
+    return f"moved by {moved:.3g}" if moved else "same"
 
 
 def _finite(steps: float | None) -> float | None:

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,6 +54,11 @@ class Checked:
     left: Mapping[str, Numbers]
     seconds: float
 
+    @property
+    def version(self) -> str:
+        """LMDeploy's."""
+        return self.packages["lmdeploy"]
+
 
 def versions_of(text: str) -> tuple[str, ...]:
     """The versions in ``0.16.0,0.18.0``, each once, in that order; raises `UnknownName` for what is none."""
@@ -95,14 +101,8 @@ def check(
                 requirements=(f"lmdeploy=={version}",), folder=Path.cwd(), changed=True
             ),
         )
-        steps = dict.fromkeys([""])
-
-        def making(what: str, _: str) -> None:
-            if what not in steps:
-                show(f"{label}: {what} ...")
-            steps[what] = None
-
-        python = environments.interpreter(label, spec, making).path
+        told = cache(lambda what: show(f"{label}: {what} ..."))  # each once
+        python = environments.interpreter(label, spec, lambda what, _: told(what)).path
     show(f"{label}: {len(checks)} kernels, each in {' and '.join(catalogue.DTYPES)} ...")
     with tempfile.TemporaryDirectory() as folder:
         outputs = f"{folder}/outputs.npz"

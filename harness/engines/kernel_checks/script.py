@@ -38,7 +38,7 @@ def report(card: str, checks: list[str], outputs: str) -> dict[str, Any]:
         from harness.engines.interpreted_kernels import stand_ins
 
         stand_ins.mend(card_of(settings(card)))
-        from harness.engines.kernel_checks import cache_calls, calls
+        from harness.engines.kernel_checks import calls
     except Exception as error:  # noqa: BLE001 - whatever it is, it is what the report has to say
         return {"error": f"LMDeploy's kernels cannot be imported: {_told(error)}"}
     import numpy as np
@@ -46,36 +46,23 @@ def report(card: str, checks: list[str], outputs: str) -> dict[str, Any]:
     from harness.engines.kernel_checks.references import Inputs
     from harness.engines.kernel_checks.steps import steps_off
 
-    made = {
-        "apply_rotary_pos_emb": calls.rotary,
-        "fill_kv_cache": cache_calls.fill,
-        "flash_attn_varlen_func": cache_calls.prefill,
-        "flash_attn_with_kvcache": cache_calls.decode,
-        "flatten_kv_cache": cache_calls.flatten,
-        "fused_moe": calls.experts,
-        "matmul_kernel_dynamic_quant": calls.linear,
-        "per_token_quant_int8": calls.quantised_tokens,
-        "rms_norm": calls.rms_norm,
-        "silu_and_mul": calls.silu_and_mul,
-    }
     left: dict[str, Any] = {}
     rows, signatures = [], {}
-    for check in CHECKS:
-        for dtype in DTYPES if check.name in checks else ():
-            row: dict[str, Any] = {"check": check.name, "dtype": dtype}
-            rows.append(row)
-            print(json.dumps({"progress": f"{check.name}, {dtype}"}), flush=True)  # noqa: T201
-            try:
-                signatures[check.function] = calls.signature(check.function)
-                outcomes = made[check.function](Inputs(check.name, dtype), **check.shape)
-            except calls.Lacking as lacking:
-                row["lacks"] = str(lacking)
-            except Exception as error:  # noqa: BLE001 - a kernel's failure is what is looked for
-                row["error"] = _told(error)
-            else:
-                row["steps"] = max(steps_off(outcome, dtype) for outcome in outcomes.values())
-                row["parts"] = [f"{check.name} {dtype} {part}" for part in outcomes]
-                left |= zip(row["parts"], (outcome.found for outcome in outcomes.values()), strict=True)
+    for check, dtype in ((check, dtype) for check in CHECKS if check.name in checks for dtype in DTYPES):
+        row: dict[str, Any] = {"check": check.name, "dtype": dtype}
+        rows.append(row)
+        print(json.dumps({"progress": f"{check.name}, {dtype}"}), flush=True)  # noqa: T201
+        try:
+            signatures[check.function] = calls.signature(check.function)
+            outcomes = calls.check_of(check.function)(Inputs(check.name, dtype), **check.shape)
+        except calls.Lacking as lacking:
+            row["lacks"] = str(lacking)
+        except Exception as error:  # noqa: BLE001 - a kernel's failure is what is looked for
+            row["error"] = _told(error)
+        else:
+            row["steps"] = max(steps_off(outcome, dtype) for outcome in outcomes.values())
+            row["parts"] = [f"{check.name} {dtype} {part}" for part in outcomes]
+            left |= zip(row["parts"], (outcome.found for outcome in outcomes.values()), strict=True)
     np.savez(outputs, **left)
     packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return {"packages": packages, "rows": rows, "signatures": signatures, "seconds": time.process_time()}

@@ -41,15 +41,16 @@ def steps_off(outcome: Outcome, dtype: str) -> float:
 
 
 def steps_apart(old: Numbers, new: Numbers) -> float:
-    """The largest difference of one output between two versions; 0 only where all is equal bit for bit.
+    """The largest difference of one output between two versions; 0 only where all numbers are the same.
 
     Of codes in codes. Infinite where the shapes differ, or one is not finite and the other is not the same.
     """
     if old.shape != new.shape:
         return math.inf
     first, second = old.astype(np.float64), new.astype(np.float64)
+    same = (first == second) | (np.isnan(first) & np.isnan(second))
     with np.errstate(invalid="ignore"):
-        apart = np.where(old.view(f"u{old.itemsize}") == new.view(f"u{new.itemsize}"), 0, abs(first - second))
+        apart = np.where(same, 0.0, np.abs(first - second))
     if old.dtype.kind != "f":
         return float(apart.max(initial=0.0))
     return _largest(apart, np.nan_to_num(first, nan=0.0, posinf=0.0, neginf=0.0), old.dtype.name)
