@@ -12,7 +12,7 @@ from harness.commands.measuring import add_environments, add_json, say
 
 if TYPE_CHECKING:
     from harness.commands import Subparsers
-    from harness.kernels.comparing import Compared
+    from harness.drift.kernels.comparing import Compared
 
 __all__ = ["register"]
 
@@ -45,8 +45,8 @@ def register(commands: Subparsers) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from harness.drift.kernels.comparing import ERROR
     from harness.errors import HarnessError
-    from harness.kernels.comparing import ERROR
 
     try:
         found = _compared(options)
@@ -63,9 +63,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _compared(options: argparse.Namespace) -> Compared:
+    from harness.drift.kernels.comparing import Compared
+    from harness.drift.kernels.running import check, checks_of, versions_of
     from harness.environments.store import Environments
-    from harness.kernels.comparing import Compared
-    from harness.kernels.running import check, checks_of, versions_of
 
     checks = checks_of(options.kernels)
     versions = (None,) if options.versions is None else versions_of(options.versions)

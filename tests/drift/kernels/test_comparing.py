@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.drift.kernels.comparing import BEYOND, ERROR, WITHIN, Compared, changed_parameters
+from harness.drift.kernels.running import Checked, Row, checks_of
 from harness.engines.kernel_checks.catalogue import CHECKS, DTYPES
 from harness.engines.kernel_checks.steps import Numbers
-from harness.kernels.comparing import BEYOND, ERROR, WITHIN, Compared, changed_parameters
-from harness.kernels.running import Checked, Row, checks_of
 
 TWO = checks_of(["rms_norm:residual", "silu_and_mul"])
 NUMBERS = np.ones((2, 4), dtype=np.float32)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from harness.cli import main
+from harness.drift.kernels.running import checks_of, versions_of
 from harness.errors import UnknownName
-from harness.kernels.running import checks_of, versions_of
 
 
 def test_versions() -> None:

@@ -10,10 +10,10 @@ from functools import cached_property
 from itertools import pairwise, product
 from typing import Any, NamedTuple
 
+from harness.drift.kernels.running import Checked, Row
 from harness.engines.interpreted_kernels.card import card_of, claim
 from harness.engines.kernel_checks.catalogue import DTYPES, Check, settings
 from harness.engines.kernel_checks.steps import steps_apart
-from harness.kernels.running import Checked, Row
 
 __all__ = ["BEYOND", "ERROR", "WITHIN", "Compared", "changed_parameters"]
 
