@@ -50,7 +50,7 @@ _ATTENTION = (
 )  # sums over size and keys, and exp of them; in float16 the weights are rounded as well
 _OF_CODES = (32.0, 6.0)  # the same, and keys and values that were dequantised in the dtype
 _EXPERTS = (16.0, 5.0)  # two products with sums, and what lies between them rounded to the dtype
-_EXACT = (2.0, 1.0)  # sums of products of integers, exact, times two scales
+_EXACT = (3.0, 1.0)  # sums of products of integers, exact, times two scales
 
 _BENT: Final[Mapping[str, Mapping[str, Json]]] = {
     "softcap": {"softcap": 2.0},  # low enough to bend scores
