@@ -184,6 +184,10 @@ class _Checks:
     def _check_model(self, steps: Steps, entry: Mapping[str, Any]) -> None:
         model, here = entry["model"], self._document.file.parent
         if _is_hub_id(model, here):
+            if (there := Path(model)).is_dir() and there.resolve() != (here / model).resolve():
+                found = f"{model!r}, which is no folder beside this file, and one beside where you are"
+                allowed = f"{os.path.relpath(there, here)}: a folder relative to this file, or a hub id"
+                self._document.add((*steps, "model"), found, allowed)
             return
         folder = file_of(model, here)
         if not folder.is_dir():

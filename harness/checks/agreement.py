@@ -71,12 +71,16 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreed(Result):
-    """The judgement of an `Agreement`; ``limits`` says where its limits come from."""
+    """The judgement of an `Agreement`.
+
+    ``limits`` says where its limits come from, ``allowed`` is that of one letter's probability.
+    """
 
     check: ClassVar[str] = "engines agree"
 
     agreement: Agreement
     limits: str = ""
+    allowed: float | None = None
 
 
 def compare(
@@ -176,6 +180,7 @@ def judge(agreement: Agreement, tolerances: Tolerances) -> Agreed:
         notes=tuple(notes),
         agreement=agreement,
         limits=tolerances.source,
+        allowed=tolerances.probability,
     )
 
 

@@ -39,7 +39,8 @@ def write_reports(
     """Write the report to the files that are asked for; yields lines for the terminal.
 
     ``summaries`` are the checks of the run, ``explained`` where its failures begin. What cannot be compared
-    or written is told and fails nothing: what the run found stands.
+    is told and fails nothing: what the run found stands. Raises HarnessError at the end where a file could
+    not be written: who asks for one needs it.
     """
     from harness.reports.page.document import make_report
     from harness.reports.report_files import write_document, write_page
@@ -66,15 +67,18 @@ def write_reports(
         yield "no report: this run compared no engine with another"
         return
     report = replace(make_report(inputs), explained=explained)
+    failed = []
     for file, write in ((page, write_page), (data, write_document)):
         if file is None:
             continue
         try:
             write(report, config.invocation_params.dir / file)
         except HarnessError as error:
-            yield f"no report: {error}"
+            failed.append(error)
         else:
             yield f"report: {file}"
+    if failed:
+        raise failed[0]
 
 
 def _compared(

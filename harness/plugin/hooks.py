@@ -290,6 +290,7 @@ class _MainProcess:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._outcomes = Outcomes()
+        self._session: pytest.Session | None = None
         config.pluginmanager.register(_ToldOnce(self._outcomes), "vlm-harness-told-once")
         self._gate = GateOutcomes() if GATE in config.stash else None
 
@@ -330,7 +331,9 @@ class _MainProcess:
         terminalreporter.section("engines", sep="=")
         # A log has no width of its own; the table needs some to name its cases.
         width = shutil.get_terminal_size().columns if terminalreporter.isatty else _LOG_COLUMNS
-        terminalreporter.write(render_table(summaries, width=width, color=terminalreporter.hasmarkup))
+        every = self._config.option.verbose > 0
+        color = terminalreporter.hasmarkup
+        terminalreporter.write(render_table(summaries, width=width, color=color, every=every))
         if refusals := self._outcomes.refusals.lines():
             terminalreporter.section("engines that could not be loaded", sep="=")
             for line in refusals:
@@ -367,10 +370,16 @@ class _MainProcess:
             return
         run, summaries = self._config.stash[RUN], self._outcomes.summaries
         told = write_reports(self._config, run, summaries, page=page, data=data, explained=explained)
-        for line in told:
-            terminalreporter.write_line(line)
+        try:
+            for line in told:
+                terminalreporter.write_line(line)
+        except HarnessError as error:
+            terminalreporter.write_line(f"no report: {error}", red=True)
+            if self._session is not None and self._session.exitstatus == pytest.ExitCode.OK:
+                self._session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        self._session = session  # whose status is handed on after the summary
         if self._gate is not None and not self._config.option.collectonly:
             session.exitstatus = self._gate.exit_status(int(exitstatus))
         if self._config.getoption("harness_keep_logits"):

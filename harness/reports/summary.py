@@ -31,7 +31,7 @@ class Figures:
     ``top`` is the engine's top letter and ``probability`` its share of the vocabulary. ``worst`` is the
     largest change of a letter's probability against the reference and ``worst_letter`` whose it is; ``kl`` is
     over the full vocabulary, in nats. ``bounded`` is whether ``worst`` is only known to be no larger.
-    ``limits`` says where the check's limits come from.
+    ``limits`` says where the check's limits come from, and ``allowed`` is that of ``worst``.
     """
 
     top: str = ""
@@ -41,6 +41,7 @@ class Figures:
     kl: float | None = None
     bounded: bool = False
     limits: str = ""
+    allowed: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,7 @@ class CheckSummary:
         figures = data["figures"]
         if not isinstance(figures, dict):
             raise TypeError(f"figures: found {figures!r}; allowed: a mapping")
-        numbers = {name: _number(figures[name]) for name in ("probability", "worst", "kl")}
+        numbers = {name: _number(figures[name]) for name in ("probability", "worst", "kl", "allowed")}
         texts = {name: str(figures[name]) for name in ("top", "worst_letter", "limits")}
         bounded = bool(figures["bounded"])
         status = Status[str(own.pop("status"))]
@@ -97,6 +98,7 @@ def figures_of(result: Result) -> Figures:
             kl=None if agreement.full is None else agreement.full.kl,
             bounded=agreement.partial and agreement.worst != agreement.least,
             limits=result.limits,
+            allowed=result.allowed,
         )
     return Figures()
 

@@ -43,13 +43,18 @@ _NAMES = {
 }
 
 
-def render_table(summaries: Iterable[CheckSummary], *, width: int | None = None, color: bool = False) -> str:
+_LEGEND = "marks: one for each engine, in the order of columns: ✓ passed, ✗ failed, E error, k known failure"
+
+
+def render_table(
+    summaries: Iterable[CheckSummary], *, width: int | None = None, color: bool = False, every: bool = True
+) -> str:
     """Text for a terminal ``width`` columns wide, or as wide as it gets; empty without summaries.
 
     Where columns do not fit, ids are cut, and then lines grow longer than ``width``.
 
-    Each profile has a table of its own. Beyond `FULL_TABLE` cases it holds only those that did not pass, at
-    most as many, and totals for each suite.
+    Each profile has a table of its own. Without ``every``, and beyond `FULL_TABLE` cases, it holds only those
+    that did not pass, at most as many; beyond it totals for each suite follow.
     """
     by_profile: dict[str, list[CheckSummary]] = {}
     for summary in summaries:
@@ -61,21 +66,25 @@ def render_table(summaries: Iterable[CheckSummary], *, width: int | None = None,
         file=out, width=UNLIMITED, force_terminal=color, color_system=color_system, highlight=False
     )
     for profile, own in by_profile.items():
-        _print_profile(console, profile, own, width or UNLIMITED)
+        _print_profile(console, profile, own, width or UNLIMITED, every=every)
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
-def _print_profile(console: Console, profile: str, summaries: Row, width: int) -> None:
+def _print_profile(console: Console, profile: str, summaries: Row, width: int, *, every: bool) -> None:
     cases = _group(summaries, lambda summary: summary.case)
     engines = list(dict.fromkeys(summary.engine for summary in summaries))
     checks = list(dict.fromkeys(summary.check for summary in summaries))
     shown = {name: row for name, row in cases.items() if not all(s.refused for s in row)}
-    if len(cases) > FULL_TABLE:
+    if len(cases) > FULL_TABLE or not every:
         shown = {name: row for name, row in shown.items() if any(s.status is not Status.PASSED for s in row)}
     if shown:
         _print_table(console, _case_table(list(shown.values())[:FULL_TABLE], engines, checks), width)
+        console.print(_LEGEND)
     if len(shown) > FULL_TABLE:
         console.print(f"and {len(shown) - FULL_TABLE} more cases that did not pass")
+    right = sum(all(s.status is Status.PASSED for s in row) for row in cases.values())
+    if right and not every:
+        console.print(f"{_count(right, 'case', 'cases')} without a row, ✓ throughout: -v shows them")
     if len(cases) > FULL_TABLE:
         _print_table(console, _suite_table(summaries), width)
     for line in _closing(profile, summaries, len(cases), engines):
@@ -95,7 +104,7 @@ def _print_table(console: Console, table: Table, width: int) -> None:
 def _case_table(rows: Sequence[Row], engines: Sequence[str], checks: Sequence[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("case", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table.add_column("expect", no_wrap=True)
     for engine in engines:
         table.add_column(engine, no_wrap=True)
     table.add_column("|Δp|", justify="right", no_wrap=True)
@@ -184,7 +193,10 @@ def _where_worst(title: str, summaries: Row, pick: Callable[[CheckSummary], floa
     value, summary = max(known, key=lambda pair: (math.isnan(pair[0]), pair[0]))
     letter = f", letter {summary.figures.worst_letter}" if title == "|Δp|" else ""
     bound = "at most " if title == "|Δp|" and summary.figures.bounded else ""
-    return f"largest {title}: {bound}{value:.2g} ({summary.case}, {summary.engine}{letter}; {summary.place})"
+    most = summary.figures.allowed if title == "|Δp|" else None
+    allowed = "" if most is None else f" of {most:.2g} allowed"
+    where = f"{summary.case}, {summary.engine}{letter}; {summary.place}"
+    return f"largest {title}: {bound}{value:.2g}{allowed} ({where})"
 
 
 def _top(row: Row, engine: str) -> str:

@@ -334,3 +334,17 @@ def test_problems_of_one_engine_do_not_hide_each_other(folder: Path) -> None:
         *(f"{engine}.{name}" for name in ("dtype", "paths.0", "python", "patch", "top_k", "zz")),
         *(f"{engine}.options.{name}" for name in ("tp", "attention")),
     }
+
+
+def test_a_model_named_from_where_one_is_is_told_from_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder.parent / "models" / "parrot").mkdir(parents=True)
+    monkeypatch.chdir(folder.parent)
+    (folder / "profiles.yaml").write_text(
+        "profiles: {p: {model: models/parrot, reference: torch, engines: {torch: {}}}}\n"
+    )
+    (problem,) = problems_of(folder)
+
+    assert problem.found.startswith("'models/parrot', which is no folder beside this file")
+    assert problem.allowed.startswith("../models/parrot: a folder relative to this file")

@@ -42,7 +42,7 @@ def run_of(
 
 def test_each_case_has_a_row_with_engines_differences_and_marks() -> None:
     lines = render_table([*run_of(), *run_of("shapes.blue", Status.FAILED, 0.25)]).splitlines()
-    assert lines[0].split() == ["case", "torch", "lmdeploy", "|Δp|", "KL", "letter", "agree"]
+    assert lines[0].split() == ["case", "expect", "torch", "lmdeploy", "|Δp|", "KL", "letter", "agree"]
     assert lines[2].split() == ["shapes.red", "B", "B", "0.988", "B", "0.988", "3e-07", "9e-14", "✓✓", "✓"]
     assert lines[3].split()[-4:] == ["2e-01", "6e-02", "✓✓", "✗"]
 
@@ -84,7 +84,23 @@ def test_known_failures_and_errors_are_told_apart() -> None:
     )
     assert "kE" in table
     assert "1 known failure k, 1 error E" in table
-    assert "passed" not in table
+    assert "0 passed" not in table
+
+
+def test_without_every_row_only_what_did_not_pass_has_one() -> None:
+    rows = [*run_of(), *run_of("shapes.blue", Status.FAILED, 0.25)]
+    table = render_table(rows, every=False)
+    assert "shapes.blue  " in table
+    assert "shapes.red  " not in table
+    assert "marks: one for each engine" in table
+    assert "1 case without a row, ✓ throughout: -v shows them" in table
+    assert "marks: " not in render_table(run_of(), every=False)
+    assert "without a row" not in render_table(rows)
+
+
+def test_the_largest_change_is_held_against_its_limit() -> None:
+    close = Figures(worst=3e-7, worst_letter="C", allowed=1e-5)
+    assert "largest |Δp|: 3e-07 of 1e-05 allowed (" in render_table([summary(check="agree", figures=close)])
 
 
 def test_marks_stand_in_the_order_of_the_engines() -> None:

@@ -34,7 +34,7 @@ def write(project: Project, server: StandIn, *, top_k: int = 5, **options: Any) 
 
 def test_two_servers_that_answer_alike_agree(project: Project, server: StandIn) -> None:
     write(project, server)
-    result = project.run(accept=True)
+    result = project.run("-v", accept=True)
     result.assert_outcomes(passed=13)
     result.stdout.fnmatch_lines(["*s.one*A 0.900*A 0.900*0e+00*"])
     result.stdout.fnmatch_lines([f"*first: server at {server.url}, float32"])

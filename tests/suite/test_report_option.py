@@ -77,6 +77,8 @@ def test_a_report_that_cannot_be_written_is_told(project: Project) -> None:
     Path(project.folder / "taken").mkdir()
     ran = project.run("--report=taken", "-k", "engines_agree")
     ran.stdout.fnmatch_lines(["no report: cannot write *taken*"])
+    ran.assert_outcomes(passed=1)
+    assert ran.ret == pytest.ExitCode.TESTS_FAILED
 
 
 def test_earlier_runs_are_its_history(project: Project) -> None:
