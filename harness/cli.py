@@ -28,6 +28,7 @@ from harness.commands import (
     search,
     selftest,
 )
+from harness.errors import HarnessError
 
 __all__ = ["main"]
 
@@ -51,8 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--version", action="version", version=f"%(prog)s {version('vlm-consistency-harness')}"
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in _COMMANDS:
-        command.register(commands)
+    try:
+        for command in _COMMANDS:
+            command.register(commands)
+    except HarnessError as error:  # of pyproject.toml, which the defaults come from
+        parser.error(str(error))
     for each in commands.choices.values():
         each.epilog = each.epilog or f"{_STATUS}."
     options = parser.parse_args(arguments)

@@ -156,3 +156,14 @@ def test_every_command_says_its_exit_statuses(capsys: pytest.CaptureFixture[str]
         with pytest.raises(SystemExit, match="0"):
             main([command, "--help"])
         assert "Exit status: 0 " in " ".join(capsys.readouterr().out.split()), command
+
+
+def test_pyproject_names_the_folder_of_cases(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder.rename(folder.with_name("checks"))
+    (folder.parent / "pyproject.toml").write_text("[tool.vlm-harness]\ncases = 'checks'\n")
+    assert main(["check"]) == 0
+    assert "2 cases, 1 suite, 1 profile: no problems" in capsys.readouterr().out
+    (folder.parent / "pyproject.toml").write_text("[tool.vlm-harness]\ncase = 'checks'\n")
+    with pytest.raises(SystemExit, match="2"):
+        main(["check"])
+    assert "harness: error: pyproject.toml: [tool.vlm-harness]: found 'case'" in capsys.readouterr().err

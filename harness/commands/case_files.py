@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.commands.measuring import default_folder
 from harness.errors import CaseFileError
 
 if TYPE_CHECKING:
@@ -21,7 +22,12 @@ def register(commands: Subparsers) -> None:
         "check", help="check all suites and profiles of a folder without running anything"
     )
     check.add_argument(
-        "folder", nargs="?", type=Path, default=Path("cases"), metavar="DIR", help="default: cases"
+        "folder",
+        nargs="?",
+        type=Path,
+        default=default_folder("cases"),
+        metavar="DIR",
+        help="default: %(default)s",
     )
     check.set_defaults(run=_check)
     schema = commands.add_parser(

@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.cases.folders import folder_named
+from harness.cases.problems import shown
+
 if TYPE_CHECKING:
     from harness.bundles import Opened
     from harness.cases.folder import Loaded
@@ -38,6 +41,7 @@ __all__ = [
     "add_snapshots",
     "conclude",
     "count",
+    "default_folder",
     "from_bundle",
     "git_user",
     "measuring",
@@ -75,24 +79,45 @@ def add_folders(parser: argparse.ArgumentParser) -> None:
     add_environments(parser)
 
 
+def default_folder(name: str) -> Path:
+    """``cases`` or ``recordings`` of pyproject.toml, as it is shown, or the one that is usual here.
+
+    Raises HarnessError for what the file may not say.
+    """
+    named = folder_named(name, Path.cwd())
+    return Path({"cases": "cases", "recordings": ".harness"}[name]) if named is None else Path(shown(named))
+
+
 def add_cases(parser: argparse.ArgumentParser) -> None:
     """Add ``--cases``, a path."""
     parser.add_argument(
-        "--cases", type=Path, default=Path("cases"), metavar="DIR", help="suites and profiles; default: cases"
+        "--cases",
+        type=Path,
+        default=default_folder("cases"),
+        metavar="DIR",
+        help="suites and profiles; default: %(default)s",
     )
 
 
 def add_recordings(parser: argparse.ArgumentParser) -> None:
     """Add ``--recordings``, a path."""
     parser.add_argument(
-        "--recordings", type=Path, default=Path(".harness"), metavar="DIR", help="default: .harness"
+        "--recordings",
+        type=Path,
+        default=default_folder("recordings"),
+        metavar="DIR",
+        help="default: %(default)s",
     )
 
 
 def add_environments(parser: argparse.ArgumentParser) -> None:
     """Add ``--environments``, a path or None."""
     parser.add_argument(
-        "--environments", type=Path, metavar="DIR", help="default: in the user's cache folder, as for pytest"
+        "--environments",
+        type=Path,
+        default=folder_named("environments", Path.cwd()),
+        metavar="DIR",
+        help="default: in the user's cache folder, as for pytest",
     )
 
 
@@ -110,7 +135,11 @@ def add_set(parser: argparse.ArgumentParser) -> None:
 def add_snapshots(parser: argparse.ArgumentParser) -> None:
     """Add ``--snapshots``, a path or None; `snapshots_folder` reads it."""
     parser.add_argument(
-        "--snapshots", type=Path, metavar="DIR", help="default: snapshots beside the folder of cases"
+        "--snapshots",
+        type=Path,
+        default=folder_named("snapshots", Path.cwd()),
+        metavar="DIR",
+        help="default: snapshots beside the folder of cases",
     )
 
 

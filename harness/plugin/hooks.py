@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from _pytest.terminal import TerminalReporter
 
+from harness.cases.folders import folder_named
 from harness.environments.store import Environments
 from harness.errors import CaseFileError, CheckFailed, GateError, HarnessError, UnknownProfile
 from harness.gate.reporting import breakdown_of
@@ -117,6 +118,10 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", f"subjects(selection): which engines a test of the suite is for: {', '.join(SELECTIONS)}"
     )
     refuse_moved_root(config)
+    try:
+        folder_named("cases", config.invocation_params.dir)
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from error
     if config.getoption("harness_cases") is not None and not _names_tests(config):
         config.args[:] = [str(_SUITE)]
     progress = config.stash[_PROGRESS] = ProgressLine(config)

@@ -14,6 +14,7 @@ import pytest
 from _pytest.config.findpaths import locate_config
 
 from harness.cases.folder import Loaded, load
+from harness.cases.folders import FOLDERS, folder_named
 from harness.cases.problems import shown
 from harness.cases.profiles import Profile
 from harness.checks.agreement import Agreed, Agreement
@@ -264,8 +265,7 @@ def refuse_moved_root(config: pytest.Config) -> None:
             )
 
 
-_FOLDERS = ("cases", "snapshots", "recordings", "environments")
-_PATHS = tuple(f"--{name}" for name in (*_FOLDERS, "report", "report-json"))
+_PATHS = tuple(f"--{name}" for name in (*FOLDERS, "report", "report-json"))
 
 
 def update_command(config: pytest.Config) -> str:
@@ -279,7 +279,7 @@ def update_command(config: pytest.Config) -> str:
 
 def _options(config: pytest.Config) -> list[str]:
     """The folders that the command line names."""
-    given = {name: config.getoption(f"harness_{name}") for name in _FOLDERS}
+    given = {name: config.getoption(f"harness_{name}") for name in FOLDERS}
     return [f"--{name}={value}" for name, value in given.items() if value is not None]
 
 
@@ -302,8 +302,8 @@ def recordings_folder(config: pytest.Config) -> Path:
 
 def environments_folder(config: pytest.Config) -> Path | None:
     """Where environments are made: ``--environments``, or None for the user's cache folder."""
-    given: Path | None = config.getoption("harness_environments")
-    return None if given is None else config.invocation_params.dir / given
+    here, given = config.invocation_params.dir, config.getoption("harness_environments")
+    return folder_named("environments", here) if given is None else here / given
 
 
 def _home(config: pytest.Config) -> Path:
@@ -316,5 +316,5 @@ def _home(config: pytest.Config) -> Path:
 
 
 def _folder(config: pytest.Config, option: str, default: Path) -> Path:
-    given = config.getoption(f"harness_{option}")
-    return default if given is None else config.invocation_params.dir / given
+    here, given = config.invocation_params.dir, config.getoption(f"harness_{option}")
+    return (folder_named(option, here) or default) if given is None else here / given

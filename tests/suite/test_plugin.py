@@ -348,3 +348,19 @@ def test_a_path_behind_a_space_that_moves_the_root_is_refused(
     said = text(result)
     assert f"{option}: found {elsewhere} behind a space" in said
     assert f"did not find pyproject.toml; allowed: {option}={elsewhere}" in said
+
+
+def test_pyproject_names_the_folders(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write_suite(one="say A")
+    monkeypatch.chdir(tmp_path)
+    table = f"[tool.vlm-harness]\ncases = '{project.cases}'\nrecordings = 'kept'\n"
+    (tmp_path / "pyproject.toml").write_text(table)
+    words = ("-p", "no:cacheprovider", "--pyargs", "harness.suite", "-k", "not snapshot")
+    project.pytester.runpytest_inprocess(*words).assert_outcomes(passed=6, deselected=3)
+    assert (tmp_path / "kept").is_dir()
+    (tmp_path / "pyproject.toml").write_text(table.replace("cases", "case", 1))
+    result = project.pytester.runpytest_inprocess(*words)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "found 'case'; allowed: cases (the nearest)" in text(result)

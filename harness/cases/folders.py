@@ -1,0 +1,46 @@
+"""Folders that a repository names in its pyproject.toml, under ``[tool.vlm-harness]``; an option wins.
+
+[tool.vlm-harness]
+cases = "checks"      # relative to this file; so are snapshots, recordings, environments
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Final
+
+from harness.cases.problems import nearest, shown
+from harness.errors import HarnessError
+
+__all__ = ["FOLDERS", "folder_named"]
+
+FOLDERS: Final = ("cases", "snapshots", "recordings", "environments")
+_TABLE: Final = "vlm-harness"
+
+
+def folder_named(name: str, start: Path) -> Path | None:
+    """What the nearest pyproject.toml with such a table, from ``start`` upwards, says of ``name``.
+
+    None where none says anything. Raises HarnessError for a file that cannot be read, and for what its table
+    holds that may not stand there.
+    """
+    for folder in (start, *start.parents):
+        if not (file := folder / "pyproject.toml").is_file():
+            continue
+        try:
+            table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get(_TABLE)
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise HarnessError(f"{shown(file)}: cannot be read: {error}") from error
+        if table is None:
+            continue
+        place = f"{shown(file)}: [tool.{_TABLE}]"
+        if not isinstance(table, dict):
+            raise HarnessError(f"{place}: found {table!r}; allowed: a table of {', '.join(FOLDERS)}")
+        for key, value in table.items():
+            if key not in FOLDERS:
+                raise HarnessError(f"{place}: found {key!r}; allowed: {nearest(key, FOLDERS)}")
+            if not isinstance(value, str) or not value.strip():
+                raise HarnessError(f"{place}: {key}: found {value!r}; allowed: a folder's path from there")
+        return folder / table[name] if name in table else None
+    return None
