@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from harness.cases.profiles import EngineSpec
 from harness.cases.suites import Case
+from harness.engines.interpreted_kernels.card import is_interpreted
 from harness.engines.pixel_limits import pixel_limits
 from harness.machine.findings import Finding, wrong
 from harness.profile_check.model_files import ModelFiles
@@ -58,21 +59,24 @@ def look_at_fit(
             command="change the line in the profile",
         )
     if settings.kind == "lmdeploy" and settings.device == "cpu":
-        for lack in _not_on_a_cpu(files.config):
+        interpreted = is_interpreted(settings)
+        runs = "'kernels: interpreted'" if interpreted else "the CPU device plug-in for LMDeploy"
+        for lack in _not_on_a_cpu(files.config, interpreted=interpreted):
             yield wrong(
                 "model",
-                f"{lack}, which the CPU device plug-in for LMDeploy does not implement",
+                f"{lack}, which {runs} does not implement",
                 places.of(engine, "model"),
                 allowed="device: cuda for this engine, or another model",
                 command="run this engine on a GPU, or leave it out of the profile",
             )
 
 
-def _not_on_a_cpu(config: Mapping[str, Any]) -> Iterator[str]:
-    """What the language model is made of that `harness.engines.lmdeploy_on_cpu` refuses."""
+def _not_on_a_cpu(config: Mapping[str, Any], *, interpreted: bool) -> Iterator[str]:
+    """What the language model is made of that the CPU device plug-in lacks, or interpreted kernels."""
     text = next((found for name in ("text_config", "llm_config") if (found := config.get(name))), config)
-    experts = next((name for name in _EXPERTS if (text.get(name) or 0) > 1), None)
-    if experts and (text.get("first_k_dense_replace") or 0) < (text.get("num_hidden_layers") or 1):
-        yield f"a mixture of experts ({experts} {text[experts]})"
     if "linear_attention" in (text.get("layer_types") or ()):
         yield "linear attention with causal convolutions (layer_types)"
+    experts = next((name for name in _EXPERTS if (text.get(name) or 0) > 1), None)
+    some = (text.get("first_k_dense_replace") or 0) < (text.get("num_hidden_layers") or 1)
+    if experts and some and not interpreted:
+        yield f"a mixture of experts ({experts} {text[experts]})"

@@ -70,6 +70,10 @@ def test_what_the_plug_in_does_not_implement(
     assert checked.wrongs() == []  # the engine torch runs all of it
     checked.write(engine={"kind": "lmdeploy"})
     assert [finding.text.startswith(lack or "") for finding in checked.wrongs()] == [True] * bool(lack)
+    checked.write(engine={"kind": "lmdeploy", "options": {"kernels": "interpreted"}})
+    found = [finding.text for finding in checked.wrongs()]  # LMDeploy's own kernels have experts
+    linear = lack == "linear attention"
+    assert [lack in text and "'kernels: interpreted'" in text for text in found if lack] == [True] * linear
     checked.write(engine={"kind": "lmdeploy", "device": "cuda", "dtype": "bfloat16"})
     assert checked.wrongs() == []
 
