@@ -142,17 +142,26 @@ def kernels() -> dict[str, float]:
     heads, groups, size, block, keys = 4, 2, 32, 16, 21
     query = torch.randn(1, heads, size)
     pages = torch.randn(2, 2, block, groups, size)
-    out = flash_attn_with_kvcache(
-        query,
-        pages[0],
-        pages[1],
-        page_table=torch.tensor([[1, 0]], dtype=torch.int32),
-        cache_seqlens=torch.tensor([keys], dtype=torch.int32),
-    )
+
+    def decode(keys_and_values: Any) -> Any:
+        return flash_attn_with_kvcache(
+            query,
+            *keys_and_values,
+            page_table=torch.tensor([[1, 0]], dtype=torch.int32),
+            cache_seqlens=torch.tensor([keys], dtype=torch.int32),
+        )
+
+    out = decode(pages)
     k, v = (pages[each][[1, 0]].flatten(0, 1)[:keys].double() for each in (0, 1))
     k, v = (each.repeat_interleave(heads // groups, 1) for each in (k, v))
     weights = (torch.einsum("hd,khd->hk", query[0].double(), k) * size**-0.5).softmax(-1)
     found["flash_attn_with_kvcache"] = _far(out[0], torch.einsum("hk,khd->hd", weights, v))
+
+    # The last slot of the second page, 31, lies behind the sequence's 21 tokens.
+    for name, which, value in (("key", 0, torch.nan), ("value", 1, torch.nan), ("large value", 1, 1e9)):
+        stale = pages.clone()
+        stale[which, 0, -1] = value
+        found[f"lost to a stale {name}"] = float((decode(stale) - out).ne(0).sum()) / out.numel()
 
     scores = torch.tensor([[0.0, 1.0, 0.0, 0.0]])
     drawn = multinomial_sampling(scores, torch.tensor([3]), torch.tensor([0]))
