@@ -143,13 +143,18 @@ def kernels() -> dict[str, float]:
     query = torch.randn(1, heads, size)
     pages = torch.randn(2, 2, block, groups, size)
 
-    def decode(keys_and_values: Any) -> Any:
+    def decode(keys_and_values: Any, **quantised: Any) -> Any:
         return flash_attn_with_kvcache(
             query,
             *keys_and_values,
             page_table=torch.tensor([[1, 0]], dtype=torch.int32),
             cache_seqlens=torch.tensor([keys], dtype=torch.int32),
+            **quantised,
         )
+
+    def decode_quantised(scales: Any) -> Any:
+        levels = pages.mul(20).add(100).to(torch.uint8)
+        return decode(levels, quant_policy=8, k_scales_zeros=scales[0], v_scales_zeros=scales[1])
 
     out = decode(pages)
     k, v = (pages[each][[1, 0]].flatten(0, 1)[:keys].double() for each in (0, 1))
@@ -158,10 +163,15 @@ def kernels() -> dict[str, float]:
     found["flash_attn_with_kvcache"] = _far(out[0], torch.einsum("hk,khd->hd", weights, v))
 
     # The last slot of the second page, 31, lies behind the sequence's 21 tokens.
-    for name, which, value in (("key", 0, torch.nan), ("value", 1, torch.nan), ("large value", 1, 1e9)):
-        stale = pages.clone()
-        stale[which, 0, -1] = value
-        found[f"lost to a stale {name}"] = float((decode(stale) - out).ne(0).sum()) / out.numel()
+    for kind, attend, before in (
+        ("", decode, pages),
+        ("quantised ", decode_quantised, torch.rand(2, 2, block, groups, 2)),
+    ):
+        for name, which, value in (("key", 0, torch.nan), ("value", 1, torch.nan), ("large value", 1, 1e9)):
+            stale = before.clone()
+            stale[which, 0, -1] = value
+            lost = (attend(stale) - attend(before)).ne(0)
+            found[f"lost to a stale {kind}{name}"] = float(lost.float().mean())
 
     scores = torch.tensor([[0.0, 1.0, 0.0, 0.0]])
     drawn = multinomial_sampling(scores, torch.tensor([3]), torch.tensor([0]))
