@@ -195,6 +195,9 @@ def main(folder: Path, *names: str) -> None:
         run("plain", models["text"], texts)
         for kind in ("cold", "warm"):
             run(kind, models["text"], texts, prefix_cache=kind, **CACHE)
+        run("warm, kv8", models["text"], texts, prefix_cache="warm", quant_policy=8, **CACHE)
+        with quantised_cache(8):
+            natively("warm, kv8, natively", models["text"], texts)
         for path in ("captured", "top-k"):
             run(f"chunked, {path}", models["text"], texts, path=path, max_prefill_token_num=32)
 
