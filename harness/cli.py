@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """The command `harness`: what is not a test. Each subcommand is a module of `harness.commands`.
 
 Exit status: 0 all is well, 1 problems were found, 2 the command line is wrong.
@@ -6,6 +7,7 @@ Exit status: 0 all is well, 1 problems were found, 2 the command line is wrong.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -29,6 +31,7 @@ from harness.commands import (
     selftest,
 )
 from harness.errors import HarnessError
+from harness.machine.system import elsewhere
 
 __all__ = ["main"]
 
@@ -59,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     for each in commands.choices.values():
         each.epilog = each.epilog or f"{_STATUS}."
+    _complete(parser)
     options = parser.parse_args(arguments)
     try:
         status: int = options.run(options)
@@ -67,7 +71,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "\ninterrupted; what was recorded is kept, and the same command goes on from there\n"
         )
         return _INTERRUPTED
+    except ModuleNotFoundError as error:
+        if (said := elsewhere()) is None or error.name != "fcntl":
+            raise
+        parser.error(said)
     return status
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Answer a shell that asks for what may follow; its setting up needs the extra `completion`."""
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
 
 
 if __name__ == "__main__":

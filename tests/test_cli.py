@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
+from harness.machine.system import elsewhere
 from harness.schemas.json_schema import SCHEMAS
 
 
@@ -167,3 +169,29 @@ def test_pyproject_names_the_folder_of_cases(folder: Path, capsys: pytest.Captur
     with pytest.raises(SystemExit, match="2"):
         main(["check"])
     assert "harness: error: pyproject.toml: [tool.vlm-harness]: found 'case'" in capsys.readouterr().err
+
+
+def test_shells_can_complete_it(tmp_path: Path) -> None:
+    line, out = "harness ga", tmp_path / "words"
+    asked = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n"}
+    environment = {**os.environ, **asked, "_ARGCOMPLETE_STDOUT_FILENAME": str(out)}
+    subprocess.run([sys.executable, "-m", "harness.cli"], env=environment, check=True)
+    assert out.read_text().split() == ["gate"]
+
+
+def test_elsewhere_than_on_linux_a_sentence_says_what_works(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert elsewhere("linux") is None
+    assert "engines were run on Linux only" in (elsewhere("darwin", unix=True) or "")
+    said = elsewhere("win32", unix=False) or ""
+    assert "-p no:vlm-harness" in said
+
+    def lacking(_: object) -> int:
+        raise ModuleNotFoundError("No module named 'fcntl'", name="fcntl")
+
+    monkeypatch.setattr("harness.commands.doctor._run", lacking)
+    monkeypatch.setattr("harness.cli.elsewhere", lambda: said)
+    with pytest.raises(SystemExit, match="2"):
+        main(["doctor"])
+    assert said in capsys.readouterr().err

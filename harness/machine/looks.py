@@ -156,6 +156,10 @@ def look_at_disk(places: Mapping[str, tuple[Path, int]]) -> Iterator[Finding]:
 
 def look_at_host(meminfo: Path = Path("/proc/meminfo")) -> Finding:
     """Main memory."""
+    if not meminfo.is_file():
+        return unknown(
+            "memory", f"no {meminfo} here", command="harness doctor, on the machine that is to run it"
+        )
     sizes = dict(re.findall(r"(\w+): +(\d+) kB", meminfo.read_text(encoding="ascii")))
     total, free = (1024 * int(sizes[name]) for name in ("MemTotal", "MemAvailable"))
     text = f"{free / _GIB:.1f} of {total / _GIB:.1f} GiB of main memory available"

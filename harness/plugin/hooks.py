@@ -14,6 +14,7 @@ from harness.cases.folders import folder_named
 from harness.environments.store import Environments
 from harness.errors import CaseFileError, CheckFailed, GateError, HarnessError, UnknownProfile
 from harness.gate.reporting import breakdown_of
+from harness.machine.system import elsewhere
 from harness.plugin.explaining import OPTION, add_option, explain_command, explain_failures
 from harness.plugin.gate_report import write_reports
 from harness.plugin.gate_tests import GATE, GATE_PROPERTY, PARAMETER, GateOutcomes, GateRun
@@ -151,6 +152,11 @@ def _names_tests(config: pytest.Config) -> bool:
     ``pytest --cases=DIR`` alone means the suite.
     """
     return config.args_source is not pytest.Config.ArgsSource.INVOCATION_DIR
+
+
+def pytest_report_header() -> str | None:
+    """On another system than Linux, what works there."""
+    return elsewhere()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -38,9 +38,7 @@ def test_one_table_one_file_of_each_kind_and_the_worst_status(
     assert "SAME" in rows["q/same"]
     assert "shown to be within the margin of" in rows["q/same"]
     assert "ERROR" in rows["q/gone"]
-    assert (
-        "24 without an answer: q/gone: load: the engine (kind: torch, behind its patch " in rows["q/gone"]
-    )
+    assert "24 without an answer: q/gone: load: the engine (kind: torch, behind its patch " in rows["q/gone"]
     assert "DRIFT" in rows["q/other"]
     assert "cases, spread, shift, mass  " in rows["q/other"]
     ending = "exit status 1 (FAILED) by q/other; 3 comparisons share a false alarm rate of 0.01 (Holm)"
@@ -106,7 +104,9 @@ def test_without_its_reference_no_other_is_asked_and_why_is_told_once(
     assert "q-other" not in printed.err
     whole = printed.out.partition("\n\nexit status 2 (ERROR) by q/same, q/other; ")[2]
     told = "not asked, as q/torch gave no answer"
-    assert f"\nERROR: q/same against q/torch: {told}: load: the engine (kind: torch, behind its patch " in whole
+    assert (
+        f"\nERROR: q/same against q/torch: {told}: load: the engine (kind: torch, behind its patch " in whole
+    )
     assert f"\nERROR: q/other against q/torch: {told}, as told of q/same\n" in whole
     assert whole.count("this machine has no NVIDIA GPU") == 1
     assert len(upgrade.runs.of("q", "torch")) == 1
