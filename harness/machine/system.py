@@ -14,10 +14,8 @@ def elsewhere(platform: str = sys.platform, *, unix: bool | None = None) -> str 
         return None
     able = importlib.util.find_spec("fcntl") is not None if unix is None else unix
     if able:
-        return (
-            f"{platform}: engines were run on Linux only; what reads files (harness check, schema) works here"
-        )
+        return f"{platform}: engines were run on Linux only; harness check and schema work here"
     return (
-        f"{platform}: engines run on Linux only, also in a container or under WSL; here work harness check and "
+        f"{platform}: engines run on Linux only, also in a container or under WSL; here work harness check, "
         "harness schema, and pytest for other tests with -p no:vlm-harness"
     )
