@@ -90,12 +90,13 @@ def _context(comparison: Comparison) -> str:
         lines.append("look closer:")
         lines += [f"  {comparison.commands[case.case]}" for case in worst[:_MOST_COMMANDS]]
         sides = (comparison.baseline, comparison.candidate)
-        if all(side.live for side in sides) and comparison.verdict.verdict not in _QUIET:
-            words = shlex.split(comparison.commands[worst[0].case])
+        answered = [case.case for case in worst if case.verdict is not Verdict.ERROR]
+        if answered and all(side.live for side in sides) and comparison.verdict.verdict not in _QUIET:
+            words = shlex.split(comparison.commands[answered[0]])
             given = [word for at in pairwise(words) if at[0] in _OF_EXPLAIN for word in at]
             pair = "..".join(side.label for side in sides)
             lines.append(
-                f"where it begins:\n  {shlex.join(['harness', 'explain', pair, worst[0].case, *given])}"
+                f"where it begins:\n  {shlex.join(['harness', 'explain', pair, answered[0], *given])}"
             )
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
