@@ -57,6 +57,12 @@ def register(commands: Subparsers) -> None:
         help="ask these; default: ten of the embedded model's",
     )
     parser.add_argument(
+        "--kernels",
+        action="store_true",
+        help="plant the faults of LMDeploy's own Triton kernels where these are interpreted, and where the CPU "
+        "plug-in takes their place, which must not show them; five cases in float32 (docs/kernels.md)",
+    )
+    parser.add_argument(
         "--clean",
         action="store_true",
         help="plant nothing: count how often a stage is named where engines differ in something harmless",
@@ -90,23 +96,33 @@ def _run(options: argparse.Namespace) -> int:
     if options.clean:
         return conclude(options, lambda: _clean(options))
     from harness.cases.folder import load
-    from harness.drift.faults.catalogue import CATALOGUE, SIZES, fault_named
+    from harness.drift.faults.catalogue import CATALOGUE, KERNELS, SIZES, fault_named
+    from harness.drift.selftest import interpreted
     from harness.drift.selftest.folder import CASES, NEAR_TIES
     from harness.drift.selftest.running import measure
     from harness.drift.selftest.table import as_json, as_page, as_text
     from harness.errors import UnknownName
 
     def run() -> Outcome:
-        faults = [fault_named(name) for name in options.faults] or [*CATALOGUE.values()]
+        known = KERNELS if options.kernels else CATALOGUE
+        faults = [fault_named(name, among=known) for name in options.faults] or [*known.values()]
         if unknown := [size for size in options.size if size not in SIZES]:
             raise UnknownName(f"--size: found {unknown[0]}; allowed: {', '.join(SIZES)}")
         loaded = load(options.cases)
         unsure = frozenset() if options.dtype == _DTYPES[0] else NEAR_TIES
-        rows = list(
-            measure(
-                options.recordings.absolute() / "selftest" / options.dtype,
+        folder = options.recordings.absolute() / "selftest"
+        profile = loaded.profile(options.profile)
+        if options.kernels:
+            model = Path(profile.engines[0].settings.model)
+            names = options.case or interpreted.CASES
+            found = interpreted.measure_kernels(
+                folder / "kernels", loaded, model, faults, names=names, show=say
+            )
+        else:
+            found = measure(
+                folder / options.dtype,
                 loaded,
-                loaded.profile(options.profile),
+                profile,
                 faults,
                 sizes=options.size or SIZES,
                 names=options.case or [name for name in CASES if name not in unsure],
@@ -114,10 +130,11 @@ def _run(options: argparse.Namespace) -> int:
                 snapshots=snapshots_folder(options),
                 show=say,
             )
-        )
+        rows = list(found)
         if options.markdown is not None:
             options.markdown.write_text(as_page(rows, options.dtype), encoding="utf-8")
         missed = [row for row in rows if row.fault is not None and row.size != SIZES[0] and not row.found]
+        missed += [row for row in rows if row.beside is not None and row.beside.found]
         return Outcome(
             text=as_text(rows, options.dtype), data=as_json(rows, options.dtype), complete=not missed
         )

@@ -16,8 +16,8 @@ from harness.engines.taps.sketches import Sketch, Trace
 from harness.engines.taps.stages import ANSWERS, in_order, of_picture, residual
 
 __all__ = [
-    "Distance", "Pooled", "alike", "apart", "asked_alike", "distances", "gap_of_letters", "ids_of", "largest",
-    "together",
+    "Distance", "Pooled", "alike", "apart", "asked_alike", "distances", "first_rows", "gap_of_letters",
+    "ids_of", "largest", "together",
 ]  # fmt: skip
 
 _Floats = npt.NDArray[np.floating[Any]]
@@ -107,7 +107,7 @@ def alike(a: Trace, b: Trace, prompt: int) -> tuple[Trace, Trace]:
         return a, b
     behind = list(zip(ours[prompt:], theirs[prompt:], strict=False))
     same = next((i for i, (x, y) in enumerate(behind) if x != y), len(behind))
-    return _cut(a, prompt + same, same + 1), _cut(b, prompt + same, same + 1)
+    return first_rows(a, prompt + same, same + 1), first_rows(b, prompt + same, same + 1)
 
 
 def ids_of(trace: Trace) -> list[int]:
@@ -116,7 +116,8 @@ def ids_of(trace: Trace) -> list[int]:
     return [] if held is None or held.exact is None else [int(each) for each in held.exact]
 
 
-def _cut(trace: Trace, tokens: int, rows: int) -> Trace:
+def first_rows(trace: Trace, tokens: int, rows: int) -> Trace:
+    """The first ``tokens`` rows of each stage of the language model and ``rows`` of the answer's."""
     stages = {
         stage: sketch if of_picture(stage) else _first(sketch, rows if stage in ANSWERS else tokens)
         for stage, sketch in trace.stages.items()

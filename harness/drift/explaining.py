@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 
 from harness.checks.question.causes import Cause
-from harness.drift.distances import Distance, alike, asked_alike, distances, gap_of_letters, ids_of
-from harness.drift.first_stage import LOCAL, PLAIN, Route, Start, first_stage, reading_fault
+from harness.drift.distances import Distance, alike, asked_alike, distances, first_rows, gap_of_letters, ids_of
+from harness.drift.first_stage import LOCAL, PLAIN, Route, Start, beyond, first_stage, reading_fault
 from harness.drift.grafting import Graft, follows
 from harness.drift.kept import Kept
 from harness.engines.contract import Json
@@ -90,6 +90,11 @@ class Explained:
         return None if self.start is None else self.start.stage
 
     @property
+    def in_decoding(self) -> bool:
+        """Whether it begins in decoding alone: the prefill before it is within noise."""
+        return self.start is not None and self.start.step is not None
+
+    @property
     def part(self) -> str | None:
         """The part of the model that it belongs to."""
         return None if self.start is None else part_of(self.start.stage)
@@ -106,6 +111,7 @@ class Explained:
             "words": None if start is None else named(start.stage),
             "born_there": None if start is None else start.born,
             "pass": None if start is None else start.route,
+            "decoding_step": None if start is None else start.step,
             "why": "" if start is None else start.why,
             "also": [] if start is None else list(start.also),
             "worst_place": self.place,
@@ -149,6 +155,8 @@ def explain(kept: Kept) -> Explained:
     start = first_stage(routes, kept.noise, _reading(kept))
     if start is not None and _ON_RECORD in start.why:
         start = replace(start, born=False)  # its own passes were not traced
+    if start is not None and start.route.endswith(" generation"):
+        start = replace(start, step=_step(kept, a, start))
     if start is not None and start.stage in ("prepared", "pixels") and (order := _other_order(a, b, kept)):
         start = replace(start, stage="tiles", why=f"the tiles are in another order: {order}")
     if (
@@ -175,6 +183,17 @@ def explain(kept: Kept) -> Explained:
         for stage in plain
     )
     return _explained(kept, start, rows, gap_of_letters(a.told, b.told), "", notes)
+
+
+def _step(kept: Kept, a: Trace, start: Start) -> int | None:
+    """The step of decoding at which a generation is furthest off; None where its prefill is off too."""
+    prompt = len(ids_of(a)) - max(0, len(kept.wrote[0]) - 1)
+    prefills = (first_rows(each, prompt, 1) for each in (a, kept.traces[start.route]))
+    row = -1 if start.distance is None else start.distance.row
+    first = 0 if start.stage in ANSWERS else prompt - 1  # the row that the prefill's answer is of
+    if row <= first or beyond(Route(name=start.route, distances=distances(*prefills)), kept.noise):
+        return None
+    return row - first
 
 
 def _other_order(a: Trace, b: Trace, kept: Kept) -> list[int]:

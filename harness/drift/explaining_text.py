@@ -78,6 +78,8 @@ def _verdict(found: Explained) -> Iterator[str]:
             f"{start.distance.worst:.2g} at worst, {found.place or 'one row'} (limit {start.limits[1]:.2g})"
             + (f" {how}" if how else "")
         )
+    if start.step is not None:
+        yield f"  in decoding alone: the prefill before it is within noise; furthest off in step {start.step}"
     if start.born:
         yield "  born there: what goes into it is equal, or was made equal"
     else:

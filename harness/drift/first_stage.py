@@ -47,8 +47,9 @@ class Start:
     """Where a difference begins.
 
     ``born`` says that the stage was shown to make it of equal input; else it is the first at which it shows.
-    ``also`` are the stages beyond their noise behind it, in the same pass. ``why`` says what was found where
-    it is no distance of a stage.
+    ``also`` are the stages beyond their noise behind it, in the same pass. ``step`` is that of decoding at
+    which it is furthest off, from 1 on, where the prefill of that pass is within noise. ``why`` says what was
+    found where it is no distance of a stage.
     """
 
     stage: str
@@ -57,6 +58,7 @@ class Start:
     distance: Distance | None
     limits: tuple[float, float] | None
     also: tuple[str, ...] = ()
+    step: int | None = None
     why: str = ""
 
 

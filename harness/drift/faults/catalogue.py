@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from harness.drift.faults.kernels import PATCHES
 from harness.engines.taps.stages import part_of
 from harness.errors import UnknownName
 
-__all__ = ["ALONE", "CATALOGUE", "COMPANY", "DECODING", "SIZES", "Fault", "Sizes", "fault_named"]
+__all__ = ["ALONE", "CATALOGUE", "COMPANY", "DECODING", "KERNELS", "SIZES", "Fault", "Sizes", "fault_named"]
 
 SIZES: Final = ("tiny", "middle", "gross")
 """Tiny is expected to be silent, the others to be found."""
@@ -37,7 +38,7 @@ class Fault:
     ``side`` is the kind of engine it is planted in, ``stage`` where it sits, ``route`` how a case must be
     scored for it to show: `ALONE`, in `COMPANY` or in `DECODING` only. ``sizes`` are those of float32,
     ``coarse`` those of dtypes of 16 bits; None for one without a size, which is gross. ``by`` says what is
-    changed: ``code``, ``weights`` or ``config``, as they are loaded.
+    changed: ``code``, ``weights`` or ``config``, as they are loaded, or a ``kernel`` of LMDeploy's own.
     """
 
     name: str
@@ -70,11 +71,12 @@ class Fault:
         return 0.0 if sizes is None else float(sizes[SIZES.index(size)])
 
 
-def fault_named(name: str) -> Fault:
-    """Raises UnknownName, with all names there are, for one that no fault has."""
-    if name not in CATALOGUE:
-        raise UnknownName(f"fault: found {name!r}; allowed: {', '.join(CATALOGUE)}")
-    return CATALOGUE[name]
+def fault_named(name: str, *, among: Mapping[str, Fault] | None = None) -> Fault:
+    """Raises UnknownName, with all names there are, for one that no fault has; ``among`` all if left out."""
+    known = {**CATALOGUE, **KERNELS} if among is None else among
+    if name not in known:
+        raise UnknownName(f"fault: found {name!r}; allowed: {', '.join(known)}")
+    return known[name]
 
 
 _L, _T = "lmdeploy", "torch"
@@ -253,3 +255,13 @@ _FAULTS: Final = (
 
 CATALOGUE: Final[Mapping[str, Fault]] = MappingProxyType({fault.name: fault for fault in _FAULTS})
 """All faults by name, in the order of their stages."""
+
+KERNELS: Final[Mapping[str, Fault]] = MappingProxyType(
+    {
+        name: Fault(
+            name, _L, "layer.0.attention", patch.why, route=DECODING if patch.decoding else ALONE, by="kernel"
+        )
+        for name, patch in PATCHES.items()
+    }
+)
+"""Those of LMDeploy's own kernels, which run with ``kernels: interpreted`` or on a GPU only."""

@@ -93,11 +93,15 @@ def _when_loaded(
 
 def _plant(fault: Fault, size: str) -> None:
     # Read here, and so in a recording's key; they import torch, which must not be there before the engine.
-    from harness.drift.faults import language, question, reading, vision
+    from harness.drift.faults import language, planting, question, reading, vision
+    from harness.drift.faults.kernels import PATCHES
 
     off()
     if fault.side not in _grounds:
         raise HarnessError(f"{fault.name} is a fault of {fault.side}; loaded is {', '.join(_grounds)}")
+    if fault.name in PATCHES:
+        _grounds[fault.side].undone_by(planting.plant(PATCHES[fault.name]))
+        return
     rooms = (question, vision, language, reading)
     plant = next(found for room in rooms if (found := vars(room).get(fault.name)) is not None)
     ground = _grounds[fault.side]

@@ -1,4 +1,4 @@
-"""One worker a side for all faults: what a run takes for a new worker with its patch is one switched over."""
+"""One worker an engine for all faults: what a run takes for a new one with its patch is one switched over."""
 
 from __future__ import annotations
 
@@ -28,29 +28,30 @@ class Bench:
         """``folder`` holds what workers are started with, and their logs."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._workers: dict[str, _Staying] = {}  # by side
+        self._workers: dict[str, _Staying] = {}  # by side, and whether it is the one with faults
         self._planted: tuple[Fault, str] | None = None
 
     def plant(self, fault: Fault | None, size: str = "") -> None:
-        """From now on engines of the fault's side are given with it, others clean."""
+        """From now on engines of the fault's side that have a patch are given with it, others clean."""
         self._planted = None if fault is None else (fault, size)
 
     def start(self, job: Job) -> WorkerProcess:
         """A worker that has, or will have, the engine of ``job``, with what is planted."""
         side = job.settings.kind
+        name = side if job.patch is None else f"{side}-patched"
         order: list[str] = []
-        if self._planted is not None and self._planted[0].side == side:
+        if self._planted is not None and self._planted[0].side == side and job.patch is not None:
             order = [self._planted[0].name, self._planted[1]]
-        rows = self._folder / f"{side}-rows"
+        rows = self._folder / f"{name}-rows"
         rows.unlink(missing_ok=True)
         if job.rows is not None:
             rows.symlink_to(job.rows)  # the worker was told this name once and for all
-        worker = self._workers.get(side)
+        worker = self._workers.get(name)
         if worker is None or not worker.alive:
-            patch = self._folder / f"{side}.py"
+            patch = self._folder / f"{name}.py"
             patch.write_text(_STAY.format(side=side), encoding="utf-8")
-            own = replace(job, log=self._folder / f"{side}.log", patch=patch, rows=rows)
-            worker = self._workers[side] = _Staying(own)
+            own = replace(job, log=self._folder / f"{name}.log", patch=patch, rows=rows)
+            worker = self._workers[name] = _Staying(own)
         worker.order = order
         return worker
 

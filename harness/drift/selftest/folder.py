@@ -9,7 +9,7 @@ import shlex
 import shutil
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
@@ -69,13 +69,13 @@ class Folder:
         *,
         names: Sequence[str],
         dtype: str,
-        snapshots: Path,
+        snapshots: Path | None,
     ) -> Folder:
         """The cases ``names`` with the engines of ``profile``, accepted as they answer now, noise measured.
 
-        Noise is that which is kept beside ``snapshots`` where ``dtype`` is the profile's own. What is in
-        ``path`` already is used. Raises UnknownName for a case that there is not, HarnessError where a clean
-        run cannot be accepted.
+        Noise is that which is kept beside ``snapshots`` where ``dtype`` is the profile's own; without
+        ``snapshots`` none is measured, and the table's limits hold. What is in ``path`` already is used.
+        Raises UnknownName for a case that there is not, HarnessError where a clean run cannot be accepted.
         """
         known = {case.name for case in loaded.cases}
         if unknown := [name for name in names if name not in known]:
@@ -85,16 +85,15 @@ class Folder:
             return folder
         shutil.rmtree(path, ignore_errors=True)
         folder.cases.mkdir(parents=True)
-        for suite in loaded.suites:
-            folder._write_suite(loaded.folder, suite.name, {*names})
+        folder.take(loaded, names)
         folder._write_profile(loaded.folder, profile, dtype)
-        for floor in (snapshots / profile.name).glob("*/any-cpu.floor.json*"):
+        for floor in (snapshots / profile.name).glob("*/any-cpu.floor.json*") if snapshots else ():
             if dtype == profile.engines[0].settings.dtype:
                 there = path / "snapshots" / profile.name / floor.parent.name
                 there.mkdir(parents=True)
                 shutil.copy(floor, there)
         folder._require(pytest(folder, "--snapshot-update"))
-        if not list(path.glob("snapshots/*/*/any-cpu.floor.json*")):
+        if snapshots and not list(path.glob("snapshots/*/*/any-cpu.floor.json*")):
             folder._require(_run(folder, "harness.cli", "noise", profile.name))
         done.write_text(what, encoding="utf-8")
         return folder
@@ -115,6 +114,15 @@ class Folder:
         folder._write("profiles.yaml", with_patch)
         return folder
 
+    def take(self, loaded: Loaded, names: Sequence[str]) -> None:
+        """Copy the cases ``names`` of ``loaded``, with their images."""
+        for suite in loaded.suites:
+            self._write_suite(loaded.folder, suite.name, {*names})
+
+    def write_profiles(self, profiles: Mapping[str, object]) -> None:
+        """Write ``profiles``, as they stand in profiles.yaml."""
+        self._write("profiles.yaml", {"profiles": dict(profiles)})
+
     def _write_suite(self, there: Path, name: str, wanted: set[str]) -> None:
         content = yaml.safe_load((there / f"{name}.yaml").read_text(encoding="utf-8"))
         content["cases"] = [case for case in content["cases"] if f"{name}.{case['id']}" in wanted]
@@ -130,7 +138,7 @@ class Folder:
         fields = content["profiles"][profile.name]
         model = there / fields["model"]
         fields |= {"model": str(model.absolute()) if model.exists() else fields["model"], "dtype": dtype}
-        self._write("profiles.yaml", {"profiles": {profile.name: fields}})
+        self.write_profiles({profile.name: fields})
 
     def _profiles(self) -> Any:  # noqa: ANN401 - what YAML holds
         return yaml.safe_load((self.cases / "profiles.yaml").read_text(encoding="utf-8"))

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from harness.cases.folder import Loaded, load
 from harness.cases.profiles import Profile
+from harness.drift.explaining import Explained
 from harness.drift.faults.catalogue import SIZES, Fault
-from harness.drift.run import Explaining, Pair
+from harness.drift.run import NOISE_CASES, Explaining, Pair
 from harness.drift.selftest.bench import Bench
 from harness.drift.selftest.folder import Folder, gate, pytest
 from harness.engines.taps.stages import part_of
@@ -38,7 +39,9 @@ class Row:
     ``pytest`` and ``gate`` are exit statuses. ``moved`` is the largest change of a letter's log-probability,
     or of a reported one, over all cases and paths; infinite where a letter is not reached any more.
     ``unanswered`` cases could not be answered. ``named`` is the stage that `explain` names in each case that
-    the fault moved, None where it names none.
+    the fault moved, None where it names none, ``decoding`` those in which it says that it is in decoding
+    alone. Of LMDeploy's own kernels ``beside`` is what came of the fault under the CPU plug-in, and ``cache``
+    what keys and values were kept in.
     """
 
     fault: Fault | None
@@ -49,6 +52,9 @@ class Row:
     moved: float
     unanswered: int
     named: Mapping[str, str | None] = field(default_factory=dict)
+    decoding: frozenset[str] = frozenset()
+    beside: Row | None = None
+    cache: str = ""
 
     @property
     def exact(self) -> int:
@@ -81,11 +87,13 @@ def measure(
     sizes: Sequence[str],
     names: Sequence[str],
     dtype: str,
-    snapshots: Path,
+    snapshots: Path | None,
     show: Callable[[str], None],
+    explained: int | None = None,
 ) -> Iterator[Row]:
     """A row for no fault on each side, then one for each of ``faults`` in each of ``sizes`` that it has.
 
+    Of the cases that moved ``explained`` are explained, with noise measured on as many; all for None.
     ``folder`` keeps the clean folder, and of each fault what the commands said. Raises HarnessError where the
     profile lacks an engine of a fault's side, a clean run is not clean, or a fault cannot be planted.
     """
@@ -111,7 +119,9 @@ def measure(
             bench.plant(fault, size)
             planted_in = clean.with_fault(folder / "fault", side, fault, size)
             most = max(least.values(), default=0.0)
-            row = _row(planted_in, profile.name, bench, before, fault, side, size, least=most)
+            row = _row(
+                planted_in, profile.name, bench, before, fault, side, size, least=most, explained=explained
+            )
             if fault is None:
                 least[side] = row.moved
             if fault is None and row.found:
@@ -143,6 +153,7 @@ def _row(
     size: str,
     *,
     least: float,
+    explained: int | None,
 ) -> Row:
     asked = _asked(folder, profile)
     with _scoring(folder, bench) as scoring:
@@ -154,7 +165,7 @@ def _row(
             for answer in [after[each.id]]
         }
         beyond = [name for name, by in moved.items() if by > max(_TWICE * least, _SOME)]
-        named = {} if fault is None else _named(scoring, asked, beyond, bench)
+        found = [] if fault is None else _explained(scoring, asked, beyond[:explained], bench, explained)
     return Row(
         fault=fault,
         side=side,
@@ -163,22 +174,30 @@ def _row(
         gate=gate(folder, f"{profile}/{side}").status,
         moved=max((by for name, by in moved.items() if after[f"{name}-{profile}-{side}"]), default=0.0),
         unanswered=sum(each is None for each in after.values()),
-        named=named,
+        named={case: None if one is None else one.stage for case, one in found},
+        decoding=frozenset(case for case, one in found if one is not None and one.in_decoding),
     )
 
 
-def _named(
-    scoring: Scoring, asked: Sequence[Subject], cases: Sequence[str], bench: Bench
-) -> dict[str, str | None]:
-    """The stage that is named in each case, the reference being A."""
+def _explained(
+    scoring: Scoring, asked: Sequence[Subject], cases: Sequence[str], bench: Bench, noise_cases: int | None
+) -> list[tuple[str, Explained | None]]:
+    """What is said of each case, the reference being A; None where it cannot be explained."""
     pairs = [Pair(each.reference(), each) for each in asked if not each.is_reference]
-    found: dict[str, str | None] = {}
-    with Explaining(pairs, scoring, say=lambda _: None, start=bench.start, grafts=False) as explaining:
+    found: list[tuple[str, Explained | None]] = []
+    with Explaining(
+        pairs,
+        scoring,
+        say=lambda _: None,
+        noise_cases=noise_cases or NOISE_CASES,
+        start=bench.start,
+        grafts=False,
+    ) as explaining:
         for case in cases:
             try:
-                found[case] = explaining.explain(case).stage
+                found.append((case, explaining.explain(case)))
             except EngineError:
-                found[case] = None
+                found.append((case, None))
     return found
 
 

@@ -16,15 +16,17 @@ from harness.engines.contract import Json
 __all__ = ["as_json", "as_page", "as_text"]
 
 _HEADS = ("fault", "side", "stage", "part", "size", "amount", "moved", "pytest", "gate", "stage named", "")
+_OF_KERNELS = ("cache", "under the plug-in")
 _WIDTH = 10_000
 
 
 def as_text(rows: Sequence[Row], dtype: str) -> str:
     """A line for each row, and what was not as expected."""
     out = io.StringIO()
-    table = Table(*_HEADS, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for row in rows:
-        table.add_row(*_cells(row, dtype))
+    heads, cells = _columns(rows, dtype)
+    table = Table(*heads, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for each in cells:
+        table.add_row(*each)
     console = Console(file=out, width=_WIDTH, highlight=False, markup=False)
     console.print(table)
     text = "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
@@ -33,8 +35,9 @@ def as_text(rows: Sequence[Row], dtype: str) -> str:
 
 def as_page(rows: Sequence[Row], dtype: str) -> str:
     """The same in Markdown."""
-    lines = ["| " + " | ".join(cells) + " |" for cells in (_HEADS, *(_cells(row, dtype) for row in rows))]
-    lines.insert(1, "| " + " | ".join("---" for _ in _HEADS) + " |")
+    heads, cells = _columns(rows, dtype)
+    lines = ["| " + " | ".join(each) + " |" for each in (heads, *cells)]
+    lines.insert(1, "| " + " | ".join("---" for _ in heads) + " |")
     return "\n".join([*lines, "", _summary(rows), ""])
 
 
@@ -59,12 +62,31 @@ def as_json(rows: Sequence[Row], dtype: str) -> Json:
                 "named": dict(row.named),
                 "exact": row.exact,
                 "right_part": row.right_part,
+                "in_decoding": list[Json](sorted(row.decoding)),
+                "cache": row.cache,
+                "under_plugin": None if row.beside is None else _beside(row),
                 "found": row.found,
                 "as_expected": row.as_expected,
             }
             for row in rows
         ],
     }
+
+
+def _columns(rows: Sequence[Row], dtype: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Heads and lines; those of LMDeploy's own kernels have two columns more."""
+    cells = [_cells(row, dtype) for row in rows]
+    if not any(row.cache for row in rows):
+        return _HEADS, cells
+    more = [(row.cache, _beside(row)) for row in rows]
+    return (*_HEADS[:-1], *_OF_KERNELS, ""), [(*a[:-1], *b, a[-1]) for a, b in zip(cells, more, strict=True)]
+
+
+def _beside(row: Row) -> str:
+    """How far a kernel's fault moves the CPU plug-in, and whether it is found there."""
+    if row.beside is None:
+        return ""
+    return f"{row.beside.moved:.2g}, {'found' if row.beside.found else 'silent'}"
 
 
 def _cells(row: Row, dtype: str) -> tuple[str, ...]:
@@ -83,7 +105,11 @@ def _named(row: Row) -> str:
     others = sorted(
         {stage or "none" for stage in row.named.values()} - {row.fault.stage if row.fault else ""}
     )
-    return f"{row.exact} of {len(row.named)}" + (f", else {', '.join(others)}" if others else "")
+    return (
+        f"{row.exact} of {len(row.named)}"
+        + (f", {len(row.decoding)} in decoding alone" if row.decoding else "")
+        + (f", else {', '.join(others)}" if others else "")
+    )
 
 
 def _summary(rows: Sequence[Row]) -> str:
