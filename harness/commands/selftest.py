@@ -59,8 +59,8 @@ def register(commands: Subparsers) -> None:
     parser.add_argument(
         "--kernels",
         action="store_true",
-        help="plant the faults of LMDeploy's own Triton kernels where these are interpreted, and where the CPU "
-        "plug-in takes their place, which must not show them; five cases in float32 (docs/kernels.md)",
+        help="plant the faults of LMDeploy's Triton kernels where these are interpreted, and where the CPU "
+        "plug-in takes their place, which must not show them; in float32 (docs/kernels.md)",
     )
     parser.add_argument(
         "--clean",
@@ -130,9 +130,11 @@ def _run(options: argparse.Namespace) -> int:
                 snapshots=snapshots_folder(options),
                 show=say,
             )
-        rows = list(found)
-        if options.markdown is not None:
-            options.markdown.write_text(as_page(rows, options.dtype), encoding="utf-8")
+        rows = []
+        for row in found:
+            rows.append(row)
+            if options.markdown is not None:  # each time, since it takes long and may be interrupted
+                options.markdown.write_text(as_page(rows, options.dtype), encoding="utf-8")
         missed = [row for row in rows if row.fault is not None and row.size != SIZES[0] and not row.found]
         missed += [row for row in rows if row.beside is not None and row.beside.found]
         return Outcome(

@@ -42,7 +42,9 @@ def measure_kernels(
     names: Sequence[str],
     show: Callable[[str], None],
 ) -> Iterator[Row]:
-    """A row for no fault in each cache, then one for each fault, with what came of it under the plug-in.
+    """A row for no fault in each cache, then one for each fault.
+
+    For the first fault of each file of kernels there is what came of it under the plug-in, too.
 
     A cache in full precision is asked with ``model``, which is the embedded one or of its kind, beside
     Transformers; a quantised one with its heads made wider, beside the same engine without a fault, since
@@ -79,7 +81,8 @@ def measure_kernels(
             explained=_EXPLAINED,
         )
 
-    beside = {row.fault: row for row in rows("plug-in", faults, model, plain)}
+    one_a_file = {PATCHES[fault.name].module: fault for fault in reversed(faults)}
+    beside = {row.fault: row for row in rows("plug-in", [*one_a_file.values()], model, plain)}
     for cache, policy in CACHES.items():
         if not (of := [fault for fault in faults if PATCHES[fault.name].cache == cache]):
             continue
@@ -91,4 +94,4 @@ def measure_kernels(
             engines = {**plain, "lmdeploy": {**_ENGINE, "options": _INTERPRETED}}
             found = rows(cache, of, model, engines)
         for row in found:
-            yield replace(row, beside=None if row.fault is None else beside[row.fault], cache=cache)
+            yield replace(row, beside=None if row.fault is None else beside.get(row.fault), cache=cache)
