@@ -40,6 +40,7 @@ def _trace(
     *,
     off: str = "",
     by: float = 1e-3,
+    row: int = 1,
     ids: tuple[int, ...] = IDS,
     tiles: tuple[int, ...] = (0, 1),
     **told: Any,
@@ -47,13 +48,13 @@ def _trace(
     """A pass, with one row of the stage ``off`` changed."""
     stages: dict[str, Sketch] = {"ids": Sketch((len(ids),), exact=np.array(ids))}
     for number, stage in enumerate(STAGES):
-        rows = _rows(number, (6 if stage == "pixels" else 4, 32))
+        rows = _rows(number, (6 if stage == "pixels" else len(ids), 32))
         shape = None
         if stage == "pixels":
             rows = np.concatenate([rows[3 * tile : 3 * tile + 3] for tile in tiles])
             shape = (2, 3, 4, 8)
         if stage == off:
-            rows[1] *= 1 + by
+            rows[row] *= 1 + by
         stages[stage] = _sketch(rows, shape)
     return Trace(stages=stages, told={"letters": [-0.1, -3.0], "handed": 0.0, **told})
 
@@ -107,6 +108,26 @@ def test_only_a_pass_of_score_shows_what_company_does() -> None:
     assert found.start is not None
     assert (found.stage, found.start.route, found.start.born) == ("layer.0.mlp", "B generation", False)
     assert "B generation" in text_of(found)
+
+
+GENERATED = (*IDS, 1)
+"""A prompt of four ids, and the first of two that were generated."""
+
+
+@pytest.mark.parametrize(("row", "step"), [(4, 1), (2, None)])
+def test_a_generation_that_is_off_behind_its_prompt_only_is_off_in_decoding(
+    row: int, step: int | None
+) -> None:
+    generation = _trace(off="layer.0.mlp", row=row, ids=GENERATED)
+    plain = _trace(ids=GENERATED)
+    traces = {"A": plain, "B": plain, "B resynced": plain, "B generation": generation}
+    found = explain(_kept(traces))
+    assert (found.stage, found.in_decoding) == ("layer.0.mlp", step is not None)
+    assert found.start is not None
+    assert found.start.step == step
+    assert ("in decoding alone" in text_of(found)) is (step is not None)
+    assert ("furthest off in step 1" in text_of(found)) is (step is not None)
+    assert found.to_json()["decoding_step"] == step
 
 
 def test_another_order_of_tiles_is_told_from_other_pixels() -> None:

@@ -1,4 +1,4 @@
-"""Plants faults in LMDeploy's kernels for test_kernels.py: ``python THIS FILE FILE``; FILE gets what it found.
+"""Plants faults in LMDeploy's kernels for test_kernels.py: ``python THIS FILE FILE``; FILE gets findings.
 
 Triton is mended until the process ends, so it is done in a process of its own.
 """

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from harness.drift.faults.catalogue import CATALOGUE
+from harness.drift.faults.catalogue import fault_named
 from harness.drift.selftest.running import Row
 from harness.drift.selftest.table import as_json, as_page, as_text
 
 
 def row(name: str = "rope_base", size: str = "middle", **changes: Any) -> Row:
-    fields = {"fault": CATALOGUE[name], "side": "lmdeploy", "size": size, "pytest": 0, "gate": 0}
+    fields = {"fault": fault_named(name), "side": "lmdeploy", "size": size, "pytest": 0, "gate": 0}
     return Row(**{**fields, "moved": 0.01, "unanswered": 0, **changes})
 
 
@@ -27,6 +27,22 @@ def test_an_inconclusive_gate_is_not_what_a_tiny_fault_is_expected_to_bring() ->
     assert row(size="tiny", gate=3).as_expected
     assert not row(size="tiny", pytest=1).as_expected
     assert not row(gate=3).as_expected
+
+
+def test_those_of_kernels_are_told_with_their_cache_and_what_the_plugin_shows() -> None:
+    beside, named = row("page_off_fill", "gross", moved=0.0), {"s.a": "layer.0.attention"}
+    of_kernels = [
+        row(fault=None, size="", cache="full"),
+        row("page_off_fill", "gross", pytest=1, cache="full", beside=beside, named=named),
+        row("mask_off_decoding", "gross", gate=1, cache="int8", named=named, decoding=frozenset(named)),
+    ]  # fmt: skip
+    page = as_page(of_kernels, "float32").splitlines()
+    assert page[0].endswith("| stage named | cache | under the plug-in |  |")
+    assert page[3].endswith("| 0.01 | 1 | 0 | 1 of 1 | full | 0, silent |  |")
+    assert page[4].endswith("| 0.01 | 0 | 1 | 1 of 1, 1 in decoding alone | int8 |  |  |")
+    data: Any = as_json(of_kernels, "float32")
+    assert [one["under_plugin"] for one in data["rows"]] == [None, "0, silent", None]
+    assert data["rows"][2]["in_decoding"] == ["s.a"]
 
 
 def test_each_row_is_told_with_what_was_not_as_expected() -> None:
