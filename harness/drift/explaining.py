@@ -90,11 +90,6 @@ class Explained:
         return None if self.start is None else self.start.stage
 
     @property
-    def in_decoding(self) -> bool:
-        """Whether it begins in decoding alone: the prefill before it is within noise."""
-        return self.start is not None and self.start.step is not None
-
-    @property
     def part(self) -> str | None:
         """The part of the model that it belongs to."""
         return None if self.start is None else part_of(self.start.stage)

@@ -122,9 +122,8 @@ def test_a_generation_that_is_off_behind_its_prompt_only_is_off_in_decoding(
     plain = _trace(ids=GENERATED)
     traces = {"A": plain, "B": plain, "B resynced": plain, "B generation": generation}
     found = explain(_kept(traces))
-    assert (found.stage, found.in_decoding) == ("layer.0.mlp", step is not None)
     assert found.start is not None
-    assert found.start.step == step
+    assert (found.stage, found.start.step) == ("layer.0.mlp", step)
     assert ("in decoding alone" in text_of(found)) is (step is not None)
     assert ("furthest off in step 1" in text_of(found)) is (step is not None)
     assert found.to_json()["decoding_step"] == step

@@ -95,10 +95,6 @@ class Ground:
         """Multiply weights; rounded once."""
         self.write(tensor, tensor.detach() * factor)
 
-    def undone_by(self, undo: Callable[[], None]) -> None:
-        """Have ``undo`` called in its turn, for what was changed elsewhere."""
-        self._undo.append(undo)
-
     def clear(self) -> None:
         """Undo all changes."""
         while self._undo:

@@ -7,6 +7,7 @@ import inspect
 import linecache
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from types import FunctionType
 from typing import Any
 
@@ -36,6 +37,8 @@ def plant(patch: Patch) -> Callable[[], None]:
 
     Raises HarnessError where ``old`` does not stand in it exactly once.
     """
+    from triton.runtime.interpreter import InterpretedFunction
+
     function = found(patch)
     text = text_of(function)
     if (times := text.count(patch.old)) != 1:
@@ -48,17 +51,11 @@ def plant(patch: Patch) -> Callable[[], None]:
     linecache.cache[file] = (len(changed), None, changed.splitlines(keepends=True), file)
     made: dict[str, Any] = {}
     exec(compile(changed, file, "exec"), function.__globals__, made)  # noqa: S102 - that is what a fault is
-    return _put(function, made[function.__name__].__code__)
 
+    def put(code: Any) -> None:
+        function.__code__ = code
+        InterpretedFunction.rewritten_fn.pop(function, None)  # from the other source
 
-def _put(function: FunctionType, code: Any) -> Callable[[], None]:
-    from triton.runtime.interpreter import InterpretedFunction
-
-    before, function.__code__ = function.__code__, code
-    InterpretedFunction.rewritten_fn.pop(function, None)  # by the old source
-
-    def undo() -> None:
-        function.__code__ = before
-        InterpretedFunction.rewritten_fn.pop(function, None)
-
-    return undo
+    before = function.__code__
+    put(made[function.__name__].__code__)
+    return partial(put, before)

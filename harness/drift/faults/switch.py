@@ -100,7 +100,7 @@ def _plant(fault: Fault, size: str) -> None:
     if fault.side not in _grounds:
         raise HarnessError(f"{fault.name} is a fault of {fault.side}; loaded is {', '.join(_grounds)}")
     if fault.name in PATCHES:
-        _grounds[fault.side].undone_by(planting.plant(PATCHES[fault.name]))
+        _grounds[fault.side]._undo.append(planting.plant(PATCHES[fault.name]))
         return
     rooms = (question, vision, language, reading)
     plant = next(found for room in rooms if (found := vars(room).get(fault.name)) is not None)

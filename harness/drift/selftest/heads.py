@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 
 __all__ = ["SIZE", "with_heads_of_48"]
 
@@ -20,8 +21,6 @@ SIZE: Final = 48
 _SHIFT: Final = 8.0
 """Added to all values of a head; the embedded model's lie within 8 of zero."""
 _WEIGHTS = "model.safetensors"
-
-Tensors = dict[str, NDArray[np.float32]]
 
 
 def with_heads_of_48(model: Path, folder: Path) -> Path:
@@ -38,12 +37,12 @@ def with_heads_of_48(model: Path, folder: Path) -> Path:
     text["head_dim"] = SIZE
     text["rope_parameters"]["rope_theta"] **= SIZE / old
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
-    tensors = _read(model / _WEIGHTS)
+    tensors = load_file(model / _WEIGHTS)
     for name in [*tensors]:
         place, _, kind = name.rpartition("self_attn.")
         if "language_model" in place and kind.partition(".")[0] in ("q_proj", "k_proj", "v_proj", "o_proj"):
             tensors[name] = _wider(tensors[name], kind, heads, old)
-    _write(folder / _WEIGHTS, tensors)
+    save_file(tensors, folder / _WEIGHTS, {"format": "pt"})
     return folder
 
 
@@ -62,27 +61,3 @@ def _wider(old: NDArray[np.float32], kind: str, heads: int, size: int) -> NDArra
     if kind == "v_proj.bias":
         wide += _SHIFT
     return wide.reshape(-1, *old.shape[1:])
-
-
-def _read(path: Path) -> Tensors:
-    data = path.read_bytes()
-    start = 8 + int.from_bytes(data[:8], "little")
-    header: dict[str, Any] = json.loads(data[8:start])
-    header.pop("__metadata__", None)
-    return {
-        name: np.frombuffer(
-            data[start + at["data_offsets"][0] : start + at["data_offsets"][1]], "<f4"
-        ).reshape(at["shape"])
-        for name, at in header.items()
-    }
-
-
-def _write(path: Path, tensors: Tensors) -> None:
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name, tensor in tensors.items():
-        header[name] = {"dtype": "F32", "shape": tensor.shape, "data_offsets": [end, end + tensor.nbytes]}
-        end += tensor.nbytes
-    head = json.dumps(header).encode()
-    body = (np.ascontiguousarray(tensor, "<f4").tobytes() for tensor in tensors.values())
-    path.write_bytes(b"".join([len(head).to_bytes(8, "little"), head, *body]))

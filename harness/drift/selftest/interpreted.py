@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from harness.cases.folder import Loaded, load
 from harness.drift.faults.catalogue import SIZES, Fault
@@ -28,9 +28,7 @@ CASES: Final = (
 _PROFILE: Final = "kernels"
 _EXPLAINED: Final = 2
 """In so many of the cases that moved the stage is asked for, which is most of the time."""
-_INTERPRETED: Final = {"kernels": "interpreted", "processors": 8, "block_size": 16}
-_ENGINE: Final = {"kind": "lmdeploy", "paths": ["captured", "two-stage"], "top_k": 20}
-"""Captured is the first, so that the gate sees decoding."""
+_INTERPRETED: Final[dict[str, str | int]] = {"kernels": "interpreted", "processors": 8}
 
 
 def measure_kernels(
@@ -44,32 +42,31 @@ def measure_kernels(
 ) -> Iterator[Row]:
     """A row for no fault in each cache, then one for each fault.
 
-    For the first fault of each file of kernels there is what came of it under the plug-in, too.
-
-    A cache in full precision is asked with ``model``, which is the embedded one or of its kind, beside
-    Transformers; a quantised one with its heads made wider, beside the same engine without a fault, since
-    Transformers has none. Raises as `running.measure`.
+    For the first fault of each file of kernels there is what came of it under the plug-in, too. A cache in
+    full precision is asked with ``model``, of the embedded one's kind, beside Transformers; a quantised one
+    with its heads made wider, beside the same engine without a fault, as Transformers has none. Raises as
+    `running.measure`.
     """
-    plain: dict[str, Any] = {
-        "torch": {"paths": ["forward"]},
-        "lmdeploy": {**_ENGINE, "options": {"block_size": 16}},
-    }
 
-    def rows(name: str, of: Sequence[Fault], model: Path, engines: dict[str, Any]) -> Iterator[Row]:
-        source = Folder(folder / name / "source")
+    def rows(part: str, of: Sequence[Fault], model: Path, **options: str | int) -> Iterator[Row]:
+        engine = {
+            "kind": "lmdeploy",
+            "paths": ["captured", "two-stage"],  # so that the gate, which takes the first, sees decoding
+            "top_k": 20,
+            "options": {"block_size": 16, **options},
+        }
+        first = {"clean": engine} if "quant_policy" in options else {"torch": {"paths": ["forward"]}}
+        fields = {"model": str(model), "dtype": "float32", "device": "cpu", "reference": next(iter(first))}
+        limits = {"load": 300, "case": 120}
+        source = Folder(folder / part / "source")
         source.cases.mkdir(parents=True, exist_ok=True)
         source.take(loaded, names)
-        terms: dict[str, Any] = {
-            "model": str(model),
-            "dtype": "float32",
-            "device": "cpu",
-            "reference": next(iter(engines)),
-        }
-        terms |= {"deadlines": {"load": 300, "case": 120}, "engines": engines}
-        source.write_profiles({_PROFILE: terms})
+        source.write_profiles(
+            {_PROFILE: {**fields, "deadlines": limits, "engines": {**first, "lmdeploy": engine}}}
+        )
         own = load(source.cases)
         yield from measure(
-            folder / name,
+            folder / part,
             own,
             own.profile(_PROFILE),
             of,
@@ -77,21 +74,18 @@ def measure_kernels(
             names=names,
             dtype="float32",
             snapshots=None,
-            show=lambda line: show(f"{name}: {line}"),
+            show=lambda line: show(f"{part}: {line}"),
             explained=_EXPLAINED,
         )
 
     one_a_file = {PATCHES[fault.name].module: fault for fault in reversed(faults)}
-    beside = {row.fault: row for row in rows("plug-in", [*one_a_file.values()], model, plain)}
+    beside = {row.fault: row for row in rows("plug-in", [*one_a_file.values()], model)}
     for cache, policy in CACHES.items():
-        if not (of := [fault for fault in faults if PATCHES[fault.name].cache == cache]):
-            continue
-        if policy:
+        of = [fault for fault in faults if PATCHES[fault.name].cache == cache]
+        if policy and of:
             wide = with_heads_of_48(model, folder / cache / "model")
-            engine = {**_ENGINE, "options": {**_INTERPRETED, "quant_policy": policy}}
-            found = rows(cache, of, wide, {"clean": engine, "lmdeploy": engine})
+            found = rows(cache, of, wide, **_INTERPRETED, quant_policy=policy)
         else:
-            engines = {**plain, "lmdeploy": {**_ENGINE, "options": _INTERPRETED}}
-            found = rows(cache, of, model, engines)
-        for row in found:
-            yield replace(row, beside=None if row.fault is None else beside.get(row.fault), cache=cache)
+            found = rows(cache, of, model, **_INTERPRETED)
+        for row in found if of else ():
+            yield replace(row, cache=cache, beside=None if row.fault is None else beside.get(row.fault))

@@ -175,7 +175,7 @@ def _row(
         moved=max((by for name, by in moved.items() if after[f"{name}-{profile}-{side}"]), default=0.0),
         unanswered=sum(each is None for each in after.values()),
         named={case: None if one is None else one.stage for case, one in found},
-        decoding=frozenset(case for case, one in found if one is not None and one.in_decoding),
+        decoding=frozenset(case for case, one in found if one and one.start and one.start.step),
     )
 
 

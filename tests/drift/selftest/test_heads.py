@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 
-from harness.drift.selftest.heads import SIZE, _read, _write, with_heads_of_48
+from harness.drift.selftest.heads import SIZE, with_heads_of_48
 
 HEADS, KEYS, WIDTH, TOKENS = 4, 2, 128, 7
 PLACE = "language_model.model.layers.0.self_attn."
@@ -31,20 +32,20 @@ def small(folder: Path) -> Path:
     for name, heads in shapes.items():
         tensors[f"{PLACE}{name}_proj.weight"] = random.normal(size=(heads * 32, WIDTH)) / 10
         tensors[f"{PLACE}{name}_proj.bias"] = random.normal(size=heads * 32)
-    _write(folder / "model.safetensors", {name: each.astype(np.float32) for name, each in tensors.items()})
+    save_file({name: each.astype(np.float32) for name, each in tensors.items()}, folder / "model.safetensors")
     return folder
 
 
 def attended(model: Path, size: int, x: Floats) -> tuple[Floats, Floats]:
     """What attention over the tokens x [T, C] gives [T, C], and its values [T, N, D]."""
-    tensors = {name: each.astype(np.float64) for name, each in _read(model / "model.safetensors").items()}
+    tensors = {name: each.astype(np.float64) for name, each in load_file(model / "model.safetensors").items()}
     config: Any = json.loads((model / "config.json").read_text())
     assert config["text_config"].get("head_dim", 32) == size
     base = config["text_config"]["rope_parameters"]["rope_theta"]
     angles = np.outer(np.arange(len(x)), base ** (-np.arange(size // 2) / (size // 2)))[:, None]
 
     def projected(name: str) -> Floats:
-        found = x @ tensors[f"{PLACE}{name}_proj.weight"].T + tensors[f"{PLACE}{name}_proj.bias"]
+        found: Floats = x @ tensors[f"{PLACE}{name}_proj.weight"].T + tensors[f"{PLACE}{name}_proj.bias"]
         return found.reshape(len(x), -1, size)
 
     def turned(states: Floats) -> Floats:
@@ -58,8 +59,9 @@ def attended(model: Path, size: int, x: Floats) -> tuple[Floats, Floats]:
     scores = np.where(np.tri(len(x), dtype=bool), scores, -np.inf)
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     weights /= weights.sum(-1, keepdims=True)
-    heads = np.einsum("hqk,khd->qhd", weights, wide).reshape(len(x), -1)
-    return heads @ tensors[f"{PLACE}o_proj.weight"].T, v
+    heads: Floats = np.einsum("hqk,khd->qhd", weights, wide).reshape(len(x), -1)
+    answer: Floats = heads @ tensors[f"{PLACE}o_proj.weight"].T
+    return answer, v
 
 
 def test_wider_heads_attend_alike_and_have_values_above_zero(tmp_path: Path) -> None:
@@ -71,5 +73,5 @@ def test_wider_heads_attend_alike_and_have_values_above_zero(tmp_path: Path) -> 
     assert values.min() < 0 < above.min()
     assert above.shape == (TOKENS, KEYS, SIZE)
     assert (wide / "tokenizer.json").exists()
-    seen = [_read(each / "model.safetensors")["vision.k_proj.weight"] for each in (model, wide)]
+    seen = [load_file(each / "model.safetensors")["vision.k_proj.weight"] for each in (model, wide)]
     assert np.array_equal(seen[0], seen[1])
