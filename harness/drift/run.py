@@ -78,10 +78,12 @@ class Explaining:
         fresh: bool = False,
         grafts: bool = True,
         start: Callable[[Job], WorkerProcess] = start_worker,
+        noise: StageNoise | None = None,
     ) -> None:
         """Touches nothing yet; raises GateError where there is no case.
 
         Without ``grafts`` a stage is named and not proven. ``start`` is the way in which workers are started.
+        ``noise`` is measured where it is not given.
         """
         self._grafts = grafts
         self._start = start
@@ -97,7 +99,7 @@ class Explaining:
         first = pairs[0]
         self.labels = (_label(first.a), _label(first.b))
         self._folder = pair_folder(scoring.store.root, self.labels)
-        self._noise: StageNoise | None = None
+        self._noise = noise
         self._stack = ExitStack()
         self._gathering: Gathering | None = None
 

@@ -75,7 +75,7 @@ def measure_kernels(
             dtype="float32",
             snapshots=None,
             show=lambda line: show(f"{part}: {line}"),
-            explained=_EXPLAINED,
+            explained=_EXPLAINED if "kernels" in options else None,
         )
 
     one_a_file = {PATCHES[fault.name].module: fault for fault in reversed(faults)}

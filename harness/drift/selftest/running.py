@@ -14,9 +14,10 @@ from harness.cases.folder import Loaded, load
 from harness.cases.profiles import Profile
 from harness.drift.explaining import Explained
 from harness.drift.faults.catalogue import SIZES, Fault
-from harness.drift.run import NOISE_CASES, Explaining, Pair
+from harness.drift.run import Explaining, Pair
 from harness.drift.selftest.bench import Bench
 from harness.drift.selftest.folder import Folder, gate, pytest
+from harness.drift.stage_noise import StageNoise
 from harness.engines.taps.stages import part_of
 from harness.environments.store import Environments
 from harness.errors import EngineError, HarnessError, UnknownName
@@ -93,7 +94,8 @@ def measure(
 ) -> Iterator[Row]:
     """A row for no fault on each side, then one for each of ``faults`` in each of ``sizes`` that it has.
 
-    Of the cases that moved ``explained`` are explained, with noise measured on as many; all for None.
+    Of the cases that moved ``explained`` are explained, by the noise of an engine without a fault, which is
+    measured once; for None all are, by the noise that an engine with the fault has.
     ``folder`` keeps the clean folder, and of each fault what the commands said. Raises HarnessError where the
     profile lacks an engine of a fault's side, a clean run is not clean, or a fault cannot be planted.
     """
@@ -113,6 +115,7 @@ def measure(
         with _scoring(clean, bench) as scoring:
             before = _made(scoring, _asked(clean, profile.name))
         least: dict[str, float] = {}
+        noise: StageNoise | None = None
         for number, (fault, side, size) in enumerate(planted, 1):
             name = "nothing" if fault is None else fault.name
             show(f"{number} of {len(planted)}: {name} {size or side}")
@@ -120,10 +123,23 @@ def measure(
             planted_in = clean.with_fault(folder / "fault", side, fault, size)
             most = max(least.values(), default=0.0)
             row = _row(
-                planted_in, profile.name, bench, before, fault, side, size, least=most, explained=explained
+                planted_in,
+                profile.name,
+                bench,
+                before,
+                fault,
+                side,
+                size,
+                least=most,
+                explained=explained,
+                noise=noise,
             )
             if fault is None:
                 least[side] = row.moved
+            if fault is None and explained is not None:
+                asked = _asked(planted_in, profile.name)
+                with _scoring(planted_in, bench) as scoring, _explaining(scoring, asked, bench) as explaining:
+                    noise = explaining.ready(asked[0].case.name).noise
             if fault is None and row.found:
                 raise HarnessError(
                     f"{side}: found something where nothing is planted: see {folder / 'fault'}"
@@ -154,6 +170,7 @@ def _row(
     *,
     least: float,
     explained: int | None,
+    noise: StageNoise | None,
 ) -> Row:
     asked = _asked(folder, profile)
     with _scoring(folder, bench) as scoring:
@@ -165,7 +182,8 @@ def _row(
             for answer in [after[each.id]]
         }
         beyond = [name for name, by in moved.items() if by > max(_TWICE * least, _SOME)]
-        found = [] if fault is None else _explained(scoring, asked, beyond[:explained], bench, explained)
+        with _explaining(scoring, asked, bench, noise) as explaining:
+            found = [] if fault is None else [*_explained(explaining, beyond[:explained])]
     return Row(
         fault=fault,
         side=side,
@@ -179,26 +197,21 @@ def _row(
     )
 
 
-def _explained(
-    scoring: Scoring, asked: Sequence[Subject], cases: Sequence[str], bench: Bench, noise_cases: int | None
-) -> list[tuple[str, Explained | None]]:
-    """What is said of each case, the reference being A; None where it cannot be explained."""
+def _explaining(
+    scoring: Scoring, asked: Sequence[Subject], bench: Bench, noise: StageNoise | None = None
+) -> Explaining:
+    """The reference being A."""
     pairs = [Pair(each.reference(), each) for each in asked if not each.is_reference]
-    found: list[tuple[str, Explained | None]] = []
-    with Explaining(
-        pairs,
-        scoring,
-        say=lambda _: None,
-        noise_cases=noise_cases or NOISE_CASES,
-        start=bench.start,
-        grafts=False,
-    ) as explaining:
-        for case in cases:
-            try:
-                found.append((case, explaining.explain(case)))
-            except EngineError:
-                found.append((case, None))
-    return found
+    return Explaining(pairs, scoring, say=lambda _: None, start=bench.start, grafts=False, noise=noise)
+
+
+def _explained(explaining: Explaining, cases: Sequence[str]) -> Iterator[tuple[str, Explained | None]]:
+    """What is said of each case; None where it cannot be explained."""
+    for case in cases:
+        try:
+            yield case, explaining.explain(case)
+        except EngineError:
+            yield case, None
 
 
 @contextmanager

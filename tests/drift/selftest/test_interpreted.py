@@ -1,0 +1,41 @@
+"""Faults of LMDeploy's kernels by the command: found where these are interpreted, silent with the plug-in."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli import main
+from tests.drift.selftest.sample import ROOT
+
+CASES = ("answer_line.yellow-circle-colour", "shapes.red-circle-colour")
+
+
+@pytest.mark.slow
+@pytest.mark.engines
+def test_a_fault_of_prefill_and_one_of_decoding_are_found_named_and_told_apart(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    words = ["selftest", "--kernels", "--faults", "page_off_prefill", "mask_off_decoding"]
+    words += [word for case in CASES for word in ("--case", case)]
+    words += ["--cases", "cases", "--recordings", str(tmp_path / "kept"), "--json", str(figures)]
+    command = [sys.executable, "-m", "harness.cli", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: Any = json.loads(figures.read_text())
+    clean, prefill, decoding = found["rows"]
+    assert (clean["fault"], clean["found"]) == (None, False)
+    assert prefill["found"]
+    assert decoding["found"]
+    assert all(row["under_plugin"].endswith(", silent") for row in (prefill, decoding))
+    assert {*prefill["named"].values(), *decoding["named"].values()} == {"layer.0.attention"}
+    assert (prefill["in_decoding"], decoding["in_decoding"]) == ([], [CASES[0]])
+
+
+def test_a_fault_of_another_list_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["selftest", "--kernels", "--faults", "rope_base"]) == 2
+    assert "found 'rope_base'; allowed: page_off_prefill, " in capsys.readouterr().err
