@@ -9,7 +9,15 @@ from typing import Final
 import numpy as np
 
 from harness.checks.question.causes import Cause
-from harness.drift.distances import Distance, alike, asked_alike, distances, first_rows, gap_of_letters, ids_of
+from harness.drift.distances import (
+    Distance,
+    alike,
+    asked_alike,
+    distances,
+    first_rows,
+    gap_of_letters,
+    ids_of,
+)
 from harness.drift.first_stage import LOCAL, PLAIN, Route, Start, beyond, first_stage, reading_fault
 from harness.drift.grafting import Graft, follows
 from harness.drift.kept import Kept

@@ -122,18 +122,8 @@ def measure(
             bench.plant(fault, size)
             planted_in = clean.with_fault(folder / "fault", side, fault, size)
             most = max(least.values(), default=0.0)
-            row = _row(
-                planted_in,
-                profile.name,
-                bench,
-                before,
-                fault,
-                side,
-                size,
-                least=most,
-                explained=explained,
-                noise=noise,
-            )
+            given = (explained, noise)
+            row = _row(planted_in, profile.name, bench, before, (fault, side, size), least=most, given=given)
             if fault is None:
                 least[side] = row.moved
             if fault is None and explained is not None:
@@ -164,14 +154,13 @@ def _row(
     profile: str,
     bench: Bench,
     before: dict[str, Recording | None],
-    fault: Fault | None,
-    side: str,
-    size: str,
+    planted: tuple[Fault | None, str, str],
     *,
     least: float,
-    explained: int | None,
-    noise: StageNoise | None,
+    given: tuple[int | None, StageNoise | None],
 ) -> Row:
+    fault, side, size = planted
+    explained, noise = given
     asked = _asked(folder, profile)
     with _scoring(folder, bench) as scoring:
         after = _made(scoring, asked)
