@@ -1,7 +1,7 @@
 """Faults of LMDeploy's own Triton kernels, each as a change of one function's text. Plain data.
 
 ``old`` stands exactly once in the function as LMDeploy 0.18.0 ships it; `planting` plants. All stay within
-their tensors. Those of `HISTORY` are bugs that LMDeploy shipped, planted by undoing its repair.
+their tensors.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-__all__ = ["CACHES", "HISTORY", "PATCHES", "REPAIRS", "Patch"]
+__all__ = ["CACHES", "PATCHES", "Patch"]
 
 CACHES: Final = MappingProxyType({"full": 0, "int8": 8, "int4": 4})
 """What keys and values are kept in, each with the engine's option ``quant_policy``."""
@@ -47,35 +47,6 @@ _EARLIER = "".join(
     for what in ("cos", "sin")
     for half in "lh"
 )
-
-HISTORY: Final[Mapping[str, Patch]] = MappingProxyType({
-    "pr4140_int8_range_holds_zero": Patch(
-        "until 0.10.2: zero is within each range of int8, where the head's size is no power of two",
-        _FILL, "_fill_page_quant_int8", "state = tl.load(state_ptrs, mask=kv_mask[:, None])",
-        "state = tl.load(state_ptrs, mask=mask_kc, other=0.0)", "int8",
-    ),
-    "pr4229_int8_range_of_next_head": Patch(  # of head 0 only, or memory behind the tensor would be read
-        "in 0.11.0: values of the next head are within each range of int8, of such heads",
-        _FILL, "_fill_page_quant_int8", "d_off = d_off % head_dim",
-        "d_off = tl.where(head_id == 0, d_off, d_off % head_dim)", "int8",
-    ),
-    "pr4850_int4_range_holds_zero": Patch(
-        "until 0.15.0: zero is within each range of int4, where half the head's size is no power of two",
-        _FILL, "_fill_page_quant_int4",
-        "0_ptrs, mask=kv_mask[:, None])\n    state1 = tl.load(state1_ptrs, mask=kv_mask[:, None])",
-        "0_ptrs, mask=mask_kc, other=0.0)\n    state1 = tl.load(state1_ptrs, mask=mask_kc, other=0.0)",
-        "int4",
-    ),
-})  # fmt: skip
-"""LMDeploy's own, by the pull request that has to do with each."""
-
-REPAIRS: Final[Mapping[str, Patch]] = MappingProxyType({
-    "pr4133_norm_rounded_first": Patch(
-        "0.11.0 to 0.14.0: what is normed is rounded before its weight is taken, as in Transformers",
-        _NORM, "_compute_rms_norm", "out = w * out.to(xf.dtype)", "out = w * out.to(x.dtype)",
-    )
-})  # fmt: skip
-"""The other way round: what 0.18.0 has wrong, and planting mends. No fault of the self-test."""
 
 PATCHES: Final[Mapping[str, Patch]] = MappingProxyType({
     "page_off_prefill": Patch(
@@ -151,7 +122,24 @@ PATCHES: Final[Mapping[str, Patch]] = MappingProxyType({
         "shift_kd = (raw_offs_dk // packed_k_dim * 4)[:, None]", "shift_kd = (raw_offs_dk % 2 * 4)[:, None]",
         "int4", decoding=True,
     ),
-    **HISTORY,
+    # LMDeploy's own, by the pull request that has to do with each: docs/kernels.md.
+    "pr4140_int8_range_holds_zero": Patch(
+        "until 0.10.2: zero is within each range of int8, where the head's size is no power of two",
+        _FILL, "_fill_page_quant_int8", "state = tl.load(state_ptrs, mask=kv_mask[:, None])",
+        "state = tl.load(state_ptrs, mask=mask_kc, other=0.0)", "int8",
+    ),
+    "pr4229_int8_range_of_next_head": Patch(  # of head 0 only, or memory behind the tensor would be read
+        "in 0.11.0: values of the next head are within each range of int8, of such heads",
+        _FILL, "_fill_page_quant_int8", "d_off = d_off % head_dim",
+        "d_off = tl.where(head_id == 0, d_off, d_off % head_dim)", "int8",
+    ),
+    "pr4850_int4_range_holds_zero": Patch(
+        "until 0.15.0: zero is within each range of int4, where half the head's size is no power of two",
+        _FILL, "_fill_page_quant_int4",
+        "0_ptrs, mask=kv_mask[:, None])\n    state1 = tl.load(state1_ptrs, mask=kv_mask[:, None])",
+        "0_ptrs, mask=mask_kc, other=0.0)\n    state1 = tl.load(state1_ptrs, mask=mask_kc, other=0.0)",
+        "int4",
+    ),
     # The last, as what it leaves in pages that are used again is not a number.
     "split_merge_nan": Patch(
         "parts of a decoding step that saw nothing are not left out", _PAGED, "_reduce_split_kernel",

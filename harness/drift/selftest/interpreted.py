@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -61,9 +62,8 @@ def measure_kernels(
         source = Folder(folder / part / "source")
         source.cases.mkdir(parents=True, exist_ok=True)
         source.take(loaded, names)
-        source.write_profiles(
-            {_PROFILE: {**fields, "deadlines": limits, "engines": {**first, "lmdeploy": engine}}}
-        )
+        engines = {**first, "lmdeploy": deepcopy(engine)}  # the same object twice would be an alias in YAML
+        source.write_profiles({_PROFILE: {**fields, "deadlines": limits, "engines": engines}})
         own = load(source.cases)
         yield from measure(
             folder / part,
@@ -88,4 +88,4 @@ def measure_kernels(
         else:
             found = rows(cache, of, model, **_INTERPRETED)
         for row in found if of else ():
-            yield replace(row, cache=cache, beside=None if row.fault is None else beside.get(row.fault))
+            yield replace(row, cache=cache, beside=beside.get(row.fault))
