@@ -108,16 +108,18 @@ def _run(options: argparse.Namespace) -> int:
         faults = [fault_named(name, among=known) for name in options.faults] or [*known.values()]
         if unknown := [size for size in options.size if size not in SIZES]:
             raise UnknownName(f"--size: found {unknown[0]}; allowed: {', '.join(SIZES)}")
+        if options.kernels and (options.size or options.dtype != _DTYPES[0]):
+            raise UnknownName(
+                "--kernels: found --size or --dtype; allowed: neither, its faults have one size"
+            )
         loaded = load(options.cases)
         unsure = frozenset() if options.dtype == _DTYPES[0] else NEAR_TIES
         folder = options.recordings.absolute() / "selftest"
         profile = loaded.profile(options.profile)
         if options.kernels:
-            model = Path(profile.engines[0].settings.model)
             names = options.case or interpreted.CASES
-            found = interpreted.measure_kernels(
-                folder / "kernels", loaded, model, faults, names=names, show=say
-            )
+            model, folder = Path(profile.engines[0].settings.model), folder / "kernels"
+            found = interpreted.measure_kernels(folder, loaded, model, faults, names=names, show=say)
         else:
             found = measure(
                 folder / options.dtype,

@@ -84,7 +84,6 @@ class Folder:
         if done.exists() and done.read_text(encoding="utf-8") == what:
             return folder
         shutil.rmtree(path, ignore_errors=True)
-        folder.cases.mkdir(parents=True)
         folder.take(loaded, names)
         folder._write_profile(loaded.folder, profile, dtype)
         for floor in (snapshots / profile.name).glob("*/any-cpu.floor.json*") if snapshots else ():
@@ -116,6 +115,7 @@ class Folder:
 
     def take(self, loaded: Loaded, names: Sequence[str]) -> None:
         """Copy the cases ``names`` of ``loaded``, with their images."""
+        self.cases.mkdir(parents=True, exist_ok=True)
         for suite in loaded.suites:
             self._write_suite(loaded.folder, suite.name, {*names})
 

@@ -57,13 +57,17 @@ def measure_kernels(
             "options": {"block_size": 16, **options},
         }
         first = {"clean": engine} if "quant_policy" in options else {"torch": {"paths": ["forward"]}}
-        fields = {"model": str(model), "dtype": "float32", "device": "cpu", "reference": next(iter(first))}
-        limits = {"load": 300, "case": 120}
-        source = Folder(folder / part / "source")
-        source.cases.mkdir(parents=True, exist_ok=True)
-        source.take(loaded, names)
         engines = {**first, "lmdeploy": deepcopy(engine)}  # the same object twice would be an alias in YAML
-        source.write_profiles({_PROFILE: {**fields, "deadlines": limits, "engines": engines}})
+        fields: dict[str, object] = {
+            "model": str(model),
+            "dtype": "float32",
+            "device": "cpu",
+            "reference": next(iter(first)),
+        }
+        fields |= {"deadlines": {"load": 300, "case": 120}, "engines": engines}
+        source = Folder(folder / part / "source")
+        source.take(loaded, names)
+        source.write_profiles({_PROFILE: fields})
         own = load(source.cases)
         yield from measure(
             folder / part,

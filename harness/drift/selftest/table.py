@@ -16,7 +16,6 @@ from harness.engines.contract import Json
 __all__ = ["as_json", "as_page", "as_text"]
 
 _HEADS = ("fault", "side", "stage", "part", "size", "amount", "moved", "pytest", "gate", "stage named", "")
-_OF_KERNELS = ("cache", "under the plug-in")
 _WIDTH = 10_000
 
 
@@ -64,7 +63,7 @@ def as_json(rows: Sequence[Row], dtype: str) -> Json:
                 "right_part": row.right_part,
                 "in_decoding": list[Json](sorted(row.decoding)),
                 "cache": row.cache,
-                "under_plugin": None if row.beside is None else _beside(row),
+                "under_plugin": _beside(row),
                 "found": row.found,
                 "as_expected": row.as_expected,
             }
@@ -79,14 +78,14 @@ def _columns(rows: Sequence[Row], dtype: str) -> tuple[tuple[str, ...], list[tup
     if not any(row.cache for row in rows):
         return _HEADS, cells
     more = [(row.cache, _beside(row)) for row in rows]
-    return (*_HEADS[:-1], *_OF_KERNELS, ""), [(*a[:-1], *b, a[-1]) for a, b in zip(cells, more, strict=True)]
+    return (*_HEADS[:-1], "cache", "under the plug-in", ""), [
+        (*a[:-1], *b, a[-1]) for a, b in zip(cells, more, strict=True)
+    ]
 
 
 def _beside(row: Row) -> str:
     """How far a kernel's fault moves the CPU plug-in, and whether it is found there."""
-    if row.beside is None:
-        return ""
-    return f"{row.beside.moved:.2g}, {'found' if row.beside.found else 'silent'}"
+    return f"{row.beside.moved:.2g}, {'found' if row.beside.found else 'silent'}" if row.beside else ""
 
 
 def _cells(row: Row, dtype: str) -> tuple[str, ...]:
@@ -105,11 +104,8 @@ def _named(row: Row) -> str:
     others = sorted(
         {stage or "none" for stage in row.named.values()} - {row.fault.stage if row.fault else ""}
     )
-    return (
-        f"{row.exact} of {len(row.named)}"
-        + (f", {len(row.decoding)} in decoding alone" if row.decoding else "")
-        + (f", else {', '.join(others)}" if others else "")
-    )
+    alone = f", {len(row.decoding)} in decoding alone" if row.decoding else ""
+    return f"{row.exact} of {len(row.named)}{alone}" + (f", else {', '.join(others)}" if others else "")
 
 
 def _summary(rows: Sequence[Row]) -> str:

@@ -36,6 +36,15 @@ def test_a_fault_of_prefill_and_one_of_decoding_are_found_named_and_told_apart(t
     assert (prefill["in_decoding"], decoding["in_decoding"]) == ([], [CASES[0]])
 
 
-def test_a_fault_of_another_list_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["selftest", "--kernels", "--faults", "rope_base"]) == 2
-    assert "found 'rope_base'; allowed: page_off_prefill, " in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--faults", "rope_base"], "found 'rope_base'; allowed: page_off_prefill, "),
+        (["--dtype", "bfloat16"], "--kernels: found --size or --dtype; allowed: neither"),
+    ],
+)
+def test_what_its_faults_are_not_is_refused(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["selftest", "--kernels", *words]) == 2
+    assert told in capsys.readouterr().err
