@@ -27,6 +27,7 @@ CASES: Final = (
 """What is asked: long and short prompts, of several pages each, in one batch."""
 
 _PROFILE: Final = "kernels"
+_FIELDS: Final = {"dtype": "float32", "device": "cpu", "deadlines": {"load": 300, "case": 120}}
 _EXPLAINED: Final = 2
 """In so many of the cases that moved the stage is asked for, which is most of the time."""
 _INTERPRETED: Final[dict[str, str | int]] = {"kernels": "interpreted", "processors": 8}
@@ -50,21 +51,11 @@ def measure_kernels(
     """
 
     def rows(part: str, of: Sequence[Fault], model: Path, **options: str | int) -> Iterator[Row]:
-        engine = {
-            "kind": "lmdeploy",
-            "paths": ["captured", "two-stage"],  # so that the gate, which takes the first, sees decoding
-            "top_k": 20,
-            "options": {"block_size": 16, **options},
-        }
+        paths = ["captured", "two-stage"]  # so that the gate, which takes the first, sees decoding
+        engine = {"kind": "lmdeploy", "paths": paths, "top_k": 20, "options": {"block_size": 16, **options}}
         first = {"clean": engine} if "quant_policy" in options else {"torch": {"paths": ["forward"]}}
         engines = {**first, "lmdeploy": deepcopy(engine)}  # the same object twice would be an alias in YAML
-        fields: dict[str, object] = {
-            "model": str(model),
-            "dtype": "float32",
-            "device": "cpu",
-            "reference": next(iter(first)),
-        }
-        fields |= {"deadlines": {"load": 300, "case": 120}, "engines": engines}
+        fields = {**_FIELDS, "model": str(model), "reference": next(iter(first)), "engines": engines}
         source = Folder(folder / part / "source")
         source.take(loaded, names)
         source.write_profiles({_PROFILE: fields})
