@@ -30,6 +30,7 @@ from harness.plugin.run import (
     subject_of,
     update_command,
 )
+from harness.plugin.told_once import ToldOnce
 from harness.reports.ci.junit import flatten
 from harness.reports.ci.output import tell_checks, tell_sentences, tell_verdicts
 from harness.reports.outcomes import Outcomes
@@ -275,26 +276,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     item.config.stash[RUN].begin(item)
 
 
-class _ToldOnce:
-    """Keeps out of pytest's own sections what is told once for many tests; its counts have them.
-
-    That is what refused engines said, and that nothing is accepted yet.
-    """
-
-    def __init__(self, outcomes: Outcomes) -> None:
-        self._outcomes = outcomes
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> Generator[None, None, None]:
-        stats, told = terminalreporter.stats, self._outcomes
-        every = {**stats}
-        for name, once in (("error", told.refused), ("failed", told.unaccepted)):
-            if once and name in every:
-                stats[name] = [one for one in every[name] if getattr(one, "nodeid", None) not in once]
-        yield
-        stats.update(every)
-
-
 class _MainProcess:
     """Hooks for the process that reports to a person: under pytest-xdist its workers do without."""
 
@@ -302,7 +283,7 @@ class _MainProcess:
         self._config = config
         self._outcomes = Outcomes()
         self._session: pytest.Session | None = None
-        config.pluginmanager.register(_ToldOnce(self._outcomes), "vlm-harness-told-once")
+        config.pluginmanager.register(ToldOnce(self._outcomes), "vlm-harness-told-once")
         self._gate = GateOutcomes() if GATE in config.stash else None
 
     @pytest.hookimpl(tryfirst=True)

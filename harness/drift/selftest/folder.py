@@ -114,8 +114,9 @@ class Folder:
         return folder
 
     def take(self, loaded: Loaded, names: Sequence[str]) -> None:
-        """Copy the cases ``names`` of ``loaded``, with their images."""
+        """Copy the cases ``names`` of ``loaded``, with their images, to a folder of pytest's own."""
         self.cases.mkdir(parents=True, exist_ok=True)
+        (self.path / "pytest.ini").touch()  # or pytest would heed the configuration of a folder around it
         for suite in loaded.suites:
             self._write_suite(loaded.folder, suite.name, {*names})
 

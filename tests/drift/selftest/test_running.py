@@ -15,6 +15,8 @@ from tests.drift.selftest import sample
 @pytest.mark.slow
 @pytest.mark.engines
 def test_a_sample_is_found_and_by_the_commands_of_a_user(tmp_path: Path) -> None:
+    # As in a clone of a repository whose own tests are strict.
+    (tmp_path / "pyproject.toml").write_text("[tool.pytest]\nfilterwarnings = ['error']\n")
     command = [sys.executable, "-m", "tests.drift.selftest.sample", str(tmp_path)]
     done = subprocess.run(command, cwd=sample.ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
