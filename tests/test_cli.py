@@ -190,7 +190,7 @@ def test_elsewhere_than_on_linux_a_sentence_says_what_works(
     def lacking(_: object) -> int:
         raise ModuleNotFoundError("No module named 'fcntl'", name="fcntl")
 
-    monkeypatch.setattr("harness.commands.doctor._look", lacking)
+    monkeypatch.setattr("harness.commands.doctor.look", lacking)
     monkeypatch.setattr("harness.cli.elsewhere", lambda: said)
     with pytest.raises(SystemExit, match="2"):
         main(["doctor"])

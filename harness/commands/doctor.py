@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.commands.measuring import Outcome, add_folders, add_json, conclude
+from harness.commands.measuring import Outcome, add_folders, add_json, conclude, default_folder
 
 if TYPE_CHECKING:
     from harness.cases.profiles import EngineSpec, Profile
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.environments.inventory import NamedEngine
     from harness.machine.findings import Finding
 
-__all__ = ["register"]
+__all__ = ["look", "register"]
 
 _EPILOG = (
     "Nothing is loaded, made or downloaded. Exit status: 0 nothing is wrong (? is what may be, or cannot be "
@@ -37,17 +37,18 @@ def register(commands: Subparsers) -> None:
     parser.add_argument("--profile", metavar="NAME", help="only what the engines of this profile need")
     add_folders(parser)
     add_json(parser)
-    parser.set_defaults(run=lambda options: conclude(options, lambda: _look(options)), cases=None)
+    parser.set_defaults(run=lambda options: conclude(options, lambda: look(options)), cases=None)
 
 
-def _look(options: argparse.Namespace) -> Outcome:
+def look(options: argparse.Namespace) -> Outcome:
+    """Every finding on this machine, and on what the engines of the folder of cases need of it."""
     from harness.cases.folder import load
     from harness.environments.inventory import named_engines
     from harness.errors import UnknownName
     from harness.machine.findings import Mark
 
     profiles: Sequence[Profile] = ()
-    asked, options.cases = options.cases or options.profile, options.cases or Path("cases")
+    asked, options.cases = options.cases or options.profile, options.cases or default_folder("cases")
     if options.cases.is_dir():
         loaded = load(options.cases)
         profiles = loaded.profiles if options.profile is None else [loaded.profile(options.profile)]
