@@ -18,7 +18,7 @@ from harness.gate.side import Kept, load_side
 from harness.gate.side_floors import SideFloors
 from harness.gate.sides import SideName
 from harness.plugin.gate_tests import GATE, words_again
-from harness.reports.report_input import Explanation
+from harness.reports.report_input import Explanation, PytestRun
 from harness.reports.summary import CheckSummary
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def write_reports(
     if not inputs:
         yield "no report: this run compared no engine with another"
         return
-    report = replace(make_report(inputs), explained=explained)
+    ran = PytestRun.of(summaries, gate=gate is not None)
+    report = replace(make_report(inputs), explained=explained, ran=ran)
     failed = []
     for file, write in ((page, write_page), (data, write_document)):
         if file is None:

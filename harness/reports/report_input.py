@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,10 +10,10 @@ from harness.cases.suites import Case
 from harness.checks.tolerances import Tolerances
 from harness.engines.contract import Json
 from harness.recordings.fingerprint import Difference
-from harness.reports.summary import CheckSummary
+from harness.reports.summary import CheckSummary, Status
 from harness.verdicts.verdict import Change, ComparisonVerdict
 
-__all__ = ["Explanation", "HistoryPoint", "ReportInput", "ReportSide"]
+__all__ = ["Explanation", "HistoryPoint", "PytestRun", "ReportInput", "ReportSide"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,33 @@ class HistoryPoint:
     probability: float | None
     log_odds: float | None
     right: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PytestRun:
+    """What pytest itself counted, in a ``sentence``; ``failed`` are failures and errors together.
+
+    ``gate`` is whether a gate was asked for, whose exit status the run then has.
+    """
+
+    sentence: str
+    failed: int
+    gate: bool
+
+    @classmethod
+    def of(cls, checks: Sequence[CheckSummary], *, gate: bool) -> PytestRun:
+        """From all checks of a run."""
+        every = Counter(one.status for one in checks)
+        failed = Counter(one.check for one in checks if one.status is Status.FAILED)
+        of = f" ({', '.join(f'{name} {count}' for name, count in failed.most_common())})" if failed else ""
+        words = [
+            f"{every[Status.PASSED]} passed",
+            *([f"{every[Status.FAILED]} failed{of}"] if failed else []),
+            *([f"{every[Status.ERROR]} without an answer"] if every[Status.ERROR] else []),
+            *([f"{every[Status.KNOWN]} known to fail"] if every[Status.KNOWN] else []),
+        ]
+        sentence = f"pytest: of {len(checks)} check{'s' * (len(checks) != 1)} {', '.join(words)}."
+        return cls(sentence=sentence, failed=every[Status.FAILED] + every[Status.ERROR], gate=gate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from harness.checks.tolerances import Tolerances
 from harness.errors import EngineError
 from harness.recordings.fingerprint import Difference, digest, image_fingerprint
 from harness.reports.breakdown import accuracies, breakdown
-from harness.reports.report_input import Explanation, HistoryPoint, ReportInput, ReportSide
+from harness.reports.report_input import Explanation, HistoryPoint, PytestRun, ReportInput, ReportSide
 from harness.reports.summary import CheckSummary
 from harness.reports.verdict_figures import verdict_words
 from harness.schemas import report as entries
@@ -52,7 +52,8 @@ _KIND_ORDER: tuple[entries.KindOfDifference, ...] = (*dict.fromkeys(_KINDS.value
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The ``document``, and for the page where the ``pictures`` of its images are, by key, and ``explained``.
+    """The ``document``, and for the page where the ``pictures`` of its images are, by key, ``explained``,
+    and what a pytest run counted, where it is one's (``ran``).
 
     An explanation belongs to the comparison whose sides, both asked now, have its labels.
     """
@@ -60,6 +61,7 @@ class Report:
     document: entries.ReportFile
     pictures: Mapping[str, Path] = field(repr=False)
     explained: Sequence[Explanation] = field(default=(), repr=False)
+    ran: PytestRun | None = None
 
     def to_json(self) -> str:
         """The document as JSON text, valid by ``harness/schemas/report.schema.json``."""

@@ -18,7 +18,7 @@ from string import Template
 
 from harness.reports.page.document import Report
 from harness.reports.page.thumbnails import LARGEST, make_thumbnail
-from harness.reports.report_input import Explanation
+from harness.reports.report_input import Explanation, PytestRun
 
 __all__ = ["BUDGET", "render_page"]
 
@@ -43,6 +43,7 @@ def render_page(report: Report) -> str:
         key: make_thumbnail(path, most=min(LARGEST, each))._asdict() for key, path in report.pictures.items()
     }
     worst = "; ".join(f"{one.words}: {one.name}" for one in document.comparisons)
+    failed = "" if report.ran is None or not report.ran.failed else f"{report.ran.failed} failed; "
     policy = (
         f"default-src 'none'; script-src {_hash(_script())}; style-src {_hash(_style())}; img-src data:; "
         "base-uri 'none'; form-action 'none'"
@@ -50,7 +51,8 @@ def render_page(report: Report) -> str:
     page = Template((_PARTS / "page.html").read_text(encoding="utf-8"))
     return page.substitute(
         policy=policy,
-        title=html.escape(worst),
+        title=html.escape(failed + worst),
+        ran=_ran(report.ran),
         style=_style(),
         document=data,
         pictures=_embedded(json.dumps(pictures, ensure_ascii=False)),
@@ -69,6 +71,15 @@ def _explained(found: Sequence[Explanation]) -> str:
         told.append(one if room >= 0 else replace(one, picture=""))
     data = _embedded(json.dumps([asdict(one) for one in told]))
     return f'<script type="application/json" id="explanations">{data}</script>\n'
+
+
+def _ran(run: PytestRun | None) -> str:
+    """The line that says what pytest counted; '' of a report that is not a run's."""
+    if run is None:
+        return ""
+    attributes = f'data-failed="{run.failed}" data-gate="{"asked" if run.gate else "none"}"'
+    blocks = " blocks" if run.failed else ""
+    return f'<p id="ran" class="finding{blocks}" {attributes}>{html.escape(run.sentence)}</p>\n  '
 
 
 def _embedded(text: str) -> str:

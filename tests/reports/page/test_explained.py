@@ -18,11 +18,13 @@ from harness.reports.page import page as page_module
 from harness.reports.page.document import Report, make_report
 from harness.reports.page.page import render_page
 from harness.reports.report_files import write_page
-from harness.reports.report_input import Explanation
+from harness.reports.report_input import Explanation, PytestRun
+from harness.reports.summary import Status
 from tests.reports.conftest import Open
 from tests.reports.page.test_page import embedded
 from tests.reports.page.test_page_in_browser import CONTRAST
 from tests.reports.report_data import BASELINE, CANDIDATE, make_input
+from tests.reports.test_table import summary
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>&\ud800"
 STAGES = ("pixels", "patch", *(f"vision.{n}.{half}" for n in range(4) for half in ("attention", "mlp")))
@@ -164,3 +166,31 @@ def test_drawings_leave_the_page_its_room(report: Report, monkeypatch: pytest.Mo
     told = embedded(render_page(replace(report, explained=(one,) * 4)), "explanations")
     assert [bool(each["picture"]) for each in told] == [True, True, False, False]
     assert {each["text"] for each in told} == {one.text}
+
+
+def test_what_pytest_counted_comes_first_and_no_gate_is_claimed(
+    report: Report, open_page: Open, tmp_path: Path
+) -> None:
+    checks = [
+        summary(),
+        summary(status=Status.FAILED),
+        summary(check="agree", status=Status.FAILED),
+        summary(status=Status.ERROR),
+    ]
+    ran = PytestRun.of(checks, gate=False)
+    assert ran.sentence == (
+        "pytest: of 4 checks 1 passed, 2 failed (letter 1, agree 1), 1 without an answer."
+    )
+    write_page(replace(report, explained=(), ran=ran), tmp_path / "red.html")
+    page = open_page(tmp_path / "red.html")
+    assert page.locator("main > :not(noscript)").first.inner_text() == ran.sentence
+    assert page.locator("#verdict .status").inner_text().startswith("As a gate this ")
+    assert page.title().startswith("3 failed; ")
+
+    write_page(
+        replace(report, explained=(), ran=PytestRun.of(checks[:1], gate=True)), tmp_path / "green.html"
+    )
+    page = open_page(tmp_path / "green.html")
+    assert page.locator("#ran").inner_text() == "pytest: of 1 check 1 passed."
+    assert page.locator("#verdict .status").inner_text().startswith("The gate ")
+    assert "failed" not in page.title()

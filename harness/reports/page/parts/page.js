@@ -61,7 +61,8 @@ class Page {
     drawCoverage(byId("coverage"), this.comparison, this);
     drawHistory(byId("history"), this.comparison);
     drawMade(byId("made"), this.report, this.comparison);
-    document.title = `${this.comparison.words}: ${this.comparison.name}`;
+    const failed = Number(byId("ran")?.dataset.failed ?? 0);
+    document.title = `${failed ? `${failed} failed; ` : ""}${this.comparison.words}: ${this.comparison.name}`;
   }
 
   drawComparisons() {

@@ -25,7 +25,8 @@ function drawAll(section, report, page) {
 }
 
 function drawVerdict(section, comparison, page) {
-  const [ends, status] = ENDS[comparison.status];
+  const [gate, status] = ENDS[comparison.status];
+  const ends = byId("ran")?.dataset.gate === "none" ? gate.replace("The gate", "As a gate this") : gate;
   const told = comparison.whole ? [comparison.whole] : comparison.suites.filter((suite) => suite.verdict === comparison.verdict).slice(0, 3);
   const counts = VERDICTS.map((verdict) => [verdict, comparison.cases.filter((entry) => entry.verdict === verdict).length]);
   const text = comparison.sentence.startsWith(`${comparison.words}: `) ? comparison.sentence.slice(comparison.words.length + 2) : comparison.sentence;
