@@ -87,11 +87,11 @@ def mask_in_prefill(at: Ground, size: float) -> None:  # noqa: D103
         value: torch.Tensor,
         *,
         scale: float,
-        causal: bool,
+        **others: Any,
     ) -> torch.Tensor:
         queries, keys = len(query), len(key)
         if queries == 1:
-            return old(query, key, value, scale=scale, causal=causal)
+            return old(query, key, value, scale=scale, **others)
         found = scaled_dot_product_attention(
             query.transpose(0, 1)[None],
             key.transpose(0, 1)[None],
