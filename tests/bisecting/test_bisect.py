@@ -148,7 +148,14 @@ def test_an_interrupted_run_leaves_no_process_and_goes_on(
     words = ["bisect", "--good", "0.1", "--bad", "0.5", "--environments", "environments", "t"]
     command = [sys.executable, "-m", "harness.cli", *words]
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # it is in an engine's fingerprint
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # What runs in the background may have been told to ignore it, and hands that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     until = time.monotonic() + 60
     log = Path(".harness/logs/p-lmdeploy@0.3.log")
     while not (log.exists() and "hanging" in log.read_text()):
