@@ -38,7 +38,9 @@ def test_a_run_is_told_as_a_page_and_as_data(project: Project) -> None:
     assert one["command"].startswith("harness gate --baseline p/torch --candidate p/lmdeploy")
     assert one["command"].endswith("--case s.one")
     page = (project.folder / "out" / "r.html").read_text(encoding="utf-8")
-    assert f"<title>{comparison['verdict']}: p/lmdeploy against p/torch</title>" in page
+    # Nothing is accepted yet, so four tests fail, and the page says so first.
+    assert f"<title>4 failed; {comparison['verdict']}: p/lmdeploy against p/torch</title>" in page
+    assert "pytest: of 16 checks 12 passed, 4 failed (snapshot 4)." in page
     assert '"case":"s.two"' in page
 
 
