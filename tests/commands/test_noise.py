@@ -105,7 +105,7 @@ def test_an_engine_that_is_not_deterministic_is_a_failure_and_its_floor_is_neith
     torch, _, lmdeploy = capsys.readouterr().out.partition("p/lmdeploy: ")
     assert "  the same question twice, in 3 cases: equal to the last digit\n" in torch
     assert "  not deterministic: the same question twice differs by " in lmdeploy
-    assert "(s.c1; allowed: 0.0" in lmdeploy
+    assert "(s.c1; allowed: 0." in lmdeploy  # a step at the size of logits that are drawn
     assert lmdeploy.splitlines()[-1].startswith("kept; review and commit snapshots/p/torch/stand-in")
     assert "lmdeploy" not in lmdeploy.splitlines()[-1].partition("commit")[2]
 
