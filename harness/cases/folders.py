@@ -7,6 +7,8 @@ cases = "checks"      # relative to this file; so are snapshots, recordings, env
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -26,21 +28,31 @@ def folder_named(name: str, start: Path) -> Path | None:
     holds that may not stand there.
     """
     for folder in (start, *start.parents):
-        if not (file := folder / "pyproject.toml").is_file():
+        file = folder / "pyproject.toml"
+        if not file.is_file():
             continue
-        try:
-            table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get(_TABLE)
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise HarnessError(f"{shown(file)}: cannot be read: {error}") from error
-        if table is None:
-            continue
-        place = f"{shown(file)}: [tool.{_TABLE}]"
-        if not isinstance(table, dict):
-            raise HarnessError(f"{place}: found {table!r}; allowed: a table of {', '.join(FOLDERS)}")
-        for key, value in table.items():
-            if key not in FOLDERS:
-                raise HarnessError(f"{place}: found {key!r}; allowed: {nearest(key, FOLDERS)}")
-            if not isinstance(value, str) or not value.strip():
-                raise HarnessError(f"{place}: {key}: found {value!r}; allowed: a folder's path from there")
-        return folder / table[name] if name in table else None
+        state = file.stat()
+        if (table := _table(file, (state.st_mtime_ns, state.st_size, state.st_ino))) is not None:
+            return folder / table[name] if name in table else None
     return None
+
+
+@lru_cache(maxsize=8)
+def _table(file: Path, state: tuple[int, ...]) -> Mapping[str, str] | None:
+    """The table of a file, None where it has none. Every option and many a test ask, so it is read once."""
+    del state  # another one is another file
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get(_TABLE)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise HarnessError(f"{shown(file)}: cannot be read: {error}") from error
+    if table is None:
+        return None
+    place = f"{shown(file)}: [tool.{_TABLE}]"
+    if not isinstance(table, dict):
+        raise HarnessError(f"{place}: found {table!r}; allowed: a table of {', '.join(FOLDERS)}")
+    for key, value in table.items():
+        if key not in FOLDERS:
+            raise HarnessError(f"{place}: found {key!r}; allowed: {nearest(key, FOLDERS)}")
+        if not isinstance(value, str) or not value.strip():
+            raise HarnessError(f"{place}: {key}: found {value!r}; allowed: a folder's path from there")
+    return table
