@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from harness.cases.folders import folder_named
 from harness.cases.problems import shown
+from harness.reports.pulse import Pulse
 
 if TYPE_CHECKING:
     from harness.bundles import Opened
@@ -50,8 +50,6 @@ __all__ = [
     "snapshots_folder",
     "writable",
 ]
-
-_SILENCE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,17 +276,15 @@ def say(text: str) -> None:
 
 
 class _Progress:
-    """Says when an engine begins something new, and every half a minute that it is still at it."""
+    """Says when an engine begins something new, and now and then that it is still at it."""
 
     def __init__(self) -> None:
         self._last = ("", "")
-        self._told = 0.0
+        self._pulse = Pulse()
 
     def show(self, progress: EngineProgress) -> None:
         from harness.reports.progress import describe
 
-        new = (progress.engine, progress.phase) != self._last
-        if new or time.monotonic() - self._told >= _SILENCE_SECONDS:
+        if self._pulse.due(anyway=(progress.engine, progress.phase) != self._last):
             say(describe(progress))
-            self._told = time.monotonic()
         self._last = (progress.engine, progress.phase)

@@ -6,7 +6,6 @@ re-synchronised with, or that are grafted, lie in files on the way.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,12 +18,12 @@ from harness.engines.contract import Request
 from harness.engines.taps.contract import ALL, ALONE, SCORE, Disturb, TraceOrder
 from harness.engines.taps.sketches import Trace
 from harness.errors import EngineError, ErrorKind
+from harness.reports.pulse import Pulse
 
 __all__ = ["Asked", "Gathered", "Gathering", "company_of"]
 
 _OTHER_ATTENTION: Final = "eager"
 _SEED: Final = 11
-_SILENCE_SECONDS: Final = 10.0
 _TOGETHER: Final = 8
 """Of how many cases the noise is measured on A's states are kept until B is given them: of a large model some
 gigabytes each."""
@@ -152,11 +151,10 @@ class Gathering:
         ours: dict[str, Trace] = {}
         for side in (0, 1):
             self._say(f"{self._engines[side].label}: each stage's own noise, on {len(cases)} cases")
-            told = time.monotonic()
+            pulse = Pulse()
             for number, asked in enumerate(cases):
-                if time.monotonic() - told >= _SILENCE_SECONDS:
+                if pulse.due():
                     self._say(f"{self._engines[side].label}: noise measured on {number} of {len(cases)}")
-                    told = time.monotonic()
                 kept = self.states(side, f"noise-{asked.name}")
                 order = asked.order(side)
                 try:

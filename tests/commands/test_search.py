@@ -57,7 +57,7 @@ def test_each_relation_has_a_verdict(folder: Path, capsys: pytest.CaptureFixture
 def test_an_engine_that_ends_is_told(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.drift.searching.run._SILENCE_SECONDS", 0.0)
+    monkeypatch.setattr("harness.reports.pulse._SECONDS", 0.0)
     profiles = folder / "cases" / "profiles.yaml"
     content = yaml.safe_load(profiles.read_text())
     (folder / "cases" / "dies.py").write_text(DIES.format(patch=str(PATCH)))

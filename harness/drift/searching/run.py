@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -19,12 +18,12 @@ from harness.drift.searching.studio import Drawn, requests_of, write_suite
 from harness.drift.session import TracedEngine
 from harness.engines.contract import Answer, Request
 from harness.errors import EngineError
+from harness.reports.pulse import Pulse
 from harness.scoring.scoring import Scoring
 from harness.scoring.subjects import Subject
 
 __all__ = ["search"]
 
-_SILENCE_SECONDS: Final = 10.0
 _MOST: Final = 4
 """Cases in a batch."""
 
@@ -61,14 +60,12 @@ def search(
         limit = most if limit is None else limit
         size = min(_MOST, *(max(1, subject.engine.settings.batch_size) for subject in subjects))
 
-        told, asked = time.monotonic(), 0
+        pulse, asked = Pulse(), 0
 
         def heard() -> None:
-            """A search is heard of every ten seconds."""
-            nonlocal told, asked
+            nonlocal asked
             asked += 1
-            if time.monotonic() >= told + _SILENCE_SECONDS:
-                told = time.monotonic()
+            if pulse.due():
                 say(f"{'..'.join(labels)}: {asked} batches asked")
 
         def score(requests: Sequence[Request]) -> list[Answer | EngineError]:
