@@ -16,7 +16,6 @@ from harness.profile_check.places import Places
 
 __all__ = ["look_at_fit"]
 
-_SEEING: Final = ("vision", "visual", "image", "vq_")  # within names of a configuration
 _EXPERTS: Final = ("num_experts", "num_local_experts", "n_routed_experts")
 
 
@@ -32,7 +31,7 @@ def look_at_fit(
     if not files.config or files.own_code:  # of its own code nothing is known
         return
     pictured = [case for case in cases if case.image is not None]
-    if pictured and not any(word in name for name in files.config for word in _SEEING):
+    if pictured and not files.speaks_of_images:
         yield wrong(
             "images",
             f"{len(pictured)} of {len(cases)} cases have an image, {pictured[0].name} the first, and the "

@@ -24,6 +24,7 @@ from harness.workers.hub_report import (
 
 __all__ = ["ModelFiles", "look_into"]
 
+_SEEING = ("vision", "visual", "image", "vq_")  # within names of a configuration
 _CONVERSATION = "conversation.py"
 # dtypes of the format that are numbers of a model; integers are indices or packed weights
 _FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
@@ -56,6 +57,11 @@ class ModelFiles:
     def takes_images(self) -> bool:
         """Whether the configuration describes a vision tower."""
         return isinstance(self.config.get("vision_config"), dict)
+
+    @property
+    def speaks_of_images(self) -> bool:
+        """Whether anything in the configuration is named for images, in whatever family's words."""
+        return any(word in name for name in self.config for word in _SEEING)
 
     @property
     def architectures(self) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ class Starter:
 def starter_files(starter: Starter) -> dict[Path, bytes]:
     """All files by their paths from ``here``, profiles.yaml first; none of them is written."""
     files = None if starter.folder is None else look_into(starter.folder)
-    sees = files is None or not files.config or _takes_images(files)
+    sees = files is None or not files.config or bool(files.own_code) or files.speaks_of_images
     own = starter.cases
     made = {
         own / "profiles.yaml": _profiles(starter, files),
@@ -79,10 +79,6 @@ def starter_files(starter: Starter) -> dict[Path, bytes]:
         for name, colour, shape, width in _PICTURES
     }
     return {**{path: text.encode() for path, text in made.items()}, **(drawn if sees else {})}
-
-
-def _takes_images(files: ModelFiles) -> bool:
-    return files.takes_images or bool(files.own_code) or any("vision" in name for name in files.config)
 
 
 def _profiles(starter: Starter, files: ModelFiles | None) -> str:
