@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.reports.report_input import Explanation
     from harness.scoring.subjects import Subject
 
-__all__ = ["OPTION", "add_option", "explain_command", "explain_failures", "typed"]
+__all__ = ["OPTION", "add_option", "explain_command", "explain_failures", "given_folders", "typed"]
 
 OPTION = "harness_explain"
 _DEFAULT = 3
@@ -50,6 +50,12 @@ def typed(words: Sequence[str]) -> str:
     return shlex.join(["tox", "exec", "-e", name, "--", *words])
 
 
+def given_folders(config: pytest.Config, *names: str) -> list[str]:
+    """The folders of these names that the command line has, as options."""
+    given = {name: config.getoption(f"harness_{name}") for name in names}
+    return [f"--{name}={value}" for name, value in given.items() if value is not None]
+
+
 def explain_command(config: pytest.Config, subject: Subject) -> str:
     """The command that looks where a case's difference begins; '' for the reference, beside which none is."""
     if subject.is_reference:
@@ -61,9 +67,7 @@ def explain_command(config: pytest.Config, subject: Subject) -> str:
         f"{profile.name}/{profile.reference}..{profile.name}/{subject.engine.name}",
     ]
     words.append(subject.case.name)
-    given = {name: config.getoption(f"harness_{name}") for name in ("cases", "recordings", "environments")}
-    words += [f"--{name}={value}" for name, value in given.items() if value is not None]
-    return typed(words)
+    return typed([*words, *given_folders(config, "cases", "recordings", "environments")])
 
 
 def explain_failures(

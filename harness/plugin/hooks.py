@@ -216,7 +216,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what this run is not about; what is left out is counted as deselected, never as skipped."""
-    gpu_wanted = "gpu" in (config.option.markexpr or "") or config.getoption("harness_profiles")
+    gpu_wanted = config.stash[RUN].asks_for_gpu
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:

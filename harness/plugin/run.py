@@ -23,7 +23,7 @@ from harness.checks.same_question import SameQuestion
 from harness.checks.tolerances import Tolerances
 from harness.errors import EngineError, UnknownProfile
 from harness.noise.limits import NoiseLimits
-from harness.plugin.explaining import typed
+from harness.plugin.explaining import given_folders, typed
 from harness.recordings.device import device_line
 from harness.recordings.store import Recording
 from harness.reports.outcomes import PROPERTY, TestFacts
@@ -117,7 +117,13 @@ class Run:
             return profile.name in names
         if profile.by_name_only:
             return False
-        return "gpu" not in profile.marks or "gpu" in (self._config.option.markexpr or "")
+        return "gpu" not in profile.marks or self.asks_for_gpu
+
+    @property
+    def asks_for_gpu(self) -> bool:
+        """Whether tests that need a GPU were asked for, by ``-m gpu`` or by a profile's name."""
+        named = self._config.getoption("harness_profiles")
+        return "gpu" in (self._config.option.markexpr or "") or bool(named)
 
     def all_subjects(self) -> list[Subject]:
         """Every case on every engine of every profile, asked for in this run or not."""
@@ -238,7 +244,7 @@ def run_again(item: pytest.Item) -> str:
         words = ["pytest", f"{near}::{item.name}"]
     else:
         words = ["pytest", "--pyargs", f"harness.suite.{where.stem}::{item.name}"]
-    words += _options(config)
+    words += given_folders(config, *FOLDERS)
     if (subject := subject_of(item)) is not None and subject.profile.by_name_only:
         words.append(f"--profile={subject.profile.name}")
     if item.get_closest_marker("gpu"):
@@ -271,16 +277,10 @@ _PATHS = tuple(f"--{name}" for name in (*FOLDERS, "report", "report-json"))
 def update_command(config: pytest.Config) -> str:
     """The command that accepts what the run's engines answered, where nothing is accepted yet."""
     whole = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
-    words = ["pytest", *(["--pyargs", "harness.suite"] if whole else []), *_options(config)]
+    words = ["pytest", *(["--pyargs", "harness.suite"] if whole else []), *given_folders(config, *FOLDERS)]
     words += [f"--profile={name}" for name in config.getoption("harness_profiles") or ()]
     mark = config.option.markexpr
     return typed([*words, *(["-m", mark] if mark else []), "--snapshot-update"])
-
-
-def _options(config: pytest.Config) -> list[str]:
-    """The folders that the command line names."""
-    given = {name: config.getoption(f"harness_{name}") for name in FOLDERS}
-    return [f"--{name}={value}" for name, value in given.items() if value is not None]
 
 
 def run_id(config: pytest.Config) -> str:
