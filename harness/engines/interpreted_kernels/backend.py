@@ -14,8 +14,6 @@ from lmdeploy.pytorch.backends.cuda.op_backend import CudaOpsBackend
 from harness.errors import EngineError, ErrorKind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from lmdeploy.pytorch.config import ModelConfig
 
 __all__ = ["InterpretedOpsBackend", "refuse_model", "unsupported"]
@@ -87,7 +85,7 @@ def refuse_model(config: ModelConfig, dtype: str) -> None:
     """
     if dtype not in _DTYPES:
         raise unsupported(
-            f"{dtype}" if dtype else "an unknown dtype",
+            dtype or "an unknown dtype",
             "Triton's interpreter takes numbers of that dtype for the integers of their bit patterns and "
             f"computes with those; allowed: {' or '.join(_DTYPES)}, as this engine's dtype",
         )
@@ -116,6 +114,6 @@ def refuse_model(config: ModelConfig, dtype: str) -> None:
 _PARTS: Final = ("text_config", "llm_config")
 
 
-def _check_operator(name: str, *, known: Collection[str] = _RUN) -> None:
-    if name not in known:
+def _check_operator(name: str) -> None:
+    if name not in _RUN:
         raise unsupported(f"LMDeploy's operator {name}", _NOT_RUN.get(name, "its kernels were not run"))
