@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from harness.cases.problems import describe, nearest, shown
+from harness.cases.problems import describe, is_file, nearest, shown
 from harness.cases.validation import Broken
 from harness.cases.yaml_document import Document, Steps
 from harness.engines.contract import EngineSettings
@@ -74,7 +74,7 @@ def with_places(options: Mapping[str, Any], here: Path) -> dict[str, Any]:
     def placed(value: Any) -> Any:  # noqa: ANN401 - whatever a field of LMDeploy's holds
         if isinstance(value, dict):
             return {name: placed(each) for name, each in value.items()}
-        if isinstance(value, str) and "/" in value and (file := file_of(value, here)).is_file():
+        if isinstance(value, str) and "/" in value and is_file(file := file_of(value, here)):
             return str(file)
         return value
 
@@ -103,14 +103,14 @@ def _missing_file(name: str, value: Any, here: Path) -> str:  # noqa: ANN401 - w
     if name == _TUNING:
         file = file_of(value, here)
         made = "TurboMind writes it in a run with TM_GEMM_EXPORT=FILE"
-        return "" if file.is_file() else f"a file that exists (looked for {shown(file)}); {made}"
+        return "" if is_file(file) else f"a file that exists (looked for {shown(file)}); {made}"
     if name != _TEMPLATE or not _is_file(value):
         return ""
     file = file_of(value, here)
     try:
         if isinstance(json.loads(file.read_bytes()), dict):
             return ""
-    except (OSError, ValueError):
+    except (OSError, RecursionError, ValueError):
         pass
     return f"a file that holds a JSON object (looked for {shown(file)}), or a template's name"
 

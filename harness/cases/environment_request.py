@@ -28,7 +28,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from harness.cases.problems import describe, nearest, shown
+from harness.cases.problems import describe, is_file, is_folder, nearest, shown
 from harness.cases.yaml_document import Document, Steps
 
 __all__ = [
@@ -86,7 +86,7 @@ class EnvironmentRequest:
         return [
             Requirement(requirement).name
             for requirement in self.requirements
-            if (path := _local_path(requirement)) is not None and path.is_dir()
+            if (path := _local_path(requirement)) is not None and is_folder(path)
         ]
 
 
@@ -218,13 +218,13 @@ def _absolute_requirement(text: str, here: Path) -> str:
 
 def _existing(text: str, here: Path, *, named: bool) -> Path:
     path = Path(os.path.abspath(here / os.path.expanduser(text)))  # noqa: PTH100, PTH111 - as for other paths
-    if path.is_dir():
+    if is_folder(path):
         if named:
             return path
         raise RequirementError(
             f"{describe(text)}, a folder", f"a folder with its package's name: NAME @ {text}"
         )
-    if not path.is_file():
+    if not is_file(path):
         raise RequirementError(f"{describe(text)}, which does not exist", f"a path; looked for {shown(path)}")
     if not path.name.endswith(_ARCHIVES):
         raise RequirementError(

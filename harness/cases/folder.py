@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.cases.problems import ProblemList, nearest, shown
 from harness.cases.profiles import Profile, read_profiles
 from harness.cases.suites import PROFILES_FILE, Case, Suite, read_suites
-from harness.errors import UnknownProfile
+from harness.errors import UnknownName, UnknownProfile
 
 __all__ = ["Loaded", "load"]
 
@@ -32,6 +33,14 @@ class Loaded:
         found = [remark for suite in self.suites for remark in suite.remarks]
         return tuple(f"{r.place}: {r.field}: remark: {r.found}; better: {r.allowed}" for r in found)
 
+    def suite(self, name: str | None) -> Suite:
+        """The suite of this name. Raises `UnknownName`, which says what names there are."""
+        for suite in self.suites:
+            if suite.name == name:
+                return suite
+        known = nearest(str(name), [suite.name for suite in self.suites])
+        raise UnknownName(f"suite: found {name!r}; allowed: {known}, of {shown(self.folder)}")
+
     def profile(self, name: str) -> Profile:
         """The profile of this name. Raises `UnknownProfile`, which says what names there are and where."""
         for profile in self.profiles:
@@ -42,12 +51,12 @@ class Loaded:
         raise UnknownProfile(f"profile: found {name!r}; allowed: {known} (from {where})")
 
 
-def load(folder: Path) -> Loaded:
+def load(folder: str | os.PathLike[str]) -> Loaded:
     """Load all suites and the profiles of ``folder``.
 
     Raises one `CaseFileError` with the problems of all files.
     """
-    folder = folder.absolute()
+    folder = Path(folder).absolute()
     problems = ProblemList()
     suites = read_suites(folder, problems)
     profiles: tuple[Profile, ...] = ()

@@ -24,7 +24,7 @@ from harness.cases.engine_options import (
     without_rows,
 )
 from harness.cases.environment_request import EnvironmentRequest, check_environment, environment_request
-from harness.cases.problems import Location, ProblemList, describe, nearest, shown
+from harness.cases.problems import Location, ProblemList, describe, is_file, is_folder, nearest, shown
 from harness.cases.server_profiles import asks_running_server, check_api_engine, needs_model
 from harness.cases.suites import Case, Suite, check_marks
 from harness.cases.validation import Broken, validate
@@ -36,7 +36,7 @@ from harness.engines.template_date import TEMPLATE_DATE
 from harness.schemas.options import PATHS, side_of, taken_by
 from harness.schemas.profiles import ProfilesFile
 
-__all__ = ["EngineSpec", "Profile", "load_profiles", "paths_of", "read_profiles"]
+__all__ = ["EngineSpec", "Profile", "paths_of", "read_profiles"]
 
 _OF_DEADLINE = (
     0.9  # of the case's deadline: a server's silence is told by its engine, not by the worker's end
@@ -112,19 +112,8 @@ def paths_of(settings: EngineSettings) -> tuple[str, ...]:
     )
 
 
-def load_profiles(path: Path, suites: Sequence[Suite]) -> tuple[Profile, ...]:
-    """Load a profiles file, whose ``suites`` must be among those given.
-
-    Raises one `CaseFileError` with all its problems.
-    """
-    problems = ProblemList()
-    profiles = read_profiles(path, suites, problems)
-    problems.raise_if_any()
-    return profiles
-
-
 def read_profiles(path: Path, suites: Sequence[Suite], problems: ProblemList) -> tuple[Profile, ...]:
-    """`load_profiles`, with problems noted instead of raised; () where there are any."""
+    """All profiles of a file, which may name the ``suites``; () where there are problems, which are noted."""
     before = len(problems)
     document = read_document(path, problems)
     if not document.complete:
@@ -184,13 +173,13 @@ class _Checks:
     def _check_model(self, steps: Steps, entry: Mapping[str, Any]) -> None:
         model, here = entry["model"], self._document.file.parent
         if _is_hub_id(model, here):
-            if (there := Path(model)).is_dir() and there.resolve() != (here / model).resolve():
+            if is_folder(there := Path(model)) and there.resolve() != (here / model).resolve():
                 found = f"{model!r}, which is no folder beside this file, and one beside where you are"
                 allowed = f"{os.path.relpath(there, here)}: a folder relative to this file, or a hub id"
                 self._document.add((*steps, "model"), found, allowed)
             return
         folder = file_of(model, here)
-        if not folder.is_dir():
+        if not is_folder(folder):
             allowed = f"a folder (looked for {shown(folder)}), or a hub id such as org/name"
             self._document.add((*steps, "model"), f"{model!r}, which does not exist", allowed)
         elif not (folder / "config.json").is_file():
@@ -243,7 +232,7 @@ class _Checks:
         check_environment(self._document, steps, entry, lambda field: self._sound(steps, entry, field))
         if self._sound(steps, entry, "patch"):
             patch = file_of(entry["patch"], here)
-            if patch.suffix != ".py" or not patch.is_file():
+            if patch.suffix != ".py" or not is_file(patch):
                 allowed = f"a Python file that exists; looked for {shown(patch)}"
                 self._document.add((*steps, "patch"), describe(entry["patch"]), allowed)
         self._check_day(steps, entry)
@@ -326,7 +315,7 @@ def _interpreter(python: str, here: Path) -> str | None:
     """The absolute path of an interpreter; None where there is no such executable."""
     if re.search(r"[/\\]", python):
         path = file_of(python, here)
-        return str(path) if path.is_file() and os.access(path, os.X_OK) else None
+        return str(path) if is_file(path) and os.access(path, os.X_OK) else None
     return shutil.which(python)
 
 

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from harness.cases.problems import describe, nearest
 from harness.cases.yaml_document import REFUSED, Document, Steps
 from harness.schemas.fields import LETTER, MEANINGS, FileModel
+from harness.schemas.suite import ONE_ANSWER
 
 __all__ = ["Broken", "validate"]
 
@@ -48,7 +49,10 @@ def validate(model: type[FileModel], document: Document) -> Broken:
 
 def _note(model: type[FileModel], document: Document, detail: ErrorDetails) -> Steps:
     steps, value, kind = detail["loc"], detail["input"], detail["type"]
-    if kind == "extra_forbidden":
+    if kind == ONE_ANSWER:  # a suite's rules tell the same where other fields are broken, too
+        limits, steps = detail["ctx"], (*steps, "expect")
+        document.add(steps, limits["found"], limits["allowed"], at_key=True)
+    elif kind == "extra_forbidden":
         allowed = nearest(str(steps[-1]), _known_keys(model, steps[:-1]))
         document.add(steps, f"the unknown key {describe(steps[-1])}", allowed, at_key=True)
     elif kind == "missing":

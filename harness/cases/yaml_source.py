@@ -20,7 +20,7 @@ import yaml
 from harness.cases.problems import Location, ProblemList, describe
 from harness.cases.yaml_document import REFUSED, Document, LocatedDict, LocatedList, Mark, Refused, Value
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "parse_document", "read_document"]
+__all__ = ["CONTROL", "MAX_BYTES", "MAX_DEPTH", "parse_document", "read_document"]
 
 MAX_BYTES = 16 * 1024 * 1024  # a case takes some 300 bytes
 MAX_DEPTH = 32  # suites need 4
@@ -36,7 +36,8 @@ _UNREADABLE = re.compile(
     r"[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
 _ASCII_READABLE = bytes({*b"\t\n\r", *range(0x20, 0x7F)})
-_ESCAPED_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_NOTHING = re.compile(r"(?!)")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
 _CONSTANTS = {
@@ -79,7 +80,7 @@ def parse_document(raw: bytes, file: Path, problems: ProblemList) -> Document:
 
 def _readable_text(raw: bytes, document: Document) -> str:
     """The text, with U+FFFD for what cannot stand in YAML, after noting it."""
-    raw = raw.removeprefix(b"\xef\xbb\xbf")
+    raw, told = raw.removeprefix(b"\xef\xbb\xbf"), _UNREADABLE
     if raw.isascii():
         text = raw.decode("ascii")
         if not raw.translate(None, _ASCII_READABLE):
@@ -88,14 +89,14 @@ def _readable_text(raw: bytes, document: Document) -> str:
         try:
             text = raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            text = raw.decode("utf-8", "replace")
+            text, told = raw.decode("utf-8", "replace"), _NOTHING  # the rest may follow from it, as in UTF-16
             document.problems.add(
                 _location_at(raw[: error.start].decode("utf-8"), document),
                 field="",
                 found=f"the byte 0x{raw[error.start]:02x}, which is not UTF-8 ({error.reason})",
                 allowed="text in UTF-8; save the file with that encoding",
             )
-    for count, match in enumerate(_UNREADABLE.finditer(text)):
+    for count, match in enumerate(told.finditer(text)):
         if count == _MAX_CONTROL_PROBLEMS:
             break
         code = ord(match[0])
@@ -198,7 +199,7 @@ class _Builder:
                 return _CONSTANTS[value]
             if value[0] in _NUMBER_START:
                 return self._number(value, event.start_mark)
-        elif event.style == '"' and (control := _ESCAPED_CONTROL.search(value)):
+        elif event.style == '"' and (control := CONTROL.search(value)):
             found = f"an escape for the control character U+{ord(control[0]):04X}"
             self._add(event.start_mark, found, "printable characters, tabs and line ends")
             return REFUSED

@@ -42,6 +42,7 @@ class Asked(FileModel):
     system: str | None = Field(description="Digits of the system message's hash, null for none.")
     answer_prefix: str = Field(description="Digits of the hash of what comes before the letter.")
     max_new_tokens: int | None = Field(description="Most tokens to generate, null for up to the letter.")
+    target: str = optional("Digits of the hash of the text that is accepted, where there are no letters.")
 
 
 class Rendered(FileModel):
@@ -104,13 +105,19 @@ class CaseLine(FileModel):
     """What was accepted of one case."""
 
     case: NonBlank = Field(description="The case's name, SUITE.ID.")
-    top: Letter | None = Field(description="The most probable letter, null where undecided.")
+    top: NonBlank | None = Field(
+        description="The most probable letter, or the accepted text or 'anything else'; null where undecided."
+    )
     text: str = Field(description="What the model wrote.")
     letters: dict[str, float | Bound] = Field(description="Probabilities, rounded to six decimals.")
     logprobs: dict[str, float | Bound] | None = Field(
         description="Natural log-probabilities, to six decimals; null where only probabilities were kept."
     )
     token_ids: list[int] | None = Field(description="Ids of what was written, null where not kept.")
+    tokens: list[list[float | None]] = optional(
+        "Of each token of the accepted text and of the end its log-probability and that of the most probable "
+        "other one, null where not told."
+    )
     dtype: str = Field(description="What the engine computed in.")
     asked: Asked | None = Field(description="What the case asked, null where not kept.")
     rendered: Rendered | None = Field(description="What was made of the question, null where not kept.")

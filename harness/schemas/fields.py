@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "CASE_ID",
     "LETTER",
     "MEANINGS",
     "SUITE_NAME",
@@ -29,7 +30,7 @@ LETTER = r"^[A-Z]$"
 _NON_BLANK = r"\S"
 _TAG = r"^\S+$"
 _MARK = r"^[A-Za-z_][A-Za-z0-9_]*$"
-_CASE_ID = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
+CASE_ID = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 SUITE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"
 _PROFILE_NAME = r"^[A-Za-z0-9_]+(-[A-Za-z0-9_]+)*$"
 _ENGINE_NAME = r"^[A-Za-z0-9_]+$"
@@ -43,7 +44,7 @@ MEANINGS = {
     _NON_BLANK: "text that is not empty",
     _TAG: "a word without spaces",
     _MARK: "a pytest mark: letters, digits and _, not beginning with a digit",
-    _CASE_ID: "letters, digits, _, . and -, beginning with a letter, a digit or _",
+    CASE_ID: "letters, digits, _, . and -, beginning with a letter, a digit or _",
     SUITE_NAME: "letters, digits, _ and -, not beginning with - (the name is part of test ids)",
     _PROFILE_NAME: "letters, digits and _, with single - between them (the name is part of test ids)",
     _ENGINE_NAME: "letters, digits and _ (the name is part of test ids, where - comes before it)",
@@ -56,7 +57,7 @@ Letter = Annotated[str, Field(pattern=LETTER)]
 NonBlank = Annotated[str, Field(pattern=_NON_BLANK)]
 Tag = Annotated[str, Field(pattern=_TAG, max_length=60)]
 Mark = Annotated[str, Field(pattern=_MARK, max_length=60)]
-CaseId = Annotated[str, Field(pattern=_CASE_ID, max_length=100)]
+CaseId = Annotated[str, Field(pattern=CASE_ID, max_length=100)]
 ProfileName = Annotated[str, Field(pattern=_PROFILE_NAME, max_length=50)]
 EngineName = Annotated[str, Field(pattern=_ENGINE_NAME, max_length=30)]
 Day = Annotated[str, Field(pattern=_DAY)]

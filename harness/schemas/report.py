@@ -6,12 +6,29 @@ or not a number is told as text.
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue
 
-from harness.schemas.fields import FileModel, Letter
+from harness.schemas.report_parts import (
+    CheckStatus,
+    Count,
+    EngineEntry,
+    Entry,
+    EstimateEntry,
+    Finite,
+    HistoryEntry,
+    HistoryLineEntry,
+    ImageEntry,
+    KindOfDifference,
+    Measured,
+    Number,
+    PaceEntry,
+    Share,
+    StatusName,
+    Text,
+    VerdictName,
+)
 
 __all__ = [
     "VERSION",
@@ -22,16 +39,20 @@ __all__ = [
     "ComparisonEntry",
     "CoverageEntry",
     "DifferenceEntry",
+    "EngineEntry",
     "EstimateEntry",
     "EvidenceEntry",
     "FindingEntry",
     "FlipEntry",
     "HistoryEntry",
+    "HistoryLineEntry",
     "ImageEntry",
+    "KindOfDifference",
     "LostAndGainedEntry",
     "MassEntry",
     "MassOfCaseEntry",
     "MetricEntry",
+    "PaceEntry",
     "PlaceEntry",
     "ReportFile",
     "SideEntry",
@@ -40,18 +61,8 @@ __all__ = [
     "TokenEntry",
 ]
 
-VERSION = 2
+VERSION = 3
 """That of the form of report which is described here."""
-
-
-def _storable(text: object) -> object:
-    """Half a surrogate pair, which a model's output may hold, cannot be written; it becomes '?'."""
-    return text.encode("utf-8", "replace").decode("utf-8") if isinstance(text, str) else text
-
-
-def _finite(value: object) -> object:
-    """A number that is infinite or none is not known, but where a metric tells it as text."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _readable(version: object) -> object:
@@ -64,25 +75,7 @@ def _readable(version: object) -> object:
     return version
 
 
-Text = Annotated[str, BeforeValidator(_storable)]
-VerdictName = Literal["SAME", "NOISE", "DRIFT", "REGRESSION", "INCONCLUSIVE", "ERROR"]
-StatusName = Literal["PASSED", "FAILED", "ERROR", "INCONCLUSIVE"]
-CheckStatus = Literal["PASSED", "FAILED", "KNOWN", "ERROR"]
-KindOfDifference = Literal["version", "package", "model", "setting", "as loaded", "machine", "other"]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Finite = Annotated[Number | None, BeforeValidator(_finite)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
-Measured = Number | Literal["nan", "inf", "-inf"]
-
-
-class _Entry(FileModel):
-    """Made of what was judged by the names of its attributes."""
-
-    model_config = ConfigDict(from_attributes=True, strict=False)
-
-
-class SideEntry(_Entry):
+class SideEntry(Entry):
     """One side of a comparison."""
 
     label: Text = Field(description="How the side was named.")
@@ -93,7 +86,7 @@ class SideEntry(_Entry):
     fingerprint: dict[str, JsonValue] = Field(description="Everything its answers may depend on.")
 
 
-class DifferenceEntry(_Entry):
+class DifferenceEntry(Entry):
     """One value in which the fingerprints differ."""
 
     path: Text = Field(description="Dotted path in the fingerprint.")
@@ -102,15 +95,7 @@ class DifferenceEntry(_Entry):
     after: JsonValue = Field(description="The candidate's value.")
 
 
-class EstimateEntry(_Entry):
-    """A number with the ends of its confidence interval: of 90%, or of 95% where the field says so."""
-
-    value: Finite = Field(description="The estimate itself.")
-    low: Finite = Field(description="The lower end of the interval.")
-    high: Finite = Field(description="The upper end of the interval.")
-
-
-class EvidenceEntry(_Entry):
+class EvidenceEntry(Entry):
     """One statistical test on a suite."""
 
     name: Text = Field(description="The name of the test.")
@@ -123,7 +108,7 @@ class EvidenceEntry(_Entry):
     found: bool = Field(description="Whether the effect was found.")
 
 
-class PlaceEntry(_Entry):
+class PlaceEntry(Entry):
     """A group of cases in which something was found."""
 
     kind: Text = Field(description="What groups the cases: suite, tag, or letter, which is the expected one.")
@@ -131,7 +116,7 @@ class PlaceEntry(_Entry):
     evidence: EvidenceEntry = Field(description="What was found; adjusted over all groups of the comparison.")
 
 
-class SuiteEntry(_Entry):
+class SuiteEntry(Entry):
     """The verdict on all cases, or on one suite."""
 
     suite: Text = Field(description="Name of the suite; 'all cases' for the whole.")
@@ -163,7 +148,7 @@ class SuiteEntry(_Entry):
     missing_cases: Count | None = Field(description="How many more cases would end an INCONCLUSIVE.")
 
 
-class AccuracyEntry(_Entry):
+class AccuracyEntry(Entry):
     """The change of accuracy among cases whose answers are known on both sides."""
 
     cases: Count = Field(description="How many they are.")
@@ -179,20 +164,20 @@ class AccuracyEntry(_Entry):
     decides: Number = Field(description="The margin that as many such cases can decide.")
 
 
-class LostAndGainedEntry(_Entry):
+class LostAndGainedEntry(Entry):
     """Right answers that were lost and gained."""
 
     change: AccuracyEntry = Field(description="The change among all cases.")
     lost: list[Text] = Field(description="Names of the cases whose right answer was lost.")
     gained: list[Text] = Field(description="Names of the cases whose right answer was gained.")
     tags: dict[Text, AccuracyEntry] = Field(description="The change among the cases of each tag.")
-    expected: dict[Letter, AccuracyEntry] = Field(description="The same of each expected letter.")
+    expected: dict[Text, AccuracyEntry] = Field(description="The same of each expected letter.")
     letters: list[tuple[Text, Text, Count]] = Field(
         description="Answer before, answer after, and how many changed so; 'something else' is no letter."
     )
 
 
-class MassOfCaseEntry(_Entry):
+class MassOfCaseEntry(Entry):
     """The probability on a case's letters together."""
 
     case: Text = Field(description="Name of the case.")
@@ -200,7 +185,7 @@ class MassOfCaseEntry(_Entry):
     candidate: Share = Field(description="The candidate's; of a partial answer at least.")
 
 
-class MassEntry(_Entry):
+class MassEntry(Entry):
     """The probability on the letters together, over all cases."""
 
     baseline: Share = Field(description="The baseline's mean.")
@@ -208,7 +193,7 @@ class MassEntry(_Entry):
     lost: list[MassOfCaseEntry] = Field(description="The cases that lost most, at most 20, the worst first.")
 
 
-class TokenEntry(_Entry):
+class TokenEntry(Entry):
     """A token that is no letter, in the answer's row."""
 
     id: Annotated[int, Field(ge=0)] = Field(description="Id of the token.")
@@ -224,16 +209,16 @@ class TakenEntry(TokenEntry):
     case: Text = Field(description="Name of the case in which it gained most.")
 
 
-class CoverageEntry(_Entry):
+class CoverageEntry(Entry):
     """Whether the top tokens that a side reports hold the letters."""
 
     reported: Count | None = Field(description="How many tokens it reports; null if it reports none.")
     within: bool | None = Field(description="Whether every letter is among them; null if not known.")
-    lowest: Letter | None = Field(description="The letter of the lowest rank; null if not known.")
+    lowest: Text | None = Field(description="The letter of the lowest rank; null if not known.")
     rank: Count | None = Field(description="Its rank, 1 for the most probable token; null if not known.")
 
 
-class AnswerEntry(_Entry):
+class AnswerEntry(Entry):
     """What one side answered; lists are in the order of the case's letters."""
 
     engine: Text = Field(description="Profile and engine.")
@@ -241,7 +226,9 @@ class AnswerEntry(_Entry):
     text: Text = Field(description="What it wrote.")
     reached: bool = Field(description="Whether it got as far as the letter.")
     partial: bool = Field(description="Whether only the top of the row was seen.")
-    top: Letter | None = Field(description="The most probable letter; null if not known.")
+    top: Text | None = Field(
+        description="The most probable letter, or the accepted text or 'anything else'; null if not known."
+    )
     right: bool | None = Field(description="Whether that is the expected letter; null if not known.")
     least: list[Finite] = Field(description="The least that each letter's probability can be.")
     most: list[Finite] = Field(description="The most that it can be; equal to it where known.")
@@ -250,7 +237,7 @@ class AnswerEntry(_Entry):
     others: list[TokenEntry] = Field(description="The most probable tokens that are no letters, at most 5.")
 
 
-class FlipEntry(_Entry):
+class FlipEntry(Entry):
     """Another top letter in the candidate."""
 
     kind: Text = Field(description="What it did to correctness, in words.")
@@ -258,7 +245,7 @@ class FlipEntry(_Entry):
     after: Text | None = Field(description="The candidate's; null if the letter was not reached.")
 
 
-class MetricEntry(_Entry):
+class MetricEntry(Entry):
     """A number that was taken of a case, and the most it may be."""
 
     name: Text = Field(description="Name of the metric.")
@@ -268,7 +255,7 @@ class MetricEntry(_Entry):
     bounded: bool = Field(description="Whether it is only known to be no larger.")
 
 
-class CheckEntry(_Entry):
+class CheckEntry(Entry):
     """How one check of a pytest run ended for the case."""
 
     check: Text = Field(description="Name of the check.")
@@ -276,18 +263,7 @@ class CheckEntry(_Entry):
     status: CheckStatus = Field(description="How it ended.")
 
 
-class HistoryEntry(_Entry):
-    """What an earlier stored run answered."""
-
-    when: Text = Field(description="When it was made, ISO.")
-    fingerprint: Text = Field(description="Short name of the engine's fingerprint.")
-    version: Text = Field(description="Version of the engine's library; empty if not known.")
-    probability: Finite = Field(description="Probability of the expected letter.")
-    log_odds: Finite = Field(description="Centred log-odds of the expected letter.")
-    right: bool | None = Field(description="Whether the expected letter was on top.")
-
-
-class CaseEntry(_Entry):
+class CaseEntry(Entry):
     """One case: what was asked, what both sides answered, and what was judged of it."""
 
     case: Text = Field(description="Name of the case, suite.id.")
@@ -297,10 +273,10 @@ class CaseEntry(_Entry):
     reason: Text = Field(description="The rule in words, with its numbers.")
     prompt: Text | None = Field(description="What the model was asked; null if not known.")
     system: Text | None = Field(description="Text of the system message; null for none.")
-    image: Text | None = Field(description="Key of the image in `images`; null without one.")
-    cluster: Text = Field(description="Cases of one cluster share an image.")
-    letters: list[Letter] = Field(description="The letters on offer.")
-    expect: Letter = Field(description="The right answer.")
+    images: list[Text] = Field(description="Keys in `images` of the document, in the case's own order.")
+    cluster: Text = Field(description="Cases of one cluster share their images.")
+    letters: list[Text] = Field(description="The letters on offer; or the accepted text, 'anything else'.")
+    expect: Text = Field(description="The right answer.")
     tags: list[Text] = Field(description="The case's tags.")
     mass: tuple[Share, Share] | None = Field(
         description="Probability on the letters together on each side, at least; null if not known."
@@ -322,7 +298,7 @@ class CaseEntry(_Entry):
     history: list[HistoryEntry] = Field(description="Earlier stored runs, the oldest first.")
 
 
-class FindingEntry(_Entry):
+class FindingEntry(Entry):
     """What was found of the two sides before their numbers."""
 
     name: Text = Field(description="What it is about, in a word.")
@@ -331,7 +307,7 @@ class FindingEntry(_Entry):
     blocks: bool = Field(description="Whether it keeps the comparison from passing.")
 
 
-class ComparisonEntry(_Entry):
+class ComparisonEntry(Entry):
     """A candidate judged against a baseline."""
 
     name: Text = Field(description="Name of the comparison.")
@@ -354,22 +330,21 @@ class ComparisonEntry(_Entry):
     )
     suites: list[SuiteEntry] = Field(description="The verdicts on the suites.")
     cases: list[CaseEntry] = Field(description="The cases.")
+    runs: list[HistoryLineEntry] = Field(
+        description="Stored runs of the candidate's engine over all cases, the oldest first."
+    )
 
 
-class ImageEntry(_Entry):
-    """An image that cases show."""
-
-    file: Text = Field(description="Path of the image.")
-    problem: Text = Field(description="Why it cannot be read; empty if it can.")
-
-
-class ReportFile(_Entry):
+class ReportFile(Entry):
     """A report of the harness: one or more comparisons."""
 
-    version: Annotated[Literal[2], BeforeValidator(_readable)] = Field(
+    version: Annotated[Literal[3], BeforeValidator(_readable)] = Field(
         description="Version of this form of report."
     )
     harness: Text = Field(description="Version of the harness that made it.")
     made: Text = Field(description="When it was made, ISO.")
     comparisons: Annotated[list[ComparisonEntry], Field(min_length=1)] = Field(description="The comparisons.")
+    engines: list[EngineEntry] = Field(
+        description="Every engine: what others are compared with, then the candidates, the worst first."
+    )
     images: dict[Text, ImageEntry] = Field(description="The images of the cases, by key.")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.checks.agreement import Agreement, judge
+from harness.checks.agreement import Agreement, check_agreement
 from harness.checks.tolerances import Tolerances
 from harness.plugin.fixtures import Verify
 
@@ -14,4 +14,4 @@ def test_engines_agree(agreement: Agreement, tolerances: Tolerances, verify: Ver
     Where the two were asked different questions, that is named first as the cause; `test_same_question` tells
     it in full.
     """
-    verify(judge(agreement, tolerances))
+    verify(check_agreement(agreement, tolerances))

@@ -18,7 +18,8 @@ def test_matches_snapshot(accepted: AcceptedAnswer) -> None:
     `harness.snapshots.update`.
     """
     accepted.require_allowed()
-    assert accepted.answer == accepted.snapshot
+    if not accepted.taken:
+        assert accepted.answer == accepted.snapshot
 
 
 def test_no_snapshot_unused(request: pytest.FixtureRequest) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.cases.profiles import load_profiles
 from harness.cases.suites import Case, Location, Suite
 from harness.errors import CaseFileError, Problem
+from tests.cases.writing import load_profiles
 
 MODEL = "model: m, reference: torch"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.cases.budgets import Budgets, margin_of
-from harness.cases.profiles import load_profiles
+from tests.cases.writing import load_profiles
 
 
 def test_a_margin_is_log_odds_or_a_share_of_probability_at_one_half() -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from harness.cases.engine_options import default_options, default_paths
-from harness.cases.profiles import Profile, load_profiles, paths_of
+from harness.cases.profiles import Profile, paths_of
 from harness.engines.pixel_limits import pixel_limits
 from harness.errors import CaseFileError
 from harness.recordings.fingerprint import engine_fingerprint
 from harness.schemas.options import side_of
 from tests.cases.profile_texts import SUITES
+from tests.cases.writing import load_profiles
 
 CUDA = "device: cuda, dtype: float16, "
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from harness.cases.environment_request import EnvironmentRequest, without_credentials
-from harness.cases.profiles import EngineSpec, load_profiles
+from harness.cases.profiles import EngineSpec
 from harness.cases.suites import Case, Location, Suite
 from harness.errors import CaseFileError, Problem
+from tests.cases.writing import load_profiles
 
 PLACE = Location(Path("/x.yaml"), 1, 1)
 CASE = Case(id="c", suite="s", prompt="x", letters=("A", "B"), expect="A", location=PLACE)

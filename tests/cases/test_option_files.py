@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from docs.options_page import options_page
 from harness.errors import CaseFileError
 from harness.schemas.json_schema import SCHEMAS, schema_text
 from harness.schemas.options import OPTIONS, PATHS, takers
-from harness.schemas.options_page import options_page
 from harness.schemas.profiles import Options
 from tests.cases.test_engine_options import CUDA, profile
 
@@ -79,4 +79,4 @@ def test_each_option_is_in_the_schema_and_documented() -> None:
 
 
 def test_the_committed_page_is_that_of_the_table() -> None:
-    assert PAGE.read_text(encoding="utf-8") == options_page(), "write it: harness schema --options"
+    assert PAGE.read_text(encoding="utf-8") == options_page(), "write it: python -m docs.make_reference"

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from harness.cases.folder import load
-from harness.cases.profiles import EngineSpec, Profile, load_profiles
+from harness.cases.profiles import EngineSpec, Profile
 from harness.engines.contract import EngineSettings
 from harness.errors import CaseFileError
 from harness.scoring.subjects import subjects
 from tests.cases.profile_texts import MODEL, SUITES, problems_of, profile, suite
+from tests.cases.writing import load_profiles
 
 
 def test_a_profile_with_all_defaults(folder: Path) -> None:

@@ -9,9 +9,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.cases.profiles import load_profiles
 from tests.cases.profile_texts import SUITES
-from tests.cases.writing import Dumper
+from tests.cases.writing import Dumper, load_profiles
 
 NAMES = st.from_regex(r"[a-z0-9_]{1,6}", fullmatch=True)
 PATHS = {"torch": ["forward", "generate"], "lmdeploy": ["two-stage", "captured", "scored", "top-k"]}

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.cases.profiles import Profile, load_profiles
+from harness.cases.profiles import Profile
 from harness.engines.api_server.running import is_running_server
 from harness.errors import CaseFileError
 from harness.recordings.fingerprint import engine_fingerprint
 from harness.scoring.subjects import SELECTIONS, Subject
 from tests.cases.profile_texts import SUITES
+from tests.cases.writing import load_profiles
 
 CASE = SUITES[0].cases[0]
 

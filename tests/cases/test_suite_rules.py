@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from harness.cases.suites import load_suite
-from tests.cases.suite_problems import problems_of
-from tests.cases.writing import GOOD, place_in
+from tests.cases.writing import GOOD, place_in, problems_of
 
 
 def case(**fields: str) -> str:
@@ -29,13 +28,13 @@ RULES = {
         "cases:\n  - {id: a, §promt: Which?, prompt: x, letters: [A, B], expect: A}",
         "cases.0.promt",
         "the unknown key 'promt'",
-        "prompt (the nearest), image, letters",
+        "prompt (the nearest), image, images, letters",
     ),
     "unknown key far from any": (
         "§zzz: 1\ncases:\n" + GOOD,
         "zzz",
         "the unknown key",
-        "description, defaults, budgets, cases",
+        "description, defaults, budgets, source, cases",
     ),
     "unknown tolerance": (
         defaults("tolerances: {§klx: 1}"),
@@ -53,7 +52,7 @@ RULES = {
         "prompt here, or for all cases under `defaults:`",
     ),
     "missing letters": (case(letters="").replace("{", "§{"), "cases.0.letters", "nothing", "`defaults:`"),
-    "missing cases": ("§description: x", "cases", "nothing", "The cases."),
+    "missing cases": ("§description: x", "cases", "nothing", "under `source` the table"),
     "no cases": ("cases: §[]", "cases", "a list of 0", "at least 1"),
     "empty file": ("§", "", "nothing", "a mapping"),
     "a list in place of a suite": ("§- id: a", "", "a list of 1", "a mapping"),
@@ -172,6 +171,38 @@ RULES = {
         "outside the suite's folder",
         "copy it there",
     ),
+    "one image and several": (
+        case(image="images/red.png", images="§[images/red.png]"),
+        "cases.0.images",
+        "`image` beside it",
+        "one of the two",
+    ),
+    "no images": (case(images="§[]"), "cases.0.images", "a list of 0", "at least 1"),
+    "second image missing": (
+        case(images="[images/red.png, §x.png]"),
+        "cases.0.images.1",
+        "'x.png'",
+        "a file that exists",
+    ),
+    "place of an image there is not": (
+        case(images="[images/red.png, images/red.png]", prompt="§'{image:1} or {image:3}?'"),
+        "cases.0.prompt",
+        "{image:1} {image:3}",
+        "each of its images once ({image:1} {image:2}), or no place at all",
+    ),
+    "place of an image twice": (
+        case(image="images/red.png", prompt="§'{image:1} or {image:1}?'"),
+        "cases.0.prompt",
+        "{image:1} {image:1}",
+        "({image:1})",
+    ),
+    "place of an image in text": (case(prompt="§'{image:1}?'"), "cases.0.prompt", "{image:1}", "no image"),
+    "place of an image in the system text": (
+        case(image="images/red.png", system="§'{image:1}?'"),
+        "cases.0.system",
+        "{image:1}",
+        "in the prompt only",
+    ),
     "absolute image outside": (defaults("image: §/etc/x.png"), "defaults.image", "outside", "a file below ."),
 }
 
@@ -193,6 +224,18 @@ def test_rule_at_its_place(folder: Path, text: str, field: str, found: str, allo
             (case(prompt=f"§'{word}\\nWhich?'"), "cases.0.prompt", f"{word}, by which a model")
             for word in ("<IMAGE_TOKEN>", "<image>", "<img>", "<IMG_CONTEXT>", "<|image_pad|>", "[IMG]")
         ),
+        *(
+            (
+                case(prompt=f"§'a {word} b'"),
+                "cases.0.prompt",
+                f"{word}, which a tokenizer may read as a control",
+            )
+            for word in ("<|im_end|>", "<|im_start|>", "</s>", "[/INST]", "<end_of_turn>", "<|eot_id|>")
+        ),
+        *(
+            (case(prompt=f"§'a {word} b'"), "cases.0.prompt", f"{word}, which is asked as it stands")
+            for word in ("{image}", "{image: 1}", "{Image:1}", "{images:2}", "{image_1}", "<image 1>")
+        ),
         (defaults("system: §'<|vision_start|> is up'"), "defaults.system", "<|vision_start|>"),
         (case(image="§turned.jpg"), "cases.0.image", "'turned.jpg', whose EXIF data turns it"),
         (defaults("image: §turned.jpg"), "defaults.image", "'turned.jpg', whose EXIF data turns it"),
@@ -209,7 +252,10 @@ def test_a_remark_at_its_place_fails_nothing(folder: Path, text: str, field: str
     assert remark.found.startswith(found)
 
 
-@pytest.mark.parametrize("prompt", ["a <b>word</b> [A] or <Image>", "the image <- here", "[IMAGE] img"])
+@pytest.mark.parametrize(
+    "prompt",
+    ["a <b>word</b> [A] or <Image>", "the image <- here", "[IMAGE] img", "a <|> b", "x<s y>z", "|end|"],
+)
 def test_other_words_between_brackets_are_no_placeholders(folder: Path, prompt: str) -> None:
     (folder / "s.yaml").write_text(case(prompt=f"'{prompt}'"))
     assert load_suite(folder / "s.yaml").remarks == ()

@@ -8,12 +8,13 @@ import pytest
 
 from harness.cases.budgets import Budgets
 from harness.cases.folder import load
-from harness.cases.suites import Case, load_suite, load_suites
+from harness.cases.suites import Case, load_suite
+from harness.cases.writing import suite_text
 from harness.checks.tolerances import NAMES
+from harness.engines.contract import Request
 from harness.errors import CaseFileError
 from harness.schemas.fields import Tolerances
-from tests.cases.suite_problems import problems_of
-from tests.cases.writing import GOOD, place_in
+from tests.cases.writing import GOOD, load_suites, place_in, problems_of
 
 
 def test_a_full_case(folder: Path) -> None:
@@ -62,7 +63,7 @@ cases:
         letters=("A", "B", "C"),
         expect="A",
         location=first.location,
-        image=(folder / "images" / "red.png").resolve(),
+        images=((folder / "images" / "red.png").resolve(),),
         system="Be brief.",
         answer_prefix="Answer: ",
         max_new_tokens=5,
@@ -95,8 +96,8 @@ def test_a_case_may_leave_prompt_and_image_to_the_defaults(folder: Path) -> None
     )
     x, y = load_suite(folder / "a.yaml").cases
     assert x.prompt == y.prompt == "Which?"
-    assert x.image is not None
-    assert y.image is None
+    assert len(x.images) == 1
+    assert y.images == ()
 
 
 def test_a_misspelt_default_is_not_followed_by_one_problem_for_each_case(folder: Path) -> None:
@@ -167,11 +168,11 @@ class TestFolder:
         assert problem.place == max("a.yaml", second)
         assert min("a.yaml", second) in problem.allowed
 
-    @pytest.mark.parametrize("name", ["a.b.yaml", "a b.yaml", "-a.yaml"])
+    @pytest.mark.parametrize("name", ["a.b.yaml", "a b.yaml", "-a.yaml", "a\n.yaml", "a\x1b[2J.yaml"])
     def test_name_that_does_not_fit_into_test_ids(self, folder: Path, name: str) -> None:
         (folder / name).write_text("cases:\n" + GOOD)
         (problem,) = problems_of(folder)
-        assert problem.place == name
+        assert problem.place == ascii(name)[1:-1]
         assert "letters, digits, _ and -" in problem.allowed
 
     def test_profiles_with_another_ending(self, folder: Path) -> None:
@@ -184,7 +185,7 @@ class TestFolder:
         (folder / "profiles.yaml").write_text("")
         (problem,) = problems_of(folder)
         assert problem.found == "no suites"
-        assert "How to write a case" in problem.allowed
+        assert "docs/cases.md" in problem.allowed
 
     def test_folder_that_does_not_exist(self, folder: Path) -> None:
         (problem,) = problems_of(Path("elsewhere"))
@@ -242,3 +243,67 @@ def test_wrong_budgets_are_told_with_their_place(
     (folder / "s.yaml").write_text(text)
     (problem,) = problems_of(folder / "s.yaml")
     assert (problem.place, problem.field, problem.allowed) == (place, field, allowed)
+
+
+def test_images_of_a_case_go_before_those_of_the_defaults(folder: Path) -> None:
+    (folder / "a.yaml").write_text(
+        "defaults: {prompt: Which?, letters: [A, B], images: [images/red.png, images/red.png]}\n"
+        "cases:\n  - {id: two, expect: A}\n  - {id: one, expect: A, image: images/red.png}\n"
+        "  - {id: none, expect: A, image: null}\n"
+        "  - {id: placed, expect: A, prompt: 'Is {image:2} {image:1}?'}\n"
+    )
+    found = {case.id: len(case.images) for case in load_suite(folder / "a.yaml").cases}
+    assert found == {"two": 2, "one": 1, "none": 0, "placed": 2}
+
+
+A_TEXT = "defaults: {letters: [A, B], prompt: x}\ncases:\n  - id: one\n"
+
+
+def test_a_text_wins_over_letters_of_the_defaults(folder: Path) -> None:
+    (folder / "s.yaml").write_text(A_TEXT + '    expect_text: "1984"\n  - id: two\n    expect: A\n')
+    text, letters = load_suite(folder / "s.yaml").cases
+    assert (text.kind, text.expect, text.letters) == (Request.TEXT, "1984", ("1984", Request.ELSE))
+    assert (letters.kind, letters.expect, letters.letters) == (Request.LETTER, "A", ("A", "B"))
+
+
+def test_a_text_is_written_as_one(folder: Path) -> None:
+    (folder / "s.yaml").write_text("cases:\n  - {id: a, prompt: P, expect_text: '1984'}\n" + GOOD)
+    suite = load_suite(folder / "s.yaml")
+    (folder / "t.yaml").write_text(suite_text(suite, {}))
+    assert [case.expect for case in load_suite(folder / "t.yaml").cases] == ["1984", "A"]
+    assert [case.kind for case in load_suite(folder / "t.yaml").cases] == [case.kind for case in suite.cases]
+
+
+def test_a_text_needs_no_letters(folder: Path) -> None:
+    (folder / "s.yaml").write_text("cases:\n  - {id: one, prompt: x, expect_text: a box}\n")
+    assert load_suite(folder / "s.yaml").cases[0].expect == "a box"
+
+
+@pytest.mark.parametrize(
+    ("fields", "place", "words"),
+    [
+        ('    expect: A\n    expect_text: "1"\n', "4:5", "expect: found expect beside expect_text"),
+        (
+            "",
+            "3:5",
+            "expect: found nothing; allowed: The right answer, one of the letters on offer. Or expect_text",
+        ),
+        ('    expect_text: ""\n', "4:18", "expect_text: found ''; allowed: text that is not empty"),
+        ('    expect_text: " "\n', "4:18", "expect_text: found ' '; allowed: text that is not empty"),
+        (
+            "    expect_text: 1984\n",
+            "4:18",
+            "expect_text: found the number 1984; allowed: text; put it in quotes",
+        ),
+        ('    letters: [A, B]\n    expect_text: "1"\n', "4:5", "letters: found letters beside expect_text"),
+        (
+            "    expect_text: anything else\n",
+            "4:18",
+            "expect_text: found 'anything else'; allowed: another text",
+        ),
+    ],
+)
+def test_one_answer_and_no_other(folder: Path, fields: str, place: str, words: str) -> None:
+    (folder / "s.yaml").write_text(A_TEXT + fields)
+    (problem,) = problems_of(folder / "s.yaml")
+    assert f"s.yaml:{place}: cases.0.{words}" in str(problem)

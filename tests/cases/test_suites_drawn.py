@@ -14,8 +14,7 @@ from harness.cases.folder import load
 from harness.cases.suites import load_suite
 from harness.checks.tolerances import NAMES
 from harness.errors import CaseFileError
-from tests.cases.suite_problems import problems_of
-from tests.cases.writing import Dumper
+from tests.cases.writing import Dumper, problems_of
 
 # Each mistake is made in a case of its own, by replacing or adding fields of a good one.
 MISTAKES: list[dict[str, Any]] = [
@@ -96,10 +95,10 @@ def test_what_is_dumped_is_loaded_again(
             **defaults,
             **case,
         }
-        image = (folder / "images" / "red.png").resolve() if merged["image"] else None
+        images = ((folder / "images" / "red.png").resolve(),) if merged["image"] else ()
         assert (loaded.id, loaded.prompt, loaded.expect) == (case["id"], case["prompt"], case["expect"])
         assert loaded.letters == tuple(case["letters"])
-        assert loaded.image == image
+        assert loaded.images == images
         assert (loaded.system, loaded.answer_prefix) == (merged["system"], merged["answer_prefix"])
         assert loaded.max_new_tokens == merged["max_new_tokens"]
         assert loaded.known_failure == case.get("known_failure")

@@ -1,10 +1,18 @@
-"""Texts of YAML: a good case, a marked place, and a dumper without aliases."""
+"""Texts of YAML: a good case, a marked place, a dumper without aliases, and what is wrong with a suite."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+
+from harness.cases.problems import ProblemList
+from harness.cases.profiles import Profile, read_profiles
+from harness.cases.suites import Suite, load_suite, read_suites
+from harness.errors import CaseFileError, Problem
 
 GOOD = "  - {id: good, prompt: Which?, letters: [A, B], expect: A}\n"
 
@@ -27,3 +35,23 @@ class Dumper(yaml.SafeDumper):
 Dumper.add_representer(
     str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
 )
+
+
+def load_suites(folder: Path) -> tuple[Suite, ...]:
+    problems = ProblemList()
+    suites = read_suites(folder, problems)
+    problems.raise_if_any()
+    return suites
+
+
+def load_profiles(path: Path, suites: Sequence[Suite]) -> tuple[Profile, ...]:
+    problems = ProblemList()
+    profiles = read_profiles(path, suites, problems)
+    problems.raise_if_any()
+    return profiles
+
+
+def problems_of(path: Path) -> tuple[Problem, ...]:
+    with pytest.raises(CaseFileError) as caught:
+        load_suite(path) if path.is_file() else load_suites(path)
+    return caught.value.problems

@@ -11,6 +11,9 @@ import pytest
 import scipy.stats  # noqa: F401 - pytester forgets what a run in process imported, and scipy loads once only
 import yaml
 
+from harness.recordings.journal import compact_json
+from harness.recordings.packing import unpack
+
 HERE = Path(__file__).parent
 
 
@@ -60,14 +63,15 @@ class Project:
             self.run("-q", "-k", "matches_snapshot", "--snapshot-update", *arguments)
         return self.pytester.runpytest_inprocess(*self.command(*arguments))
 
-    def recorded(self) -> list[str]:
+    def recorded(self, folder: str = ".harness") -> list[str]:
         """Case and engine of every recording ever made, in the order in which they were."""
         found = []
-        for journal in sorted((self.folder / ".harness" / "recordings").glob("*.jsonl")):
-            for line in journal.read_text().splitlines():
-                entry = json.loads(line.split(" ", 1)[1])
-                if "case" in entry:
-                    found.append(f"{entry['case']} {entry['engine']}")
+        for journal in sorted((self.folder / folder / "recordings").glob("*.jsonl")):
+            entries = [json.loads(line.split(" ", 1)[1]) for line in journal.read_text().splitlines()]
+            samples = {each["key"]: each["packed"] for each in entries if "packed" in each}
+            for entry in (each for each in entries if "like" in each):
+                made = unpack(entry["packed"], compact_json(unpack(samples[f"sample:{entry['like']}"])))
+                found.append(f"{made['case']} {made['engine']}")
         return found
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import math
 import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.cli import main
+from harness.recordings.store import RecordingStore
 from tests.engines.api_server.stand_in_server import StandIn, serving
 from tests.suite.conftest import HERE, Project
 
@@ -72,26 +77,38 @@ def test_the_key_is_in_no_file_and_in_no_output(
     monkeypatch.setenv("PLANTED_KEY", SECRET)
     server.key = SECRET
     write(project, server, key_env="PLANTED_KEY")
-    outputs = [project.run(accept=True)]
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    told = ["--junit-xml=j.xml", "--report=r.html", "--report-json=r.json"]
+    outputs = [project.run(*told, accept=True)]
     outputs[0].assert_outcomes(passed=13)
+    assert main(["bundle", "--out", "run.zip"]) == 0
     assert f"Bearer {SECRET}" in server.keys
     server.key = "another one now"  # whereupon the server repeats what it was sent
     outputs.append(project.run())
     outputs[1].stdout.fnmatch_lines(["*does not take the key in the environment variable PLANTED_KEY*"])
     assert not any(SECRET in output.stdout.str() + output.stderr.str() for output in outputs)
+    with zipfile.ZipFile("run.zip") as bundle:
+        bundle.extractall("unpacked")
     written = [path for path in project.folder.rglob("*") if path.is_file()]
-    assert len(written) > 10
-    assert not [path for path in written if SECRET.encode() in path.read_bytes()]
-    assert not [path for path in written if SECRET in unpacked(path)]
+    assert len(written) > 20
+    assert {"j.xml", "r.html", "r.json", "run.zip"} <= {path.name for path in written}
+    texts = {path: f"{path.read_bytes()!r} {unpacked(path)}" for path in written}
+    assert [path for path, text in texts.items() if SECRET in text] == []
+    assert {path.parent.name for path, text in texts.items() if "say A" in text} >= {
+        project.folder.name,
+        "unpacked",
+    }
 
 
 def unpacked(path: Path) -> str:
-    """All recordings of a journal as text, which are compressed there."""
-    from harness.recordings.store import _unpacked
-
-    if path.parent.name != "recordings":
+    """Recordings of a journal as text, and the data of a page, which are compressed there."""
+    if path.suffix == ".html":
+        (page,) = re.findall(r'id="document">(.*?)</script>', path.read_text(encoding="utf-8"), re.DOTALL)
+        return str(gzip.decompress(base64.b64decode(page)))
+    if path.parent.name != "recordings" or path.suffix != ".jsonl":
         return ""
-    return "".join(str(_unpacked(text)) for text in re.findall(r'"answer":\s*"([^"]+)"', path.read_text()))
+    store = RecordingStore(path.parents[1])
+    return "".join(str(store.get(key)) for key in store.answers(path.stem))
 
 
 def test_a_server_that_has_gone_is_an_error_of_its_cases_and_of_no_other(

@@ -48,21 +48,37 @@ def test_ids_name_suite_case_profile_and_engine(project: Project) -> None:
 
 
 def test_wrong_letter_fails_one_check_with_place_bars_and_command(project: Project) -> None:
-    project.write_suite(right="say A", wrong="say B")
+    project.write_suite(right="say A", wrong="say B", parted="torch: say A lmdeploy: say B")
     result = project.run(accept=True)
-    result.assert_outcomes(passed=15, failed=2)
+    result.assert_outcomes(passed=21, failed=4)
     result.stdout.fnmatch_lines(
         [
             "cases/s.yaml:10:3: expected letter: 2 findings",
             "*found B (0.9*), expected A (*)*",
             "*B*0.9*█*",
             "run again: pytest --pyargs *",
-            "where it begins: harness explain p/torch..p/lmdeploy s.wrong*",
         ]
     )
+    begins = [line for line in result.outlines if line.startswith("where it begins: ")]
+    assert len(begins) == 2, "of the letter and of the agreement; of s.wrong the engines say the same"
+    for line in begins:
+        assert line.startswith("where it begins: harness explain p/torch..p/lmdeploy s.parted")
     again = next(line for line in result.outlines if line.startswith("run again: "))
     words = shlex.split(again.removeprefix("run again: pytest "))
     project.pytester.runpytest_inprocess("-p", "no:cacheprovider", *words).assert_outcomes(failed=1)
+
+
+def test_a_continuous_integration_reads_each_message_once(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", "true")  # where pytest's short summary has messages whole
+    project.write_suite(wrong="say B", dies="die")
+    result = project.run("-k", "expected_letter")
+    result.assert_outcomes(failed=2, errors=2, deselected=13)
+    (start,) = [number for number, line in enumerate(result.outlines) if "short test summary" in line]
+    *told, _ = result.outlines[start + 1 :]
+    assert len(told) == 4
+    assert all(line.startswith(("FAILED ", "ERROR ")) for line in told)
 
 
 def test_disagreement_names_metric_and_limit(project: Project) -> None:

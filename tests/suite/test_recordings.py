@@ -67,6 +67,18 @@ class TestRecordings:
         project.run("-k", "engines_agree").assert_outcomes(passed=1)
         assert len(project.recorded()) == 4  # the rows were gone, so both were made again
 
+    def test_a_run_that_is_not_known_any_more_is_told_beside_a_remark_too(self, project: Project) -> None:
+        project.write_suite(one="say A <image>")
+        project.run("-k", "expected_letter")
+        file = project.folder / ".harness" / "runs.jsonl"
+        first, second, *others = file.read_bytes().splitlines(keepends=True)
+        file.write_bytes(b"".join([first, second.replace(b"{", b"(", 1), *others]))
+        result = project.run("-k", "expected_letter")
+        assert result.ret == 0
+        result.stdout.fnmatch_lines(
+            ["*remark*<image>*", "*runs.jsonl: 1 damaged lines left out, first 2: runs that are not known *"]
+        )
+
     def test_a_damaged_row_is_made_again_where_it_is_wanted_and_used_nowhere(self, project: Project) -> None:
         project.write_suite(one="say A", two="say A again")
         project.run("-k", "not snapshot", "--keep-logits")

@@ -88,6 +88,7 @@ def test_engines_with_one_reason_share_its_telling(project: Project) -> None:
     # It says all; where the harness raised it is nothing to the user.
     assert "Traceback" not in output
     assert output.count("run again: ") == 1
+    assert output.count(" lack: harness profile check p") == 1
 
 
 def test_other_engines_and_other_errors_are_told_as_ever(project: Project) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.cases.kept import write_whole
+from harness.snapshots import files
 from harness.snapshots.accepted import AcceptedCase
 from harness.snapshots.files import read_suite
 from tests.accepted_lines import move_letters
@@ -208,9 +210,12 @@ def test_a_file_that_cannot_be_written_is_not_told_as_written(one_engine: Projec
     one_engine.write_suite(one="say A")
     (one_engine.folder / "snapshots").symlink_to("nowhere")
     result = one_engine.run(*UPDATE)
-    assert result.ret != 0
-    assert told(result)[0] == "p: 1 refused"
-    assert "    the file could not be written; the failure above says why" in told(result)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "p: 1 refused" in told(result)
+    lines = told(result)
+    assert lines[0].startswith("cannot write ")
+    assert "/snapshots/p/torch/s.jsonl: " in lines[0]
+    assert "    the file could not be written; why stands above" in lines
 
 
 @pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "xdist"])
@@ -219,6 +224,7 @@ def test_each_engine_has_its_own_and_workers_report_the_same(
 ) -> None:
     project.write_suite(one="say A", two="say A 2", three="say A 3")
     project.run(*UPDATE)
+    before = held(project, "two")
     project.write_suite(one="say A", two="torch: say torch: A lmdeploy: say lmdeploy: B", three="say A nan")
     lines = told(project.run(*UPDATE, *options))
     assert lines[0] == "p: 3 refused, 1 written, 2 kept (2 SAME)"
@@ -228,6 +234,38 @@ def test_each_engine_has_its_own_and_workers_report_the_same(
         "REFUSED REGRESSION  s.two, p-lmdeploy",
         "WRITTEN DRIFT  s.two, p-torch",
     ]
+    assert held(project, "two").letters != before.letters
+
+
+def test_each_file_is_written_once_and_after_an_interrupt_with_what_was_accepted(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write_suite(**{f"c{number}": f"say A {number}" for number in range(5)})
+    written: list[str] = []
+
+    def counted(path: Path, content: str) -> None:
+        written.append(path.parent.name)
+        write_whole(path, content)
+
+    monkeypatch.setattr(files, "write_whole", counted)
+    project.pytester.makepyfile(
+        interrupting="""
+        def pytest_runtest_call(item):
+            if "c3-p-lmdeploy" in item.name:
+                raise KeyboardInterrupt
+        """
+    )
+    project.pytester.syspathinsert()
+    with pytest.raises(KeyboardInterrupt):
+        project.run(*UPDATE, "-p", "interrupting")
+    assert sorted(written) == ["lmdeploy", "torch"]
+    assert [*read_suite(file(project)).cases] == [f"s.c{number}" for number in range(4)]
+    written.clear()
+    project.run(*UPDATE).assert_outcomes(passed=10)
+    assert sorted(written) == ["lmdeploy", "torch"]
+    own = read_suite(file(project))
+    assert [*own.cases] == [f"s.c{number}" for number in range(5)]
+    assert own.fingerprint["model"]
 
 
 @pytest.mark.parametrize(
@@ -244,3 +282,20 @@ def test_regressions_are_accepted_by_an_update_with_a_reason_only(
     result = one_engine.run(*options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"*--accept-regressions: {found}; allowed: *"])
+
+
+def test_workers_that_were_interrupted_are_no_error_where_warnings_are(project: Project) -> None:
+    """syrupy warns of them at the session's end, before anything is written."""
+    project.write_suite(one="say A")
+    project.pytester.makepyfile(
+        interrupted="""
+        from syrupy.utils import warn_incomplete_worker_reports
+
+        def pytest_sessionfinish(session):
+            warn_incomplete_worker_reports(received=0, expected=2)
+        """
+    )
+    project.pytester.syspathinsert()
+    strict = ("-o", "filterwarnings=error", "-p", "interrupted")
+    assert project.run(*UPDATE, *strict).ret == pytest.ExitCode.OK
+    assert [*read_suite(file(project)).cases] == ["s.one"]
