@@ -1,4 +1,4 @@
-"""Two engines' answers to one case side by side: `compare` takes the numbers, `judge` knows the limits.
+"""Two engines' answers to one case side by side: `compare` has no limits, `check_agreement` has.
 
 Before the numbers comes the question: where the two were not asked the same, that is told first.
 """
@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.checks.answers import Parting, by_text, id_text, parting
-from harness.checks.full_vocabulary import FullVocabulary, compare_rows
+from harness.checks.full_vocabulary import FullVocabulary
 from harness.checks.intervals import Interval, apart, overlapping
 from harness.checks.log_odds import difference, largest, of_reading
 from harness.checks.question.causes import QuestionDifference
 from harness.checks.question.question import compare_questions
 from harness.checks.result import Finding, Metric, Result
 from harness.checks.side import Side, side_of
+from harness.checks.target import first_other, tie, token_words, tokens_told
 from harness.checks.tolerances import Tolerances
 from harness.checks.undecided import over_limit_or_undecided
 from harness.distributions import total_variation
-from harness.engines.contract import Row
+from harness.engines.contract import Reading, Row
 from harness.engines.readings import row_misfit
-from harness.errors import RecordingError
 from harness.recordings.store import Recording
 
-__all__ = ["Agreed", "Agreement", "compare", "judge", "row_belongs"]
+__all__ = ["Agreed", "Agreement", "check_agreement", "compare", "has_row", "paths_with_rows", "row_belongs"]
 
 ROWS_MISSING = "full rows missing; run again with --fresh to make both recordings with their rows"
 
@@ -88,21 +88,13 @@ def compare(
     b: Recording,
     letters: Sequence[str],
     *,
-    row_a: Row | None = None,
-    row_b: Row | None = None,
     full: FullVocabulary | None = None,
 ) -> Agreement:
     """Set ``b`` beside the reference ``a``, each by its first path.
 
-    ``row_a`` and ``row_b`` [V] are the raw logits of the answer's row of those paths. ``full`` are the
-    full-vocabulary metrics of the same two recordings where they were taken before and rows are gone; rows
-    win over them. Raises RecordingError if a row is not that of its recording.
+    ``full`` are the full-vocabulary metrics of the answer's rows of those paths, which `row_belongs` to.
     """
     side_a, side_b = side_of(a), side_of(b)
-    if row_a is not None and row_b is not None:
-        _require_own_row(a, row_a)
-        _require_own_row(b, row_b)
-        full = compare_rows(row_a, row_b)
     distance = worst = least = least_distance = None
     worst_letter: int | None = None
     if side_a.reached and side_b.reached:
@@ -132,7 +124,7 @@ def compare(
     )
 
 
-def judge(agreement: Agreement, tolerances: Tolerances) -> Agreed:
+def check_agreement(agreement: Agreement, tolerances: Tolerances) -> Agreed:
     """Hold an agreement to the limits; what is missing or NaN fails.
 
     Another top letter, or another token generated in the letter's place, is let through as a near-tie only
@@ -169,6 +161,7 @@ def judge(agreement: Agreement, tolerances: Tolerances) -> Agreed:
     if agreement.full is not None:
         notes += agreement.full.remarks(a.engine, b.engine)
     notes += _spelling_notes(agreement, tolerances)
+    notes += [f"{s.engine}: {tokens_told(s.answer, s.reading)}" for s in (a, b) if s.reading.target]
     if tolerances.source:
         notes.append(f"limits: {tolerances.source}")
     return Agreed(
@@ -184,17 +177,19 @@ def judge(agreement: Agreement, tolerances: Tolerances) -> Agreed:
     )
 
 
+def paths_with_rows(recording: Recording) -> list[str]:
+    """The paths that saw the answer's full row: none where the model never got there."""
+    return [reading.path for reading in recording.answer.readings if has_row(reading)]
+
+
+def has_row(reading: Reading) -> bool:
+    """Whether the path of a ``reading`` saw the answer's full row."""
+    return reading.log_z is not None and not reading.partial
+
+
 def row_belongs(recording: Recording, row: Row) -> bool:
     """Whether ``row`` [V] is the answer's row of the recording's first path."""
-    return not row_misfit(row, recording.answer.readings[0], recording.answer.letter_ids)
-
-
-def _require_own_row(recording: Recording, row: Row) -> None:
-    if found := row_misfit(row, recording.answer.readings[0], recording.answer.letter_ids):
-        raise RecordingError(
-            f"{recording.case}, {recording.engine}: the stored row is not the recording's: {found}; run "
-            "again with --fresh to make both anew"
-        )
+    return not row_misfit(row, recording.answer.readings[0], recording.answer)
 
 
 def _coarse_total_variation(a: Side, b: Side) -> float:
@@ -214,6 +209,10 @@ def _rest(side: Side) -> Interval:
 
 
 def _near_tie(agreement: Agreement, first: int, second: int, limit: float) -> bool:
+    if agreement.a.reading.target:
+        step = min(first_other(side.reading) or 0 for side in (agreement.a, agreement.b) if side.top)
+        places = [side.reading.target[step : step + 1] for side in (agreement.a, agreement.b)]
+        return all(place and tie(place[0]) <= 2 * limit for place in places)
     sides = (agreement.a.intervals, agreement.b.intervals)
     return all(apart(p[first], p[second]).high <= 2 * limit for p in sides)
 
@@ -229,6 +228,14 @@ def _judge_top(
                 findings.append(Finding("top letter", None, None, text))
         return
     if a.top == b.top:
+        return
+    if a.reading.target:
+        other = a if a.top else b
+        text = f"{other.engine} alone writes another text: {token_words(other.answer, other.reading)}"
+        if _near_tie(agreement, 0, 1, tolerances.probability):
+            notes.append(f"near-tie let through: {text}")
+        else:
+            findings.append(Finding("text", None, None, text))
         return
     gaps = [apart(side.intervals[a.top], side.intervals[b.top]).high for side in (a, b)]
     limit = 2 * tolerances.probability
@@ -253,6 +260,10 @@ def _judge_generated(
     if parted is None:
         return
     text = f"the generated ids part {parted}: {a.text!r} against {b.text!r}"
+    one_writes_it = agreement.a.top != agreement.b.top and agreement.a.reading.target
+    if one_writes_it and _near_tie(agreement, 0, 1, tolerances.probability):
+        notes.append(f"near-tie let through: {text}")
+        return
     at_answer = parted.step == a.answer_step == b.answer_step
     if at_answer and parted.left in a.letter_ids and parted.right in b.letter_ids:
         first, second = a.letter_ids.index(parted.left), b.letter_ids.index(parted.right)
@@ -290,7 +301,8 @@ def _metrics(agreement: Agreement, tolerances: Tolerances) -> tuple[Metric, ...]
     if agreement.total_variation is not None:
         metrics.append(Metric("total_variation", agreement.total_variation, tolerances.total_variation))
     if agreement.worst is not None and agreement.worst_letter is not None:
-        where = f"letter {agreement.letters[agreement.worst_letter]}"
+        where = agreement.letters[agreement.worst_letter]
+        where = "the text" if agreement.a.reading.target else f"letter {where}"
         metrics.append(Metric("probability", agreement.worst, tolerances.probability, where))
     if agreement.log_odds is not None:
         metrics.append(Metric("log_odds", agreement.log_odds, tolerances.log_odds))

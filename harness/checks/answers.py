@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from harness.checks.intervals import letter_intervals
+from harness.checks.target import raw_sizes, writes
 from harness.engines.contract import Answer, Reading
 
 __all__ = [
@@ -51,7 +52,7 @@ def parting(left: Sequence[int], right: Sequence[int]) -> Parting | None:
 
 def by_text(answer: Answer) -> bool:
     """Whether the engine told no ids, so that what was written is known by its text only."""
-    return not answer.letter_ids
+    return not (answer.letter_ids or answer.target_ids)
 
 
 def logit_size(answer: Answer) -> float:
@@ -61,7 +62,7 @@ def logit_size(answer: Answer) -> float:
     0 where no path has the row.
     """
     sizes = [
-        max(map(abs, (reading.log_z, *reading.letter_logits)))
+        max((abs(reading.log_z), *raw_sizes(reading)))
         for reading in answer.readings
         if reading.log_z is not None and not reading.partial
     ]
@@ -81,9 +82,13 @@ def top_index(reading: Reading, letter_ids: Sequence[int]) -> int | None:
     """The index of the most probable letter, of equals that with the lowest id, as greedy decoding picks.
 
     None if the answer was not reached, a logit is NaN, or it is undecided: a letter outside a partial reading
-    may be as probable, or two are equal and their ids (``letter_ids``, then empty) are not told.
+    may be as probable, or two are equal and their ids (``letter_ids``, then empty) are not told. Of a text it
+    is 0 where greedy decoding writes it, however improbable so many tokens are together.
     """
     logits = reading.letter_logits
+    if reading.target:
+        written = writes(reading)
+        return None if written is None else 0 if written else 1
     if not logits or any(math.isnan(logit) for logit in logits):
         return None
     best = max(logits)

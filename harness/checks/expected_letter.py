@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 from harness.checks.answers import by_text, letter_probabilities, quoted, top_index, written_letter
 from harness.checks.intervals import letter_intervals, overlapping
 from harness.checks.result import Finding, Metric, Result
+from harness.checks.target import lead, token_words, tokens_told, writes
 from harness.recordings.store import Recording
 
 __all__ = ["ExpectedLetter", "Question", "check_expected_letter"]
@@ -37,6 +38,7 @@ class ExpectedLetter(Result):
     """``probabilities`` [L] over the whole vocabulary; empty, and ``top`` None, if there was no answer.
 
     A letter outside a partial reading has NaN; ``top`` is None too where such a letter may be the top one.
+    ``wrote`` is what stands for the answer where a text is asked for: what the model wrote.
     """
 
     check: ClassVar[str] = "expected letter"
@@ -44,6 +46,14 @@ class ExpectedLetter(Result):
     expected: str
     top: str | None
     probabilities: tuple[float, ...]
+    wrote: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ExpectedText(ExpectedLetter):
+    """The same of a text that is accepted."""
+
+    check: ClassVar[str] = "expected text"
 
 
 def check_expected_letter(recording: Recording, case: Question) -> ExpectedLetter:
@@ -60,6 +70,8 @@ def check_expected_letter(recording: Recording, case: Question) -> ExpectedLette
             top=None,
             probabilities=(),
         )
+    if reading.target:
+        return _text(recording, case)
     probabilities, intervals = letter_probabilities(reading), letter_intervals(reading)
     index = top_index(reading, answer.letter_ids)
     top = None if index is None else letters[index]
@@ -98,6 +110,39 @@ def check_expected_letter(recording: Recording, case: Question) -> ExpectedLette
         expected=case.expect,
         top=top,
         probabilities=probabilities,
+    )
+
+
+def _text(recording: Recording, case: Question) -> ExpectedLetter:
+    """The accepted text must be what greedy decoding writes, its end included."""
+    answer, reading = recording.answer, recording.answer.readings[0]
+    written = writes(reading)
+    findings = []
+    if written is None:
+        text = f"the model wrote {quoted(answer.text)} and no more was asked for; raise max_new_tokens"
+        findings.append(Finding("text", None, None, text))
+    elif not written:
+        text = f"the model wrote {quoted(answer.text)}, expected {quoted(case.expect)}"
+        findings.append(Finding("text", None, None, f"{text}; {token_words(answer, reading)}"))
+    shares = letter_intervals(reading)
+    return _ExpectedText(
+        case=recording.case,
+        subject=recording.engine,
+        findings=tuple(findings),
+        metrics=(
+            *(
+                Metric(f"p({name})" if p.exact else f"p({name}) at most", p.high)
+                for name, p in zip(("the text", case.letters[1]), shares, strict=True)
+            ),
+            Metric("log p(the text)", reading.letter_logits[0]),
+            Metric("lead over the nearest other token", lead(reading)),
+        ),
+        notes=(tokens_told(answer, reading),),
+        letters=case.letters,
+        expected=case.expect,
+        top=None if written is None else case.letters[0 if written else 1],
+        probabilities=letter_probabilities(reading),
+        wrote=case.expect if written else answer.text,
     )
 
 

@@ -85,14 +85,16 @@ def compare_rows(row_a: Row, row_b: Row) -> FullVocabulary:
     """
     rows = [np.asarray(row, dtype=np.float64) for row in (row_a, row_b)]
     widths = (rows[0].size, rows[1].size)
-    if any(np.isnan(row).any() or np.isposinf(row).any() for row in rows):
+    if not all(row.max() < math.inf for row in rows):  # of a row with NaN that is the largest
         return FullVocabulary(
             kl=math.nan, js=math.nan, widths=widths, surplus=math.nan, masked=0, masked_mass=math.nan
         )
     common = min(widths)
-    surplus = max(float(np.exp(log_softmax(row)[common:]).sum()) for row in rows)
+    wider = max(rows, key=len)
+    surplus = float(np.exp(log_softmax(wider)[common:]).sum()) if len(wider) > common else 0.0
     log_a, log_b = (log_softmax(row[:common]) for row in rows)
-    only_a, only_b = np.isneginf(log_b) & ~np.isneginf(log_a), np.isneginf(log_a) & ~np.isneginf(log_b)
+    masked_a, masked_b = np.isneginf(log_a), np.isneginf(log_b)
+    only_a, only_b = masked_b & ~masked_a, masked_a & ~masked_b
     return FullVocabulary(
         kl=float(kl_divergence(log_a, log_b)),
         js=float(js_divergence(log_a, log_b)),

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 from harness.checks.intervals import Interval
+from harness.checks.target import lead
 from harness.engines.contract import Reading
 
 __all__ = [
@@ -55,7 +56,12 @@ def centred(logits: Sequence[float]) -> LogOdds:
 
 
 def of_reading(reading: Reading) -> LogOdds:
-    """The letters' centred log-odds [L] of an answer's row; empty where the answer was not reached."""
+    """The letters' centred log-odds [L] of an answer's row; empty where the answer was not reached.
+
+    Of a text they are its `harness.checks.target.lead`, between the text [0] and its nearest rival [1].
+    """
+    if reading.target:
+        return centred((lead(reading), 0.0))
     return () if reading.log_z is None else centred(reading.letter_logits)
 
 
@@ -94,6 +100,12 @@ def rest_of(reading: Reading, letter_ids: Sequence[int]) -> Interval | None:
     if reading.log_z is None or any(math.isnan(logit) for logit in reading.letter_logits):
         return None
     log_z = reading.log_z
+    if reading.target:  # all but the text
+        text, rest = reading.letter_logits
+        if math.isfinite(text) and math.isfinite(rest):
+            return Interval(_against_rest(math.exp(rest)), _against_rest(math.exp(rest)))
+        most_text, most_rest = reading.letter_ceilings
+        return Interval(_against_rest(-math.expm1(most_text)), _against_rest(math.exp(most_rest)))
     seen = math.fsum(math.exp(logit - log_z) for logit in reading.letter_logits)
     told = zip(reading.letter_logits, reading.letter_ceilings, strict=False)
     unseen = math.fsum(math.exp(ceiling) for logit, ceiling in told if logit == -math.inf)

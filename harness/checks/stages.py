@@ -59,6 +59,9 @@ def check_stages(recording: Recording, letters: Sequence[str], tolerances: Toler
                 steps[-1] = steps[-1]._replace(text=f"{steps[-1].text}; {text}")
         findings += steps + row_findings
         metrics += rows
+        for reading in answer.readings:
+            if _silent(answer, reading):
+                notes.append(f"path '{reading.path}' tells of the letters only, none of which was written")
         if not answer.reported_logprobs:
             notes.append("the engine reports no log-probabilities while generating")
     return Stages(
@@ -84,7 +87,7 @@ def _shape_findings(answer: Answer) -> list[Finding]:
         )
         return [Finding("accounts", accounts, None, text)]
     lengths = {f"{r.path}: argmax": len(r.argmax) for r in answer.readings if told}
-    lengths |= {f"{r.path}: logprobs": len(r.logprobs) for r in answer.readings}
+    lengths |= {f"{r.path}: logprobs": len(r.logprobs) for r in answer.readings if not _silent(answer, r)}
     if answer.reported_logprobs:
         lengths[f"{REPORTED}: logprobs"] = len(answer.reported_logprobs)
     return [
@@ -92,6 +95,14 @@ def _shape_findings(answer: Answer) -> list[Finding]:
         for name, found in lengths.items()
         if found != count
     ]
+
+
+def _silent(answer: Answer, reading: Reading) -> bool:
+    """Whether a path that knows the answer's row has no account of what was generated.
+
+    A server is asked to score the letters, one of which need not be what it wrote.
+    """
+    return by_text(answer) and not reading.logprobs and bool(reading.letter_logits)
 
 
 def _greedy(
@@ -125,10 +136,10 @@ def _greedy(
 
 def _compare_steps(answer: Answer, limit: float) -> tuple[list[Metric], list[Finding]]:
     """The generated tokens' log-probabilities: stage 1 against each reading, readings against the first."""
-    first = answer.readings[0]
-    pairs = [(f"'{first.path}'", first.logprobs, f"'{r.path}'", r.logprobs) for r in answer.readings[1:]]
+    told = [(f"'{r.path}'", r.logprobs) for r in answer.readings if not _silent(answer, r)]
+    pairs = [(*told[0], *other) for other in told[1:]]
     if answer.reported_logprobs:
-        pairs += [(REPORTED, answer.reported_logprobs, f"'{r.path}'", r.logprobs) for r in answer.readings]
+        pairs += [(REPORTED, answer.reported_logprobs, *other) for other in told]
     metrics, findings = [], []
     for left, mine, right, other in pairs:
         gaps = [abs(a - b) for a, b in zip(mine, other, strict=True)]
@@ -160,13 +171,16 @@ def _compare_rows(
         if first.log_z is None or other.log_z is None:
             findings.append(Finding(name, None, None, f"missing at step {answer.answer_step}"))
             continue
-        if first.partial or other.partial:
+        if first.target:
+            gaps = _token_gaps(first, other)
+        elif first.partial or other.partial:
             gaps = _partial_gaps(letters, first, other)
         else:
             gaps = {"log Z": abs(first.log_z - other.log_z)}
             pairs = zip(letters, first.letter_logits, other.letter_logits, strict=True)
             gaps |= {f"logit of {letter}": abs(a - b) for letter, a, b in pairs}
         gaps |= {} if by_text(answer) else _top_gaps(first, other)
+        gaps = gaps or {"the top": 0.0}
         where = list(gaps)[_worst(list(gaps.values()))]
         metrics.append(Metric(name, gaps[where], limit, where))
         over = sum(not gap <= limit for gap in gaps.values())
@@ -181,6 +195,16 @@ def _compare_rows(
                 text += f"; {found.describe(f'path {other.path!r}', f'path {first.path!r}')}"
             findings.append(Finding(name, gaps[where], limit, text))
     return metrics, findings, scaling
+
+
+def _token_gaps(first: Reading, other: Reading) -> dict[str, float]:
+    """Differences of a text's tokens, of those that both have seen."""
+    pairs = enumerate(zip(first.target, other.target, strict=False), start=1)
+    return {
+        f"logprob of token {place} of the text": abs(a.logprob - b.logprob)
+        for place, (a, b) in pairs
+        if -math.inf not in (a.logprob, b.logprob)
+    }
 
 
 def _partial_gaps(letters: Sequence[str], first: Reading, other: Reading) -> dict[str, float]:

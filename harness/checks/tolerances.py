@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from types import MappingProxyType
 
 __all__ = ["DEFAULTS", "NAMES", "NOISIEST", "Tolerances", "known_dtypes", "resolve"]
@@ -39,6 +40,15 @@ class Tolerances:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"tolerance {name}: found {value}; allowed: a finite number, 0 or more")
+
+    @classmethod
+    def for_dtypes(cls, *dtypes: str, overrides: Sequence[Mapping[str, float]] = ()) -> Tolerances:
+        """Those of the table for engines that compute in ``dtypes``, such as ``bfloat16+float32``.
+
+        A dtype that the table has not counts as `NOISIEST`; ``overrides`` and errors are those of `resolve`.
+        """
+        known = [each for dtype in dtypes for each in known_dtypes(dtype)]
+        return resolve(*known, overrides=overrides)
 
     def logprob_at(self, size: float) -> float:
         """The limit ``logprob`` in a row whose largest logit is ``size``, in nats.
@@ -140,10 +150,10 @@ def resolve(
     measured holds for logits of any size.
     Raises ValueError for a dtype without defaults, for no dtype, and for an unknown name or a bad value.
     """
-    unknown = sorted(set(dtypes) - set(DEFAULTS))
-    if unknown or not dtypes:
-        raise ValueError(f"found dtype {', '.join(unknown) or 'none'}; allowed: {', '.join(DEFAULTS)}")
-    values = {name: max(getattr(DEFAULTS[dtype], name) for dtype in dtypes) for name in NAMES}
+    loosest = _loosest(dtypes)
+    if not measured and not any(overrides):
+        return loosest
+    values = {name: getattr(loosest, name) for name in NAMES}
     values.update(measured)
     for override in overrides:
         strange = sorted(set(override) - set(NAMES))
@@ -153,5 +163,14 @@ def resolve(
             values["log_odds"] *= max(1.0, override["probability"] / values["probability"])
         values.update(override)
     said = "logprob" in measured or any("logprob" in override for override in overrides)
-    step = 0.0 if said else max(DEFAULTS[dtype].step for dtype in dtypes)
-    return replace(DEFAULTS[dtypes[0]], **values, step=step)
+    return replace(loosest, **values, step=0.0 if said else loosest.step)
+
+
+@cache
+def _loosest(dtypes: tuple[str, ...]) -> Tolerances:
+    unknown = sorted(set(dtypes) - set(DEFAULTS))
+    if unknown or not dtypes:
+        raise ValueError(f"found dtype {', '.join(unknown) or 'none'}; allowed: {', '.join(DEFAULTS)}")
+    every = [DEFAULTS[dtype] for dtype in dtypes]
+    values = {name: max(getattr(one, name) for one in every) for name in (*NAMES, "step")}
+    return replace(every[0], **values)

@@ -38,7 +38,7 @@ class TopKAudit(Result):
 
 @dataclass(frozen=True, slots=True)
 class _Full:
-    """What one path knows of the full row: log-probabilities by id, and the ``k`` largest in order."""
+    """What one path knows of the full row: log-probabilities by id, as far as they count, and the largest."""
 
     path: str
     logprobs: Mapping[int, float]
@@ -107,10 +107,12 @@ def _full(reading: Reading, answer: Answer, asked: int, row: Row | None) -> _Ful
     if row is not None:
         logprobs = log_softmax(row)
         top = tuple(Entry(int(i), float(logprobs[i])) for i in top_k(row, asked).ids)
-        return _Full(reading.path, dict(enumerate(logprobs.tolist())), top)
+        told = {entry.id for entry in (*answer.reported_top, *top) if 0 <= entry.id < row.size}
+        return _Full(reading.path, {i: float(logprobs[i]) for i in sorted(told)}, top)
     known = {entry.id: entry.logprob for entry in reading.top}
     if reading.log_z is not None:
-        for token_id, logit in zip(answer.letter_ids, reading.letter_logits, strict=True):
+        # Of a text, whose ids are in no row together, there are none.
+        for token_id, logit in zip(answer.letter_ids, reading.letter_logits, strict=False):
             known.setdefault(token_id, logit - reading.log_z)
     return _Full(reading.path, known, reading.top[:asked])
 
@@ -210,5 +212,5 @@ def _membership(answer: Answer, letters: Sequence[str], full: _Full, limit: floa
 def _missed(answer: Answer, letters: Sequence[str]) -> tuple[tuple[str, float], ...]:
     reading = next(reading for reading in answer.readings if reading.top and not reading.partial)
     reported = {entry.id for entry in answer.reported_top}
-    triples = zip(letters, answer.letter_ids, letter_probabilities(reading), strict=True)
+    triples = zip(letters, answer.letter_ids, letter_probabilities(reading), strict=False)
     return tuple((letter, p) for letter, token_id, p in triples if token_id not in reported)

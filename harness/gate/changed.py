@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from harness.engines.contract import Json
+from harness.recordings.device import HARDWARE, hardware_of
 from harness.recordings.fingerprint import Difference, describe_differences
 from harness.workers.interpreter import PACKAGES
 
@@ -59,6 +60,10 @@ def what_changed(before: Mapping[str, Json], after: Mapping[str, Json]) -> WhatC
         # Engines of two kinds go through code of their own, and tell of different things when loaded.
         told = [d for d in told if not (d.path.startswith(("loaded.", _CODE)) and _one_sided(d))]
     lines: list[str] = []
+    machines = hardware_of(before), hardware_of(after)
+    if machines[0] != machines[1] and told and all(d.path.startswith(HARDWARE) for d in told):
+        lines.append(f"nothing but the machine: {machines[0]} → {machines[1]}")
+        told = []
     for start, title in _GROUPS:
         group = [d for d in told if d.path.startswith(start) and not _in_sum(d.path)]
         told = [d for d in told if d not in group]

@@ -35,6 +35,7 @@ ALLOWED = (WEIGHTS, MODEL_UPGRADE, QUESTION)
 # Of what a case asks, what decides the distribution over the letters, with its name for people.
 _FIELDS: Mapping[str, str] = {
     "letters": "letters",
+    "target": "accepted text",
     "images": "image",
     "prompt": "prompt",
     "system": "system message",
@@ -70,6 +71,8 @@ def renamed_since(
     ``asked`` is what the present ``cases`` ask. Only a question that one old and one new case ask alone.
     """
     known = {case.name for case in cases}
+    if known.issuperset(baseline.asked):
+        return {}
     old, new = (
         _by_question({name: one for name, one in held.items() if (name in known) is wanted})
         for held, wanted in ((baseline.asked, False), (asked, True))
@@ -98,13 +101,14 @@ def find_common(
     known = {case.name: case for case in cases}
     ours, theirs = set(candidate.cases), set(baseline.cases)
     suites = {known[name].suite for name in ours if name in known}
-    missing = [name for name in theirs - ours if name in known and known[name].suite in suites]
+    missing = {name for name in theirs - ours if name in known and known[name].suite in suites}
+    only_theirs, only_ours = theirs - ours - missing, ours - theirs
     both = [case for case in cases if case.name in theirs and (case.name in ours or case.name in missing)]
     return Common(
         both=tuple(both),
         missing=tuple(case.name for case in cases if case.name in missing),
-        only_baseline=tuple(c.name for c in cases if c.name in theirs - ours and c.name not in missing),
-        only_candidate=tuple(case.name for case in cases if case.name in ours - theirs),
+        only_baseline=tuple(c.name for c in cases if c.name in only_theirs),
+        only_candidate=tuple(case.name for case in cases if case.name in only_ours),
         gone=tuple(sorted(theirs - known.keys() - set(every))),
     )
 
@@ -164,8 +168,10 @@ def differing_question(
             known = today
         asked.append(known)
     if not (baseline.live or candidate.live) and asked:
-        # What is expected stands in the suite of today, so its letters must be those of then.
-        asked.append({**asked[-1], "letters": list(case.letters)})
+        # What is expected stands in the suite of today, so its letters, or its text, must be those of then.
+        today = asked_of(request_for(case, profiles[0]), ()) if profiles else {}
+        own: dict[str, Json] = {name: today[name] for name in ("letters", "target") if name in today}
+        asked.append({**asked[-1], **own})
     for name, title in _FIELDS.items():
         if any(one.get(name) != asked[0].get(name) for one in asked[1:]):
             return title

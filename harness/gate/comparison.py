@@ -11,6 +11,7 @@ from harness.cases.budgets import Budgets, default_margin
 from harness.cases.profiles import Profile
 from harness.cases.suites import Case, Suite
 from harness.checks.question.kept import compare_kept
+from harness.checks.target import stretch
 from harness.checks.tolerances import Tolerances, known_dtypes, resolve
 from harness.errors import GateError
 from harness.gate.changed import WhatChanged, what_changed
@@ -159,7 +160,7 @@ def compare_sides(
         ),
     )
     changed = what_changed(baseline.fingerprint, candidate.fingerprint)
-    again = list(terms.again)
+    again = shlex.join([*terms.again, "--case"])
     return Comparison(
         baseline=baseline,
         candidate=candidate,
@@ -168,7 +169,7 @@ def compare_sides(
         cases=common.both,
         common=common,
         changed=changed._replace(lines=(*question_causes(changes), *changed.lines)),
-        commands={case.name: shlex.join([*again, "--case", case.name]) for case in common.both},
+        commands={case.name: f"{again} {shlex.quote(case.name)}" for case in common.both},
         limits={
             case.name: limits.metrics(change, case.tolerances, cases=len(changes))
             for case, change in zip(common.both, changes, strict=True)
@@ -209,6 +210,7 @@ class _Limits:
         self.dtypes = tuple(dict.fromkeys(dtype for side in both for dtype in known_dtypes(side.dtype)))
         names = {baseline.profile, candidate.profile}
         self._overrides = [profile.tolerances for profile in profiles if profile.name in names]
+        self._usual = self.table({})
         known_floors = terms.floors
         floors: tuple[NoiseFloor | None, NoiseFloor | None] = (None, None)
         note = ""
@@ -225,7 +227,7 @@ class _Limits:
             floors[0],
             floors[1],
             dtypes=(baseline.dtype, candidate.dtype),
-            table=self.table({}).log_odds,
+            table=self._usual.log_odds,
             rounding=ROUNDING**2 * sum(1 for side in both if side.rounded),
             note=note,
         )
@@ -236,11 +238,20 @@ class _Limits:
 
     def metrics(self, change: Change, own: Mapping[str, float], *, cases: int) -> Tolerances:
         """The limits of one case's metrics; by noise where it was measured, and else `table`."""
+        if change.agreement is None or not self.noise.measured:
+            return self.table(own) if own else self._usual
         noise = self.noise.of(change.case, change.asked)
-        if change.agreement is None or not noise.measured:
+        if not noise.measured:
             return self.table(own)
-        intervals = change.agreement.a.intervals
-        measured = noise_limits(noise, intervals, case=change.case, cases=cases, floors=self._floors)
+        a = change.agreement.a
+        measured = noise_limits(
+            noise,
+            a.intervals,
+            case=change.case,
+            cases=cases,
+            floors=self._floors,
+            stretch=stretch(a.reading),
+        )
         return resolve(*self.dtypes, overrides=[*self._overrides, own], measured=measured)
 
 

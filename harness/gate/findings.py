@@ -12,6 +12,7 @@ from harness.checks.stages import Stages, check_stages
 from harness.checks.tolerances import known_dtypes, resolve
 from harness.checks.top_k import TopKAudit, check_top_k
 from harness.engines.codec import settings_from_json
+from harness.engines.contract import EngineSettings, Json
 from harness.errors import RecordingError
 from harness.gate.comparable import QUESTION
 from harness.gate.side import GateSide, few
@@ -69,10 +70,7 @@ def check_findings(
     """
     own = {profile.name: profile.tolerances for profile in profiles}
     both = [case for case in cases if case.name in baseline.recordings and case.name in candidate.recordings]
-    before, after = (
-        {(one.check, case): one for case in both for one in _failed(side, case, own.get(side.profile, {}))}
-        for side in (baseline, candidate)
-    )
+    before, after = (_failed(side, both, own.get(side.profile, {})) for side in (baseline, candidate))
     kinds = (
         (after.keys() - before.keys(), f"{candidate.label} and not on {baseline.label}"),
         (after.keys() & before.keys(), "both sides"),
@@ -81,10 +79,11 @@ def check_findings(
     found = []
     for place, (keys, where) in enumerate(kinds):
         for check in (TopKAudit.check, Stages.check):
-            if failing := [case for case in both if (check, case) in keys]:
+            if failing := [case for case in both if (check, case.name) in keys]:
                 first = failing[0]
                 text = f"{check}: fails on {where} in {len(failing)} of {len(cases)} cases: "
-                text += f"{(before | after)[check, first].findings[0]} (first {first.name}; {first.location})"
+                told = (before | after)[check, first.name].findings[0]
+                text += f"{told} (first {first.name}; {first.location})"
                 names = tuple(case.name for case in failing)
                 found.append(Finding(name=check, text=text, cases=names, blocks=place == 0))
     return tuple(found)
@@ -103,20 +102,37 @@ def _cases(group: _Group) -> tuple[str, ...]:
     return tuple(dict.fromkeys(change.case for change, _ in group))
 
 
-def _failed(side: GateSide, case: Case, overrides: Mapping[str, float]) -> list[Result]:
-    recording = side.recordings[case.name]
-    told = recording.fingerprint.get("settings")
-    if side.rounded or not isinstance(told, dict):
-        return []
+def _failed(
+    side: GateSide, cases: Sequence[Case], overrides: Mapping[str, float]
+) -> dict[tuple[str, str], Result]:
+    """What fails, by check and case."""
+    found: dict[tuple[str, str], Result] = {}
+    loaded: dict[int, tuple[EngineSettings, tuple[str, ...]] | None] = {}
+    for case in () if side.rounded else cases:
+        recording = side.recordings[case.name]
+        one = id(recording.fingerprint)  # which thousands of recordings share
+        if one not in loaded:
+            loaded[one] = _loaded(recording.fingerprint)
+        if (told := loaded[one]) is None:
+            continue
+        settings, dtypes = told
+        limits = resolve(*dtypes, overrides=[overrides, case.tolerances])
+        results: list[Result] = []
+        if reports_log_probabilities(settings):
+            results.append(check_top_k(recording, case.letters, limits, asked=settings.top_k))
+        if has_two_accounts(settings):
+            results.append(check_stages(recording, case.letters, limits))
+        found |= {(result.check, case.name): result for result in results if not result}
+    return found
+
+
+def _loaded(fingerprint: Mapping[str, Json]) -> tuple[EngineSettings, tuple[str, ...]] | None:
+    """How an engine was loaded and in which dtypes; None of a version that told less."""
+    told = fingerprint.get("settings")
+    if not isinstance(told, dict):
+        return None
     try:
         settings = settings_from_json({"model": "", **told})
-    except RecordingError:  # of a version that told less
-        return []
-    dtypes = known_dtypes(loaded_dtype(recording.fingerprint) or settings.dtype)
-    limits = resolve(*dtypes, overrides=[overrides, case.tolerances])
-    found: list[Result] = []
-    if reports_log_probabilities(settings):
-        found.append(check_top_k(recording, case.letters, limits, asked=settings.top_k))
-    if has_two_accounts(settings):
-        found.append(check_stages(recording, case.letters, limits))
-    return [result for result in found if not result]
+    except RecordingError:
+        return None
+    return settings, known_dtypes(loaded_dtype(fingerprint) or settings.dtype)

@@ -9,18 +9,28 @@ from typing import NamedTuple
 from harness.cases.folder import Loaded
 from harness.cases.profiles import Profile
 from harness.cases.suites import Suite
-from harness.errors import GateError
+from harness.checks.agreement import paths_with_rows
+from harness.errors import EngineError, GateError
 from harness.gate.comparison import Comparison, Terms, compare_sides, refused
-from harness.gate.side import GateSide, Kept, load_side, unasked_side
+from harness.gate.side import GateSide, Kept, load_side, store_of, unasked_side
 from harness.gate.sides import SideName
-from harness.scoring.scoring import Scoring, paths_with_rows
-from harness.scoring.stored_runs import store_run
+from harness.scoring.scoring import Scoring
+from harness.scoring.stored_runs import StoredRuns, store_run
 from harness.scoring.subjects import Subject
 from harness.verdicts.judging import shares
 from harness.verdicts.rules import ALPHA
 from harness.verdicts.verdict import Verdict
 
-__all__ = ["Sides", "chosen_suites", "drop_rows", "gate", "known_cases", "quiet_rows", "sides_of"]
+__all__ = [
+    "Sides",
+    "chosen_suites",
+    "drop_rows",
+    "gate",
+    "known_cases",
+    "make_shard",
+    "quiet_rows",
+    "sides_of",
+]
 
 _QUIET = (Verdict.SAME, Verdict.NOISE)
 
@@ -101,6 +111,29 @@ def gate(
     return comparisons
 
 
+def make_shard(
+    pairs: Sequence[Sides], loaded: Loaded, scoring: Scoring, suites: Sequence[Suite]
+) -> dict[str, str]:
+    """Make what `gate` would, as far as it is the shard's of ``scoring``, and compare nothing.
+
+    Returns, of each answer by its subject's id, why there is none, '' where there is one.
+    """
+    names = {side.text: side for sides in pairs for side in sides}
+    cases = [case for suite in suites for case in suite.cases]
+    subjects = {s.id: s for side in names.values() for s in side.subjects(cases)}
+    dealt = scoring.dealt(subjects.values())
+    scoring.make(dealt)
+    store_run(scoring, dealt, folder=loaded.folder)
+    found = {}
+    for subject in dealt:
+        try:
+            scoring.recording(subject)
+            found[subject.id] = ""
+        except EngineError as error:
+            found[subject.id] = error.message
+    return found
+
+
 def _not_asked(reference: GateSide, candidates: Sequence[GateSide]) -> tuple[Comparison, ...]:
     """An ERROR for each; why the reference gave no answer is told with the first one only."""
     reasons = list(dict.fromkeys(reference.errors.values()))
@@ -134,7 +167,7 @@ def known_cases(name: SideName, kept: Kept) -> set[str]:
         return set(load_side(name, kept).cases)
     if name.profile is None or name.engine is None:
         return set()
-    runs = kept.runs.of(name.profile.name, name.engine.name)
+    runs = StoredRuns(store_of(name, kept).root).of(name.profile.name, name.engine.name)
     return {case for run in runs for case in (*run.keys, *run.errors)}
 
 
@@ -159,6 +192,9 @@ def quiet_rows(comparison: Comparison, suite: str | None = None) -> dict[str, li
 
 def drop_rows(comparisons: Sequence[Comparison], scoring: Scoring, before: Collection[str]) -> None:
     """Rows that no comparison wants any more; one side may be quiet in one and not in another."""
+    made = {file.name for file in scoring.store.rows_folder.glob("*.npy")}.difference(before)
+    if not made:
+        return
     rows = {key: paths for one in comparisons for key, paths in quiet_rows(one).items()}
     wanted = {
         side.recordings[case.case].key
@@ -169,6 +205,6 @@ def drop_rows(comparisons: Sequence[Comparison], scoring: Scoring, before: Colle
         if case.case in side.recordings
     }
     for key, paths in rows.items():
-        new = [path for path in paths if f"{key}.{path}.npy" not in before]
+        new = [path for path in paths if f"{key}.{path}.npy" in made]
         if new and key not in wanted:
             scoring.store.drop_rows(key, new)

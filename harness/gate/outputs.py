@@ -37,8 +37,7 @@ def gate_text(
 
     With ``cases`` all of them in full.
     """
-    quiet = (Verdict.SAME, Verdict.NOISE)
-    told = [one for one in comparisons if cases or one.verdict.verdict not in quiet]
+    told = [one for one in comparisons if cases or one.verdict.verdict not in _QUIET]
     if len(comparisons) == 1:
         return comparison_text(comparisons[0], width=width, color=color, cases=cases)
     notes = dict.fromkeys(f"note: {note}\n" for one in comparisons if one not in told for note in one.notes)

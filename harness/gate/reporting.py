@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.gate.comparison import Comparison
-from harness.gate.history import histories
+from harness.gate.history import past_of
 from harness.gate.side import GateSide
+from harness.recordings.pace import pace_of
 from harness.recordings.store import RecordingStore
 from harness.reports.breakdown import Breakdown, breakdown
 from harness.reports.report_input import ReportInput, ReportSide
@@ -29,6 +30,8 @@ def report_input(
     ``checks`` are those of a pytest run on either side.
     """
     baseline, candidate = comparison.baseline, comparison.candidate
+    clusters = {case.case: case.cluster or case.case for case in comparison.verdict.cases}
+    past = past_of(candidate, comparison.cases, store, clusters=clusters)
     return ReportInput(
         name=f"{candidate.label} against {baseline.label}",
         baseline=_side(baseline),
@@ -41,7 +44,8 @@ def report_input(
         commands=comparison.commands,
         limits=comparison.limits,
         checks=checks,
-        histories=histories(candidate, comparison.cases, store),
+        histories=past.cases,
+        runs=past.runs,
         texts=_texts(candidate),
     )
 
@@ -58,4 +62,5 @@ def _side(side: GateSide) -> ReportSide:
         made="" if side.live else side.made,
         model=side.model,
         fingerprint=side.fingerprint,
+        pace=None if side.errors else pace_of(side.recordings.values()),
     )

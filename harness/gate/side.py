@@ -10,19 +10,20 @@ from typing import TypeVar
 
 from harness.cases.problems import shown
 from harness.cases.suites import Case, Suite
+from harness.checks.answers import letter_probabilities
 from harness.engines.contract import Json
 from harness.errors import EngineError, GateError
 from harness.gate.sides import PREVIOUS, SideName
 from harness.recordings.device import device_line
 from harness.recordings.fingerprint import engine_id_of, loaded_dtype, rendered_of
-from harness.recordings.store import Recording
+from harness.recordings.store import Recording, RecordingStore
 from harness.scoring.scoring import Scoring
 from harness.scoring.stored_runs import StoredRun, StoredRuns, model_name
 from harness.scoring.subjects import Subject
 from harness.snapshots.accepted import AcceptedSuite
 from harness.snapshots.files import read_engine
 
-__all__ = ["GateSide", "Kept", "accepted_side", "few", "load_side", "unasked_side"]
+__all__ = ["GateSide", "Kept", "accepted_side", "few", "load_side", "store_of", "unasked_side"]
 
 _MOST_RUNS = 12
 T = TypeVar("T")
@@ -85,6 +86,14 @@ class GateSide:
         """The dtype that the engine computed in, such as ``bfloat16+float32``, '' if it does not say so."""
         return loaded_dtype(self.fingerprint)
 
+    def probabilities(self, case: str) -> tuple[float, ...]:
+        """Each letter's share [L] of the whole vocabulary, by the first path; empty if it got no letter.
+
+        NaN for a letter that a server did not list. Raises KeyError for a case without an answer.
+        """
+        readings = self.recordings[case].answer.readings
+        return letter_probabilities(readings[0]) if readings else ()
+
     @property
     def cases(self) -> tuple[str, ...]:
         """Every case that the side was asked, answered or not."""
@@ -93,16 +102,31 @@ class GateSide:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """Where sides come from: the folder of cases, the suites wanted, and the scoring with its recordings."""
+    """Where sides come from: the folder of cases, the suites wanted, and the scoring with its recordings.
+
+    ``first`` has, by case, the recording of the side that was loaded first, with which others share memory.
+    """
 
     folder: Path
     suites: Sequence[Suite]
     scoring: Scoring
+    first: dict[str, Recording] = field(default_factory=dict, repr=False)
 
     @property
     def cases(self) -> tuple[Case, ...]:
         """The cases of the suites."""
         return tuple(case for suite in self.suites for case in suite.cases)
+
+    def sharing(self, recording: Recording) -> Recording:
+        """The same, in which what both sides were asked is held once: of an image, thousands of ids."""
+        first = self.first.setdefault(recording.case, recording)
+        if first is recording:
+            return recording
+        own, other = recording.answer, first.answer
+        ids = other.prompt_ids if other.prompt_ids == own.prompt_ids else own.prompt_ids
+        question = other.question if other.question == own.question else own.question
+        asked = first.asked if first.asked == recording.asked else recording.asked
+        return replace(recording, asked=asked, answer=replace(own, prompt_ids=ids, question=question))
 
     @property
     def runs(self) -> StoredRuns:
@@ -122,8 +146,19 @@ def load_side(name: SideName, kept: Kept) -> GateSide:
     subjects = _named(name, kept)
     if name.live:
         return _live(name, kept, subjects)
-    runs = _runs_at(name, kept, subjects)
-    return _stored(name, kept, runs)
+    store = store_of(name, kept)
+    return _stored(name, kept, _runs_at(name, kept, subjects, StoredRuns(store.root)), store)
+
+
+def store_of(name: SideName, kept: Kept) -> RecordingStore:
+    """Where a stored side's answers are; raises `GateError` for a bundle, which is to be opened before."""
+    if name.store is None:
+        return kept.scoring.store
+    if not name.store.is_dir():
+        raise GateError(
+            f"found {name.text!r}; allowed here: a folder of recordings; harness gate opens bundles"
+        )
+    return RecordingStore(name.store)
 
 
 def unasked_side(name: SideName, kept: Kept) -> GateSide:
@@ -146,8 +181,9 @@ def _live(name: SideName, kept: Kept, subjects: Sequence[Subject]) -> GateSide:
     for subject in subjects:
         case = subject.case.name
         try:
-            recordings[case] = kept.scoring.recording(subject)
-            asked[case] = kept.scoring.asked(subject)
+            own = recordings[case] = kept.sharing(kept.scoring.recording(subject))
+            today = kept.scoring.asked(subject)
+            asked[case] = own.asked if own.asked == today else today
         except EngineError as error:
             recordings.pop(case, None)
             errors[case] = f"{error.kind}: {error.message}" + (f" (log: {error.log})" if error.log else "")
@@ -183,7 +219,7 @@ def _side(
     )
 
 
-def _runs_at(name: SideName, kept: Kept, subjects: Sequence[Subject]) -> list[StoredRun]:
+def _runs_at(name: SideName, kept: Kept, subjects: Sequence[Subject], stored: StoredRuns) -> list[StoredRun]:
     """The runs that ``name`` means as they were stored: the last one, and earlier ones of its fingerprint.
 
     They belong together because a run may have asked a few cases only.
@@ -191,9 +227,11 @@ def _runs_at(name: SideName, kept: Kept, subjects: Sequence[Subject]) -> list[St
     if name.profile is None or name.engine is None:
         raise GateError(f"found {name.text!r}; allowed: an engine of a profile")
     this = kept.scoring.run_id
-    every = [run for run in kept.runs.of(name.profile.name, name.engine.name) if run.run != this]
+    every = [run for run in stored.of(name.profile.name, name.engine.name) if run.run != this]
     if name.runs:
         found, wanted = [run for run in every if run.run in name.runs], "a run of the bundle"
+    elif name.store is not None:
+        found, wanted = every, f"a run in {shown(name.store)}"
     elif name.at == PREVIOUS:
         present = _present(name, kept, subjects)
         found = [run for run in every if run.fingerprint != present]
@@ -202,7 +240,7 @@ def _runs_at(name: SideName, kept: Kept, subjects: Sequence[Subject]) -> list[St
         found = [run for run in every if run.day <= name.at]
         wanted = f"one on or before {name.at}"
     if not found:
-        notes = "".join(f"\nnote: {sentence}" for sentence in kept.runs.damage())
+        notes = "".join(f"\nnote: {sentence}" for sentence in stored.damage())
         told = f"{_told(name, every)}{notes}"
         raise GateError(f"found {name.text!r}, no such stored run; allowed: {wanted}; {told}")
     return [run for run in found if run.fingerprint == found[-1].fingerprint]
@@ -235,7 +273,7 @@ def _told(name: SideName, runs: Sequence[StoredRun]) -> str:
     return "\n".join([f"stored runs of {engine}{more}:", *lines])
 
 
-def _stored(name: SideName, kept: Kept, runs: Sequence[StoredRun]) -> GateSide:
+def _stored(name: SideName, kept: Kept, runs: Sequence[StoredRun], store: RecordingStore) -> GateSide:
     last = runs[-1]
     keys: dict[str, str] = {}
     errors: dict[str, str] = {}
@@ -245,18 +283,18 @@ def _stored(name: SideName, kept: Kept, runs: Sequence[StoredRun]) -> GateSide:
     recordings: dict[str, Recording] = {}
     lost: list[str] = []
     for case, key in keys.items():
-        recording = kept.scoring.store.get(key)
+        recording = store.get(key)
         if recording is None:
             lost.append(case)
             continue
         label = f"{last.profile}-{last.engine}" + (f"@{last.day}" if name.at or not name.runs else "")
-        recordings[case] = replace(recording, case=case, engine=label)
+        recordings[case] = kept.sharing(replace(recording, case=case, engine=label))
         errors.pop(case, None)
     if lost:
         raise GateError(
             f"found {name.text!r}, the run of {last.when}, whose recordings are gone for {len(lost)} cases: "
-            f"{few(lost)}; allowed: a run whose recordings are still in {kept.scoring.store.root}\n"
-            f"{_told(name, kept.runs.of(last.profile, last.engine))}"
+            f"{few(lost)}; allowed: a run whose recordings are still in {store.root}\n"
+            f"{_told(name, StoredRuns(store.root).of(last.profile, last.engine))}"
         )
     asked = {case: recording.asked for case, recording in recordings.items()}
     return _side(name, kept, recordings, errors, asked, made=last.day, model=last.model)

@@ -4,6 +4,7 @@
     ENGINE                       where one profile is meant, and where one profile only has such an engine
     PROFILE/ENGINE@2026-10-25    the last stored run on or before that day
     PROFILE/ENGINE@previous      the last stored run with another fingerprint than the engine has now
+    PROFILE/ENGINE@RECORDINGS    the last stored run in another folder of recordings or a bundle
     accepted                     what is accepted of the candidate's engine
     SNAPSHOTS/PROFILE/ENGINE     what is accepted of this engine; of one suite: SNAPSHOTS/.../SUITE.jsonl
 
@@ -30,8 +31,9 @@ PREVIOUS = "previous"
 _ACCEPTED = "accepted"
 _BETWEEN = ".."
 _GRAMMAR = (
-    "PROFILE/ENGINE, ENGINE, PROFILE/ENGINE@2026-10-25 (a day), PROFILE/ENGINE@previous, accepted, or the "
-    "path of accepted outputs (SNAPSHOTS/PROFILE/ENGINE, or a SUITE.jsonl in it)"
+    "PROFILE/ENGINE, ENGINE, PROFILE/ENGINE@2026-10-25 (a day), PROFILE/ENGINE@previous, "
+    "PROFILE/ENGINE@RECORDINGS (a folder or a bundle), accepted, or the path of accepted outputs "
+    "(SNAPSHOTS/PROFILE/ENGINE, or a SUITE.jsonl in it)"
 )
 
 
@@ -41,7 +43,8 @@ class SideName:
 
     ``profile`` and ``engine`` are None for a ``path`` of accepted outputs. ``at`` is '' for an engine as it
     is now, an ISO day or `PREVIOUS` for a stored run. ``runs`` are the stored runs whose answers are taken,
-    whatever ``at`` says, where they are known: those of a bundle.
+    whatever ``at`` says, where they are known: those of a bundle. ``store`` is the folder of recordings, or
+    the bundle, in which the run is stored, None for the one that is used anyway.
     """
 
     text: str
@@ -50,6 +53,7 @@ class SideName:
     at: str = ""
     path: Path | None = None
     runs: tuple[str, ...] = ()
+    store: Path | None = None
 
     @property
     def live(self) -> bool:
@@ -101,7 +105,9 @@ def parse_pair(
             baseline = parse_side(left, profiles, meant=meant, snapshots=snapshots, candidate=candidate)
         except GateError as error:
             problem = error
-            if right.startswith("."):  # the two dots belong to a path, such as ../snapshots/p/torch
+            if right.startswith(".") or left.endswith(
+                ("@", "/")
+            ):  # the dots are a path's, as ../snapshots/p/torch
                 continue
             raise
         return baseline, candidate
@@ -127,10 +133,11 @@ def parse_side(
     if path.suffix in (".json", ".jsonl") or (len(path.parts) > 2 and path.is_dir()):
         return SideName(text=text, path=path)
     name, _, at = text.partition("@")
-    if "@" in text and at != PREVIOUS:
+    store = Path(at) if at and Path(at).exists() else None
+    if "@" in text and at != PREVIOUS and store is None:
         at = _day(text, at)
     profile, engine = _engine(text, name, profiles, meant)
-    return SideName(text=text, profile=profile, engine=engine, at=at)
+    return SideName(text=text, profile=profile, engine=engine, at=at, store=store)
 
 
 def _accepted(text: str, snapshots: Path, candidate: SideName | None) -> SideName:
@@ -146,7 +153,10 @@ def _day(text: str, at: str) -> str:
     try:
         return datetime.date.fromisoformat(at).isoformat()
     except ValueError:
-        raise GateError(f"found {text!r}; allowed after @: a day such as 2026-10-25, or {PREVIOUS}") from None
+        raise GateError(
+            f"found {text!r}; allowed after @: a day such as 2026-10-25, {PREVIOUS}, "
+            "or a folder of recordings or a bundle that is there"
+        ) from None
 
 
 def _engine(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 
 from harness.cases.profiles import EngineSpec, Profile, paths_of
 from harness.cases.suites import Case
-from harness.engines.contract import Json, Reading
+from harness.engines.contract import Json, Reading, Request
 from harness.errors import EngineError
 from harness.method.advice import RULES, Advice, Limits, advise, advise_debugging
 from harness.method.coverage import CaseReading, Coverage, Depth, best_reading, coverage_of, depth_of
@@ -105,6 +105,8 @@ def account_for(
 
     ``scoring`` shows its own progress. Engine errors are noted, not raised.
     """
+    # How deep a letter lies in a list is asked here; a text has no place in one.
+    cases = [case for case in cases if case.kind == Request.LETTER]
     asked = list(subjects(cases, [profile], selection="every"))
     scoring.make(asked)
     engines = [_engine_account(spec, asked, scoring, plan) for spec in profile.engines]

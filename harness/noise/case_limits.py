@@ -25,6 +25,7 @@ def noise_limits(
     case: str,
     cases: int,
     floors: Sequence[NoiseFloor],
+    stretch: float = 1.0,
 ) -> dict[str, float]:
     """Limits by their names in `harness.checks.tolerances`, for the case named ``case``, one of ``cases``.
 
@@ -34,6 +35,7 @@ def noise_limits(
     ``probability`` follows from it: with every centred log-odds within h, the log-odds of one letter against
     the rest are within 2h, so p becomes at most 1 / (1 + (1-p)/p · exp(-2h)), or as much less. And
     ``total_variation`` is half the sum of these bounds, or the bound of the worst letter where that is more.
+    Of a text they are within 2h times `harness.checks.target.stretch`.
     ``kl`` and ``js`` are quadratic in the difference, so 2² times the largest that jittered runs showed, of
     the case or in the middle of the suite, added up over the two sides as roots. They are left out where no
     full rows were seen.
@@ -49,7 +51,7 @@ def noise_limits(
         freedom=noise.freedom,
         seen=noise.seen,
     )
-    changes = [max(_reach(p, 2 * h) for p in interval) for interval in intervals]
+    changes = [max(_reach(p, stretch * 2 * h) for p in interval) for interval in intervals]
     limits = {"log_odds": h}
     if changes:
         limits["probability"] = max(changes)

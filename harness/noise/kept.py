@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import datetime
 import gzip
+import io
 import json
 import re
-import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
+from harness.cases.kept import write_whole
 from harness.cases.problems import shown
 from harness.engines.contract import Json
-from harness.environments.folder import write_whole
 from harness.errors import RecordingError
 from harness.noise.store import changed, floor_from_json, floor_to_json
 from harness.recordings.fingerprint import digest, engine_id
+from harness.recordings.journal import json_text
 from harness.schemas.accepted import KeptFloor
 from harness.verdicts.noise_floor import NoiseFloor
 
@@ -34,6 +33,7 @@ __all__ = ["keep_floor", "kept_floor"]
 _HEAD: Mapping[str, Json] = {"format": "vlm-harness floor", "version": 1}
 _SUM_DIGITS = 12
 _SUFFIX = ".floor.json"
+_LARGEST = 1 << 29  # bytes, unpacked; a case takes some 3 KB
 # The harness's own code, the number of cores, and files whose hash as a whole is compared anyway.
 _ALIKE = ("harness", "installed.cores", "model.files")
 # What has to be as it was on any CPU: a library's version stands for its code, built for whichever Python.
@@ -66,9 +66,9 @@ def keep_floor(snapshots: Path, floor: NoiseFloor, author: str, *, span: str = "
     name = re.sub(r"[^A-Za-z0-9.]+", "-", "any-cpu" if span else floor.device).strip("-.") or "device"
     file = snapshots / floor.profile / floor.engine / f"{name}{_SUFFIX}{'.gz' if span else ''}"
     total = digest({**held, "cases": cases})[:_SUM_DIGITS]
-    lines = [f" {_text(key)}: {_text(value)}," for key, value in held.items()]
-    rows = ",\n".join(f"  {_text(case)}: {_text(noise)}" for case, noise in sorted(cases.items()))
-    text = "\n".join(["{", *lines, ' "cases": {', rows, " },", f' "sum": {_text(total)}', "}"])
+    lines = [f" {json_text(key)}: {json_text(value)}," for key, value in held.items()]
+    rows = ",\n".join(f"  {json_text(case)}: {json_text(noise)}" for case, noise in sorted(cases.items()))
+    text = "\n".join(["{", *lines, ' "cases": {', rows, " },", f' "sum": {json_text(total)}', "}"])
     content = f"{text}\n".encode()
     write_whole(file, gzip.compress(content, mtime=0) if span else content)
     return file
@@ -100,21 +100,21 @@ def _read(file: Path, names: tuple[str, str]) -> tuple[NoiseFloor, str]:
     """The floor in a file, and its span, '' without one."""
     try:
         content = file.read_bytes()
-        data: dict[str, Any] = json.loads(gzip.decompress(content) if file.suffix == ".gz" else content)
+        if file.suffix == ".gz":
+            with gzip.open(io.BytesIO(content)) as packed:
+                content = packed.read(_LARGEST)  # what is cut off there is no JSON
+        data: dict[str, Any] = json.loads(content)
         KeptFloor.model_validate(data)
         own = {name: value for name, value in data.items() if name != "sum"}
         if data["sum"] != digest(own)[:_SUM_DIGITS]:
             raise ValueError("it was edited")
-    except (EOFError, OSError, ValueError, zlib.error, ValidationError) as error:
+        floor = floor_from_json({**data["floor"], "cases": data["cases"]}, names)
+    except Exception as error:
+        why = str(error).partition("\nMeasure")[0]
         raise RecordingError(
-            f"{shown(file)}: found no noise floor as harness noise --keep writes it ({error})\n"
+            f"{shown(file)}: found no noise floor as harness noise --keep writes it ({why})\n"
             "Restore the file from version control, or remove it"
         ) from error
     where = f"for any CPU ({data['span']})" if "span" in data else shown(file)
     said = f"kept by {data['author']} on {data['kept']}, {where}"
-    floor = floor_from_json({**data["floor"], "cases": data["cases"]}, names)
     return replace(floor, kept=said), data.get("span", "")
-
-
-def _text(value: Json) -> str:
-    return json.dumps(value, ensure_ascii=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.checks.agreement import Agreement
+from harness.checks.target import stretch
 from harness.checks.tolerances import Tolerances, resolve
 from harness.errors import RecordingError
 from harness.noise.case_limits import noise_limits
@@ -126,7 +127,12 @@ class NoiseLimits:
             return replace(resolve(*dtypes, overrides=overrides), source=source)
         floors = [floor for floor in (a or b, b or a) if floor is not None]
         measured = noise_limits(
-            pair, agreement.a.intervals, case=subject.case.name, cases=cases, floors=floors
+            pair,
+            agreement.a.intervals,
+            case=subject.case.name,
+            cases=cases,
+            floors=floors,
+            stretch=stretch(agreement.a.reading),
         )
         told = f"noise floor of {_told(floors)}"
         if stale := _stale(subject, sides):

@@ -73,7 +73,7 @@ def measure_noise(
     measured again unless ``again`` is set. Engine errors are told in the results, not raised.
     """
     by_engine: dict[str, list[Subject]] = {}
-    for subject in subjects:
+    for subject in scoring.in_order(subjects, lambda subject: subject.case):  # as runs have them
         if not engines or subject.engine.name in engines:
             by_engine.setdefault(subject.engine.name, []).append(subject)
     results = []

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from harness.checks.full_vocabulary import compare_rows
 from harness.checks.log_odds import of_reading, scalars_of
+from harness.checks.target import raw_sizes
 from harness.engines.contract import Answer, Request, Row
 from harness.errors import EngineError
 from harness.noise.store import NoiseStore, Sample
@@ -71,8 +72,8 @@ class Runs:
         self._work = work
 
     def letters(self, asked: str) -> tuple[str, ...]:
-        """The letters on offer in a question."""
-        return self._requests[asked].letters
+        """The letters on offer in a question, or what else its answer is read among."""
+        return self._requests[asked].options
 
     def samples(self, name: str, asked: str) -> tuple[Sample, ...] | None:
         """What the run ``name`` answered; None where it was not made."""
@@ -159,7 +160,7 @@ class Runs:
                         full=full,
                         whole=row is not None,
                         scalars=scalars_of(reading, answer.letter_ids),
-                        size=max(abs(logit) for logit in reading.letter_logits if math.isfinite(logit)),
+                        size=max(raw_sizes(reading), default=math.nan),
                     )
                 )
         if own:

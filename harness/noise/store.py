@@ -62,17 +62,18 @@ class NoiseStore:
         entry = self._journal.get(f"{measurement}:{variant}:{asked}")
         if entry is None:
             return None
-        return tuple(
-            Sample(
-                path=one["path"],
-                log_odds=_floats(one["log_odds"]),
-                full=_named(one["full"]),
-                whole=one["whole"],
-                scalars=_named(one.get("scalars", {})),
-                size=float(one.get("size", math.nan)),
+        with self._journal.understood():
+            return tuple(
+                Sample(
+                    path=one["path"],
+                    log_odds=_floats(one["log_odds"]),
+                    full=_named(one["full"]),
+                    whole=one["whole"],
+                    scalars=_named(one.get("scalars", {})),
+                    size=float(one.get("size", math.nan)),
+                )
+                for one in entry["samples"]
             )
-            for one in entry["samples"]
-        )
 
     def put_samples(self, measurement: str, variant: str, asked: str, samples: Sequence[Sample]) -> None:
         """Keep what a run answered."""
@@ -199,7 +200,7 @@ def floor_from_json(entry: Mapping[str, Any], names: tuple[str, str]) -> NoiseFl
             full={case: _named(values) for case, values in entry["full"].items()},
             repeats=Repeats(**entry["repeats"]) if "repeats" in entry else None,
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise RecordingError(
             f"the noise floor of {'-'.join(names)} is damaged: {type(error).__name__}: {error}\n"
             f"Measure it again:\n  harness noise {names[0]} --engine {names[1]} --again"
@@ -213,6 +214,12 @@ def _case_from_json(noise: Mapping[str, Any]) -> CaseNoise:
     reference = _floats(noise["reference"])
     runs = {run: _floats(values) for run, values in noise["runs"].items()}
     letters = len(reference) - len(scalars)
+    if names[len(names) - len(scalars) :] != scalars:
+        raise ValueError(f"the coordinates {names}, where scalars come last")
+    if len(names) - len(scalars) not in (0, letters):  # a floor of an earlier version names no letters
+        raise ValueError(f"the coordinates {names} of {len(reference)} values")
+    if lengths := {*map(len, runs.values())} - {len(reference)}:
+        raise ValueError(f"a run of {lengths.pop()} values, where the reference has {len(reference)}")
     return CaseNoise(
         asked=noise["asked"],
         reference=reference[:letters],

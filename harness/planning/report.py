@@ -24,8 +24,8 @@ RULES: Mapping[str, str] = {
     ),
     "groups": "cases that share an image are one group, and what is counted is groups",
     "beyond noise": "a flip between near-ties is noise; only what is beyond the expected number counts",
-    "alone": "a flip of a case whose margin is far wider than its noise is an alarm by itself",
-    "missing": "cases to add are of the same kind: as wide margins, as much noise, as many to an image",
+    "alone": "a flip of a case whose lead is far wider than its noise is an alarm by itself",
+    "missing": "cases to add are of the same kind: leads as wide, as much noise, as many to an image",
 }
 """In words, by name."""
 
@@ -43,7 +43,7 @@ def report(plan: SuitePlan) -> str:
         console.print("       a table is wide; `harness noise PROFILE` measures, and finds smaller effects")
     low, middle, high = plan.margins
     console.print(
-        f"margins in log-odds: {low:.3g} to {high:.3g}, median {middle:.3g}; noise between two sides: "
+        f"leads in log-odds: {low:.3g} to {high:.3g}, median {middle:.3g}; noise between two sides: "
         f"σ = {plan.sigma:.3g}"
     )
     console.print(
@@ -100,7 +100,7 @@ def _goal(goal: Missing, plan: SuitePlan) -> str:
     lines = [head]
     if goal.goal.effect == "accuracy":
         lines.append(
-            "  (by their number; a single lost answer of a wide margin is an alarm by itself, see above)"
+            "  (by their number; a single lost answer with a wide lead is an alarm by itself, see above)"
         )
     for power in POWERS:
         cases, clusters, missing = goal.cases[power], goal.clusters[power], goal.missing[power]

@@ -37,7 +37,7 @@ EFFECTS: Mapping[str, str] = {
     "mass": "common move of the probability outside the letters, in its log-odds",
     "flips": "answers that flip besides those by noise, a share of all",
     "accuracy": "right answers lost besides those by noise, a share of all, by their number",
-    "single": "the same, by any single one whose margin is wide",
+    "single": "the same, by any single one whose lead is wide",
 }
 """What is planned for, by the name of the judge's test; ``single`` is found by the test of `cases`."""
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from harness.engines.contract import Answer, Json, Reading
+from harness.engines.contract import Answer, Json, Reading, TokenScore
 from harness.recordings.fingerprint import digest, rendered_of
 from harness.recordings.store import Recording
-from harness.snapshots.answers import DECIMALS, LOWERED, snapshot_data
+from harness.snapshots.answers import DECIMALS, LOWERED, TOKENS, snapshot_data
 
 __all__ = [
     "ROUNDING",
@@ -38,7 +38,8 @@ class AcceptedCase:
     """What was accepted of one case; the fields are those of its line, in its order.
 
     ``letters`` has probabilities and ``logprobs`` log-probabilities, a number or ``{"at most": bound}`` each,
-    in the order on offer; both are empty if the letter was not reached. What was not kept is None.
+    in the order on offer; both are empty if the letter was not reached. What was not kept is None. Of a text
+    ``tokens`` has the log-probabilities of each token and of the most probable other one.
     """
 
     top: str | None
@@ -50,6 +51,7 @@ class AcceptedCase:
     asked: Mapping[str, Json] | None
     rendered: Mapping[str, Json] | None
     lowered: str = ""
+    tokens: Sequence[Sequence[float | None]] = ()
 
     def recording(self, case: str, engine: str, fingerprint: Mapping[str, Json]) -> Recording:
         """As a recording, so that it can be set beside one; of a case that has ``logprobs``."""
@@ -57,7 +59,7 @@ class AcceptedCase:
         if known := self.logprobs:
             partial = any(not isinstance(value, float) for value in known.values())
             logits = [
-                value + _ABOVE * (letter == self.top) if isinstance(value, float) else -math.inf
+                min(0.0, value + _ABOVE * (letter == self.top)) if isinstance(value, float) else -math.inf
                 for letter, value in known.items()
             ]
             ceilings = [v if isinstance(v, float) else v[_AT_MOST] for v in known.values()]
@@ -68,6 +70,7 @@ class AcceptedCase:
                 letter_logits=tuple(logits),
                 log_z=0.0,
                 letter_ceilings=tuple(ceilings) if partial else (),
+                target=tuple(self._score(*each) for each in self.tokens),
             )
             readings = (reading,)
         answer = Answer(
@@ -83,10 +86,15 @@ class AcceptedCase:
             key=key, case=case, engine=engine, answer=answer, fingerprint=fingerprint, asked=self.asked
         )
 
+    def _score(self, own: float | None, rival: float | None) -> TokenScore:
+        logprob, other = (-math.inf if value is None else value for value in (own, rival))
+        picked = self.top == next(iter(self.letters)) or logprob >= other
+        return TokenScore(logprob, math.nan, -1, other, picked)
+
     def to_json(self) -> dict[str, Json]:
         """As on its line, without name and sum."""
         held = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {name: value for name, value in held.items() if name != LOWERED or value}
+        return {name: value for name, value in held.items() if name not in (LOWERED, TOKENS) or value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +162,13 @@ def accepted_case(
     known = None if reading is None or reading.log_z is None else reading
     held: dict[str, Any] = snapshot_data(answer, letters, dtype)
     logprobs = {} if known is None else _logprobs(known, letters)
-    return AcceptedCase(**held, logprobs=logprobs, asked=asked, rendered=rendered_of(answer))
+    scores = () if known is None else known.target
+    tokens = [[_rounded(score.logprob), _rounded(score.rival_logprob)] for score in scores]
+    return AcceptedCase(**held, logprobs=logprobs, asked=asked, rendered=rendered_of(answer), tokens=tokens)
+
+
+def _rounded(value: float) -> float | None:
+    return float(round(value, DECIMALS)) if math.isfinite(value) else None
 
 
 def _logprobs(reading: Reading, letters: Sequence[str]) -> dict[str, Json]:

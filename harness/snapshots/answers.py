@@ -17,15 +17,27 @@ from harness.checks.answers import top_index
 from harness.checks.intervals import Interval, letter_intervals
 from harness.checks.question.kept import compare_kept
 from harness.engines.contract import Answer, Json
+from harness.reports.bars import short
 
-__all__ = ["DECIMALS", "LOWERED", "differences", "rendered_otherwise", "share_interval", "snapshot_data"]
+__all__ = [
+    "DECIMALS",
+    "LOWERED",
+    "TOKENS",
+    "differences",
+    "rendered_otherwise",
+    "share_interval",
+    "snapshot_data",
+]
 
 DECIMALS: Final = 6
 LOWERED: Final = "lowered"
 """The key of the reason for which a right answer may have been lost in this snapshot; rarely there."""
+TOKENS: Final = "tokens"
+"""The key of the log-probabilities of an accepted text's tokens; there of texts only."""
 
 _AT_MOST = "at most"
-_BESIDE = ("asked", "logprobs", LOWERED, "rendered")
+_NAME_WIDTH = 40
+_BESIDE = ("asked", "logprobs", LOWERED, "rendered", TOKENS)
 
 
 def snapshot_data(answer: Answer, letters: Sequence[str], dtype: str) -> dict[str, Json]:
@@ -63,7 +75,22 @@ def differences(stored: str, received: str, tolerance: float) -> list[str]:
         old = json.loads(stored)
     except ValueError:
         return stored.splitlines()
-    return list(_differences("", _compared(old), _compared(json.loads(received)), tolerance))
+    new = json.loads(received)
+    return [*_asked_otherwise(old, new), *_differences("", _compared(old), _compared(new), tolerance)]
+
+
+def _asked_otherwise(old: Json, new: Json) -> Iterator[str]:
+    """A line first where the suite has another text by now, as the numbers are then of another one too."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return
+    texts = [
+        next(iter(letters), None)
+        for line in (old, new)
+        if line.get(TOKENS) and isinstance(letters := line.get("letters"), dict)
+    ]
+    if len(texts) == 2 and texts[0] != texts[1]:
+        before, after = (short(_text(text), limit=_NAME_WIDTH) for text in texts)
+        yield f"expect_text: {before} -> {after} (changed in the suite since it was accepted)"
 
 
 def rendered_otherwise(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:
@@ -99,7 +126,7 @@ def _differences(path: str, old: Json, new: Json, tolerance: float) -> Iterator[
             yield f"{path}: {_text(old)} -> {_text(new)} ({told})"
     elif isinstance(old, dict) and isinstance(new, dict):
         for name in sorted(old.keys() | new.keys()):
-            inner = f"{path}.{name}" if path else str(name)
+            inner = f"{path}.{short(name, limit=_NAME_WIDTH)}" if path else str(name)
             if name not in new:
                 yield f"{inner}: {_text(old[name])} -> nothing (must be there)"
             elif name not in old:

@@ -14,12 +14,14 @@ from typing import NamedTuple
 from harness.checks.answers import quoted
 from harness.checks.intervals import apart
 from harness.engines.contract import Json
-from harness.snapshots.answers import DECIMALS, differences, share_interval
+from harness.reports.bars import short
+from harness.snapshots.answers import DECIMALS, TOKENS, differences, share_interval
 from harness.verdicts.verdict import Verdict
 
 __all__ = ["OddsMove", "ShareMove", "SnapshotChange", "letters_in", "snapshot_change"]
 
 _ROUNDING = 0.5 * 10**-DECIMALS
+_TOP_WIDTH = 40
 
 
 class OddsMove(NamedTuple):
@@ -110,8 +112,9 @@ def _judged(
 ) -> tuple[Verdict | None, str]:
     if (broken := _no_answer(new)) is not None:
         return Verdict.ERROR, broken
+    answer = "answer" if new.get(TOKENS) else "top letter"
     if stored is None:
-        return None, f"the top letter is {_named(new['top'], expect)}"
+        return None, f"the {answer} is {_named(new['top'], expect)}"
     if old is None:
         return (
             Verdict.INCONCLUSIVE,
@@ -122,7 +125,7 @@ def _judged(
             return Verdict.SAME, "equal to the last digit kept"
         return Verdict.NOISE, "no number moved beyond the tolerance"
     before, after = old.get("top"), new["top"]
-    flip = f"the top letter was {_named(before, expect)} and is {_named(after, expect)}"
+    flip = f"the {answer} was {_named(before, expect)} and is {_named(after, expect)}"
     numbers = [line for line in found if not line.startswith(("text:", "token_ids:", "top:"))]
     if before != after and not numbers:
         return Verdict.NOISE, f"{flip}, but they are so near that no number moved beyond the tolerance"
@@ -130,7 +133,7 @@ def _judged(
         return Verdict.INCONCLUSIVE, f"{flip}: which letter is the most probable one cannot be told"
     if before == expect and after != expect:
         return Verdict.REGRESSION, flip
-    return Verdict.DRIFT, flip if before != after else f"the top letter is {_named(after, expect)} as before"
+    return Verdict.DRIFT, flip if before != after else f"the {answer} is {_named(after, expect)} as before"
 
 
 def _no_answer(new: Mapping[str, Json]) -> str | None:
@@ -151,7 +154,7 @@ def _finite(share: Json) -> bool:
 def _named(top: Json, expect: str) -> str:
     if top is None:
         return "undecided"
-    return f"{top}, {'right' if top == expect else 'wrong'}"
+    return f"{short(str(top), limit=_TOP_WIDTH)}, {'right' if top == expect else 'wrong'}"
 
 
 def _read(stored: str | None) -> Mapping[str, Json] | None:

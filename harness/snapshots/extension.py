@@ -5,8 +5,8 @@ What is in the file stands in `harness.snapshots.files`, and what counts as a di
 ``--snapshot-update`` too, so that what is accepted does not creep.
 
 syrupy itself looks for unused snapshots among the tests of one run, and so would call those of a profile that
-was not selected unused. Here `unused_cases` looks at the names of all tests there could be. And syrupy locks
-files of its own format only, so `harness.snapshots.files.put_case` does.
+was not selected unused. Here `unused_cases` looks at the names of all tests there could be. And syrupy only
+compares: `harness.snapshots.update` writes, at the end of the run.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
+from syrupy.assertion import SnapshotAssertion
 from syrupy.data import SnapshotCollection, SnapshotCollections
 from syrupy.extensions.base import AbstractSyrupyExtension
 from syrupy.location import PyTestLocation
 from syrupy.types import SerializableData, SerializedData, SnapshotIndex
 
 from harness.errors import GateError
-from harness.snapshots.accepted import AcceptedCase, AcceptedSuite
+from harness.snapshots.accepted import AcceptedSuite
 from harness.snapshots.answers import differences, rendered_otherwise
-from harness.snapshots.files import put_case, read_suite
+from harness.snapshots.files import read_suite
 
-__all__ = ["CaseSnapshotExtension", "extension", "unused_cases"]
+__all__ = ["CaseSnapshotExtension", "compared_with", "stored_text", "unused_cases"]
 
 
 def unused_cases(snapshots: Path, live: Collection[tuple[str, str, str]]) -> dict[Path, dict[str, int]]:
@@ -46,58 +47,47 @@ def unused_cases(snapshots: Path, live: Collection[tuple[str, str, str]]) -> dic
     return found
 
 
-def extension(
-    snapshots: Path, head: AcceptedSuite, case: str, tolerance: float
-) -> type[CaseSnapshotExtension]:
-    """The extension for one case, to be given to ``snapshot.use_extension``.
+def stored_text(file: Path, case: str) -> str | None:
+    """The accepted case as JSON; None where there is none, the error's text where the file is damaged."""
+    try:
+        found = read_suite(file).cases.get(case) if file.exists() else None
+    except GateError as error:
+        return str(error)
+    return None if found is None else json.dumps(found.to_json())
 
-    ``head`` says of which engine and suite; where the case is written, it is what the file says of the engine
-    from then on.
-    """
-    return type(
-        "CaseSnapshotExtension",
-        (CaseSnapshotExtension,),
-        # Under pytest-xdist syrupy imports the class by its name in another process.
-        {
-            "snapshots": snapshots,
-            "head": head,
-            "case": case,
-            "tolerance": tolerance,
-            "__module__": __name__,
-            "__doc__": CaseSnapshotExtension.__doc__,
-        },
-    )
+
+def compared_with(
+    snapshot: SnapshotAssertion, snapshots: Path, head: AcceptedSuite, case: str, tolerance: float
+) -> SnapshotAssertion:
+    """What to compare an answer to ``case`` with; ``head`` says of which engine and suite."""
+    own = snapshot.use_extension(CaseSnapshotExtension)
+    vars(own.extension).update(snapshots=snapshots, head=head, case=case, tolerance=tolerance)
+    return own
 
 
 class CaseSnapshotExtension(AbstractSyrupyExtension):
-    """A line of a file under ``snapshots`` that matches within ``tolerance``. Made by `extension`."""
+    """A line of a file under ``snapshots`` that matches within ``tolerance``. Made by `compared_with`."""
 
-    snapshots: ClassVar[Path] = Path("snapshots")
-    head: ClassVar[AcceptedSuite] = AcceptedSuite(profile="", engine="", suite="")
-    case: ClassVar[str] = ""
-    tolerance: ClassVar[float] = 0.0
+    snapshots: Path
+    head: AcceptedSuite
+    case: str
+    tolerance: float
     file_extension = "jsonl"
-    write_immediately = True
 
-    @classmethod
-    def stored_text(cls) -> str | None:
-        """The accepted case as JSON; None where there is none, the error's text where the file is damaged."""
-        file = cls.head.file(cls.snapshots)
-        try:
-            case = read_suite(file).cases.get(cls.case) if file.exists() else None
-        except GateError as error:
-            return str(error)
-        return None if case is None else json.dumps(case.to_json())
+    def stored_text(self) -> str | None:
+        """As the function of this name."""
+        return stored_text(self.head.file(self.snapshots), self.case)
 
     def serialize(self, data: SerializableData, **_: Any) -> SerializedData:  # noqa: ANN401 - syrupy's filters
         """As readable JSON, the letters in their order."""
         return json.dumps(data, indent=2, ensure_ascii=False)
 
-    @classmethod
-    def get_location(cls, *, test_location: PyTestLocation, index: SnapshotIndex) -> str:
+    def get_location(  # type: ignore[override] # syrupy asks an extension that is made
+        self, *, test_location: PyTestLocation, index: SnapshotIndex
+    ) -> str:
         """The file of the engine and suite."""
         del test_location, index
-        return str(cls.head.file(cls.snapshots))
+        return str(self.head.file(self.snapshots))
 
     @classmethod
     def matches_test_location(cls, *, test_location: PyTestLocation, snapshot_location: str) -> bool:
@@ -131,10 +121,8 @@ class CaseSnapshotExtension(AbstractSyrupyExtension):
     def write_snapshot_collection(
         cls, *, snapshot_collection: SnapshotCollection, name_order: dict[str, int] | None = None
     ) -> None:
-        """Write the case into its file; the others stay as they are there."""
-        del name_order
-        for one in snapshot_collection:
-            put_case(cls.snapshots, cls.head, cls.case, AcceptedCase(**json.loads(str(one.data))))
+        """Never asked for: `harness.snapshots.update` writes."""
+        raise NotImplementedError(str(snapshot_collection.location))
 
     def matches(self, *, serialized_data: SerializableData, snapshot_data: SerializableData) -> bool:
         """Whether nothing moved beyond the tolerance."""

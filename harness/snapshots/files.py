@@ -19,8 +19,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -29,20 +29,21 @@ from typing import Any
 from filelock import FileLock
 from pydantic import ValidationError
 
+from harness.cases.kept import write_whole
 from harness.cases.problems import Location, ProblemList, shown
 from harness.cases.validation import validate
 from harness.cases.yaml_source import parse_document
 from harness.engines.contract import Json
-from harness.environments.folder import write_whole
-from harness.errors import GateError
+from harness.errors import GateError, RecordingError
 from harness.recordings.fingerprint import digest
+from harness.recordings.journal import json_text
 from harness.schemas.accepted import LINES
 from harness.snapshots.accepted import Acceptance, AcceptedCase, AcceptedSuite, Moved
 
 __all__ = [
     "OLD_LAYOUT",
     "locked",
-    "put_case",
+    "put_cases",
     "read_engine",
     "read_suite",
     "require_converted",
@@ -72,45 +73,30 @@ def locked(file: Path) -> Iterator[None]:
         yield
 
 
-def put_case(snapshots: Path, head: AcceptedSuite, name: str, case: AcceptedCase) -> None:
-    """Write one case into the file of ``head``, whose other cases and decisions stay as they are there.
+def put_cases(snapshots: Path, head: AcceptedSuite, cases: Mapping[str, AcceptedCase]) -> None:
+    """Write these cases into the file of ``head``, whose others and decisions stay as they are there.
 
     Raises OSError, and `GateError` where the file is damaged.
     """
     file = head.file(snapshots)
     with locked(file):
-        held = _raw_lines(file) if file.exists() else []
-        if held:
-            read_suite(file)  # refuses a damaged one
-        lines = [(line, raw) for raw in held if (line := _sound(raw)) is not None]
-        cases = {line["case"]: raw.decode() for line, raw in lines if "case" in line}
-        cases[name] = _text({"case": name, **case.to_json()})
-        kept = [raw.decode() for line, raw in lines if next(iter(line)) in ("decision", "moved")]
-        _write(file, [*map(_text, _head(head)), *kept, *(text for _, text in sorted(cases.items()))])
+        held = read_suite(file) if file.exists() else head
+        write_suite(snapshots, replace(head, decisions=held.decisions, cases={**held.cases, **cases}))
 
 
 def write_suite(snapshots: Path, suite: AcceptedSuite) -> Path:
     """Write the file, whole or not at all; raises OSError. Who read it first does so under `locked`."""
     file = suite.file(snapshots)
-    _write(file, map(_text, _lines(suite)))
+    write_whole(file, "".join(f"{_text(line)}\n" for line in _lines(suite)))
     return file
-
-
-def _write(file: Path, lines: Iterable[str]) -> None:
-    write_whole(file, "".join(f"{line}\n" for line in lines))
-
-
-def _head(suite: AcceptedSuite) -> Iterator[Mapping[str, Any]]:
-    """What stands before decisions and cases."""
-    names = ("profile", "engine", "suite", "model")
-    yield {**_HEAD, **{name: getattr(suite, name) for name in names}, **_ANSWER}
-    for part, value in sorted(suite.fingerprint.items()):
-        yield {"fingerprint": part, "value": value}
 
 
 def _lines(suite: AcceptedSuite) -> Iterator[Mapping[str, Any]]:
     """The lines of a file, in its order, without their sums."""
-    yield from _head(suite)
+    names = ("profile", "engine", "suite", "model")
+    yield {**_HEAD, **{name: getattr(suite, name) for name in names}, **_ANSWER}
+    for part, value in sorted(suite.fingerprint.items()):
+        yield {"fingerprint": part, "value": value}
     for index, one in enumerate(suite.decisions, start=1):
         held = {each.name: getattr(one, each.name) for each in fields(one) if each.name != "moved"}
         yield {**held, "lost": list(one.lost)}
@@ -122,7 +108,7 @@ def _lines(suite: AcceptedSuite) -> Iterator[Mapping[str, Any]]:
 
 
 def _text(line: Mapping[str, Any]) -> str:
-    return json.dumps({**line, "sum": _sum(line)}, ensure_ascii=False)
+    return json_text({**line, "sum": _sum(line)})
 
 
 def _sum(line: Mapping[str, Any]) -> str:
@@ -186,7 +172,7 @@ def _read(file: Path, _state: tuple[int, ...]) -> AcceptedSuite:
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in LINES}
     decisions: list[Acceptance] = []
     cases: set[str] = set()
-    for number, raw in enumerate(_raw_lines(file), start=1):
+    for number, raw in enumerate(file.read_bytes().split(b"\n"), start=1):
         line = _line(raw, file, number, problems) if raw.strip() else None
         if line is None:
             continue
@@ -219,30 +205,13 @@ def _read(file: Path, _state: tuple[int, ...]) -> AcceptedSuite:
     )
 
 
-def _raw_lines(file: Path) -> list[bytes]:
-    return file.read_bytes().split(b"\n")
-
-
-@lru_cache(maxsize=1 << 16)  # an update reads a file again after each of its cases, of which one line is new
-def _sound(raw: bytes) -> dict[str, Any] | None:
-    """A line that is as it was written; None where it is not. Not to be changed."""
-    try:
-        line: dict[str, Any] = json.loads(raw)
-        LINES[next(iter(line))].model_validate(line)
-    except (KeyError, StopIteration, TypeError, ValueError):  # pydantic's errors are ValueErrors
-        return None
-    return line if line["sum"] == _sum(line) else None
-
-
 def _line(raw: bytes, file: Path, number: int, problems: ProblemList) -> dict[str, Any] | None:
     """A line that is as it was written; None where it is not, which is noted."""
-    if (sound := _sound(raw)) is not None:
-        return sound
     place = Location(file.absolute(), number, 1)
     try:
-        line = json.loads(raw)
-    except json.JSONDecodeError as error:
-        problems.add(place, field="", found=f"no JSON ({error.msg})", allowed=_WROTE)
+        line: Any = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        problems.add(place, field="", found=f"no JSON ({getattr(error, 'msg', error)})", allowed=_WROTE)
         return None
     kind = next(iter(line), "") if isinstance(line, dict) else ""
     if (model := LINES.get(kind)) is None:
@@ -259,5 +228,8 @@ def _line(raw: bytes, file: Path, number: int, problems: ProblemList) -> dict[st
         if len(problems) == before:
             document.add((), str(error), _WROTE)
         return None
+    with suppress(RecordingError):  # of what is no JSON, as NaN
+        if line["sum"] == _sum(line):
+            return dict(line)
     problems.add(place, field=str(line[kind]), found="a line that was edited", allowed=_WROTE)
     return None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
 from harness.engines.contract import Json
-from harness.reports.bars import Column, side_by_side
+from harness.reports.bars import Column, short, side_by_side
 from harness.snapshots.answers import DECIMALS, share_interval
 
 __all__ = ["MOST_LISTED", "Action", "SnapshotUpdate", "distributions", "update_lines"]
@@ -39,20 +39,26 @@ class SnapshotUpdate:
     ``subject`` is the engine's label, ``place`` the case's ``file:line:column``, ``verdict`` the name of a
     `Verdict` or '' for a new one. ``old`` and ``new`` are the letters as snapshots hold them, empty where
     there are none. ``details`` are lines for people, ``because`` the reason given for a lower reference.
+
+    What is to be written is ``line`` (an `AcceptedCase`), in the file that ``head`` names (fields of an
+    `AcceptedSuite`); it is the answer in the recording ``key``.
     """
 
     case: str
     place: str
     subject: str
     profile: str
-    file: str
     verdict: str
     action: Action
     reason: str
-    old: Mapping[str, Json]
-    new: Mapping[str, Json]
+    file: str = ""
+    old: Mapping[str, Json] = field(default_factory=dict)
+    new: Mapping[str, Json] = field(default_factory=dict)
     details: tuple[str, ...] = ()
     because: str = ""
+    head: Mapping[str, Any] = field(default_factory=dict)
+    line: Mapping[str, Any] = field(default_factory=dict)
+    key: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -61,7 +67,7 @@ class SnapshotUpdate:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SnapshotUpdate:
         """The inverse of `to_json`; raises KeyError for anything else."""
-        own = {field.name: data[field.name] for field in fields(cls)}
+        own = {one.name: data[one.name] for one in fields(cls)}
         return cls(**{**own, "action": Action[own["action"]], "details": tuple(own["details"])})
 
 
@@ -115,7 +121,7 @@ def _told(update: SnapshotUpdate) -> Iterator[str]:
 def _moves(old: Mapping[str, Json], new: Mapping[str, Json]) -> Iterator[str]:
     for letter in dict.fromkeys((*old, *new)):
         before, after = _share(old.get(letter)), _share(new.get(letter))
-        yield f"{letter} {before} → {after}" if old else f"{letter} {after}"
+        yield f"{short(letter)} {before} → {after}" if old else f"{short(letter)} {after}"
 
 
 def _share(value: Json) -> str:

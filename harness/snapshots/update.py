@@ -1,12 +1,14 @@
 """``--snapshot-update``: what it may write, and what the run's end tells of it.
 
-syrupy writes whatever does not match. Here it is decided before that, by the verdict on the change: an answer
-that is none is never written, and one that loses a right answer only for a stated reason.
+syrupy would write whatever does not match. Here the verdict on the change decides: an answer that is none is
+never written, and one that loses a right answer only for a stated reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Final, cast
 
 import pytest
@@ -16,12 +18,16 @@ from syrupy.assertion import SnapshotAssertion
 from harness.cases.problems import shown
 from harness.checks.tolerances import Tolerances
 from harness.engines.contract import Json
-from harness.errors import EngineError
+from harness.errors import EngineError, HarnessError
+from harness.recordings.journal import disk_error
+from harness.recordings.store import RecordingStore
 from harness.reports.outcomes import PROPERTY, SNAPSHOT
 from harness.scoring.subjects import Subject
-from harness.snapshots.answers import rendered_otherwise
+from harness.snapshots.accepted import AcceptedCase, AcceptedSuite
+from harness.snapshots.answers import LOWERED, rendered_otherwise
 from harness.snapshots.change import SnapshotChange, letters_in, snapshot_change
 from harness.snapshots.extension import CaseSnapshotExtension
+from harness.snapshots.files import put_cases
 from harness.snapshots.told import Action, SnapshotUpdate, distributions, update_lines
 from harness.verdicts.verdict import Verdict
 
@@ -75,16 +81,19 @@ def update_of(
     tolerances: Tolerances,
     *,
     because: str | None,
+    key: str,
 ) -> SnapshotUpdate | None:
     """What this run is to do with the case of ``snapshot``; None where it is only to compare.
 
-    ``because`` is the reason for accepting regressions, None where there is none.
+    ``because`` is the reason for accepting regressions, None where there is none, ``key`` that of the
+    recording with the ``answer``.
     """
     own = cast(CaseSnapshotExtension, snapshot.extension)
     stored = own.stored_text()
     if not (snapshot.update_snapshots or (snapshot.update_new_snapshots_only and stored is None)):
         return None
     change = snapshot_change(stored, answer, expect=subject.case.expect, tolerance=tolerances.snapshot)
+    lowered = because if because is not None and change.lowers else ""
     return SnapshotUpdate(
         case=subject.case.name,
         place=str(subject.case.location),
@@ -97,7 +106,10 @@ def update_of(
         old=letters_in(change.old),
         new=letters_in(change.new),
         details=_details(change, tolerances),
-        because=because if because is not None and change.lowers else "",
+        because=lowered,
+        head={name: getattr(own.head, name) for name in ("profile", "engine", "suite", "model")},
+        line={**answer, LOWERED: lowered},
+        key=key,
     )
 
 
@@ -137,11 +149,13 @@ def refusal(update: SnapshotUpdate, *, expected: str, again: str) -> str:
 
 
 class SnapshotSection:
-    """Hooks for the process that reports to a person: tells at the end what became of the snapshots."""
+    """Hooks for the process that reports to a person: writes at the end what tests accepted, and tells it."""
 
-    def __init__(self) -> None:
-        """With nothing to tell yet."""
+    def __init__(self, snapshots: Path, store: RecordingStore) -> None:
+        """With nothing to write yet."""
+        self._snapshots, self._store = snapshots, store
         self._updates: dict[str, SnapshotUpdate] = {}  # by test
+        self._failed: list[str] = []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -149,12 +163,38 @@ class SnapshotSection:
         if (update := _reported(report)) is not None:
             self._updates[report.nodeid] = update
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write each file once, after an interrupt, too: with thousands of cases it takes a while."""
+        by_file: dict[str, dict[str, SnapshotUpdate]] = {}
+        for test, update in self._updates.items():
+            if update.action in (Action.WRITTEN, Action.NEW):
+                by_file.setdefault(update.file, {})[test] = update
+        for own in by_file.values():
+            try:
+                self._write(list(own.values()))
+            except HarnessError as error:
+                self._failed.append(str(error))
+                self._updates |= {test: _unwritten(one) for test, one in own.items()}
+                if session.exitstatus == pytest.ExitCode.OK:
+                    session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _write(self, own: Sequence[SnapshotUpdate]) -> None:
+        recording = self._store.get(own[-1].key)
+        head = AcceptedSuite(**own[-1].head, fingerprint=recording.fingerprint if recording else {})
+        try:
+            put_cases(self._snapshots, head, {one.case: AcceptedCase(**one.line) for one in own})
+        except OSError as error:
+            raise disk_error("write", head.file(self._snapshots), error) from error
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         """Tell it."""
         if not self._updates:
             return
         terminalreporter.section("snapshots", sep="=")
+        for failure in self._failed:
+            terminalreporter.write_line(failure, red=True)
         terminalreporter.write("".join(f"{line}\n" for line in update_lines(self._updates.values())))
 
 
@@ -163,7 +203,8 @@ def _reported(report: pytest.TestReport) -> SnapshotUpdate | None:
     found = properties.get(SNAPSHOT)
     if isinstance(found, Mapping):
         if report.when == "call" or (report.when == "setup" and report.failed):
-            return _as_it_ended(SnapshotUpdate.from_json(found), report)
+            update = SnapshotUpdate.from_json(found)
+            return _unwritten(update) if report.failed and update.action is not Action.REFUSED else update
         return None
     facts = properties.get(PROPERTY)
     if report.when == "setup" and report.failed and isinstance(facts, Mapping):
@@ -174,12 +215,9 @@ def _reported(report: pytest.TestReport) -> SnapshotUpdate | None:
                 place=summary["place"],
                 subject=f"{summary['profile']}-{summary['engine']}",
                 profile=summary["profile"],
-                file="",
                 verdict=Verdict.ERROR.value,
                 action=Action.REFUSED,
                 reason=_first_line(report),
-                old={},
-                new={},
             )
     return None
 
@@ -192,15 +230,13 @@ def _first_line(report: pytest.TestReport) -> str:
     return text.removeprefix(ours).partition("\n")[0][:_REASON_CHARACTERS]
 
 
-def _as_it_ended(update: SnapshotUpdate, report: pytest.TestReport) -> SnapshotUpdate:
-    if report.failed and update.action in (Action.WRITTEN, Action.NEW):
-        why = "the file could not be written; the failure above says why"
-        return SnapshotUpdate.from_json({**update.to_json(), "action": Action.REFUSED.name, "reason": why})
-    return update
+def _unwritten(update: SnapshotUpdate) -> SnapshotUpdate:
+    return replace(update, action=Action.REFUSED, reason="the file could not be written; why stands above")
 
 
 def _action(change: SnapshotChange, because: str | None) -> Action:
-    if change.verdict is Verdict.ERROR or (change.lowers and because is None):
+    damaged = change.verdict is not None and change.old is None
+    if change.verdict is Verdict.ERROR or damaged or (change.lowers and because is None):
         return Action.REFUSED
     if change.verdict is None:
         return Action.NEW

@@ -13,6 +13,8 @@ from harness.checks.agreement import Agreement
 from harness.checks.intervals import Interval, apart
 from harness.checks.log_odds import LogOdds, difference, largest, of_reading, rest_of, share_of
 from harness.checks.side import Side
+from harness.checks.target import raw_sizes
+from harness.engines.contract import Request
 from harness.verdicts.evidence import confident
 from harness.verdicts.verdict import CaseVerdict, Change, Flip, Verdict
 
@@ -106,7 +108,7 @@ def look(change: Change) -> Look:
         flip = Flip.LOST if right[0] and not right[1] else Flip.GAINED if right[1] else Flip.NEUTRAL
     rests = [rest_of(side.reading, side.answer.letter_ids) for side in (a, b)]
     rest = None if rests[0] is None or rests[1] is None else (rests[0], rests[1])
-    raw = [abs(v) for side in (a, b) for v in side.reading.letter_logits if math.isfinite(v)]
+    raw = [size for side in (a, b) for size in raw_sizes(side.reading)]
     return Look(
         change=change,
         baseline=baseline,
@@ -190,8 +192,9 @@ def _moved_words(look: Look, limits: CaseLimits) -> str:
     shares = _rest_shares(look)
     if limits.rest is not None and shares is not None and abs(limits.rest[0]) > limits.rest[2]:
         moved, sigma, limit = limits.rest
+        outside = "of another text" if Request.ELSE in look.change.letters else "outside the letters"
         told += (
-            f"; the probability outside the letters went from {shares[0]:.3g} to {shares[1]:.3g}, "
+            f"; the probability {outside} went from {shares[0]:.3g} to {shares[1]:.3g}, "
             f"{abs(moved) / sigma:.3g} σ; noise allows {limit / sigma:.3g} σ"
         )
     if look.flip is None:
@@ -248,6 +251,8 @@ def _answers(agreement: Agreement, before: bool | None, after: bool | None) -> t
 def _other_token(side: Side) -> bool | None:
     """Whether the answer's row has a token that is more probable than every letter; None if not known.
 
+    Of a text there are no letters, and all that is not it is one of the two answers.
+
     Where ids are not told, as by what was accepted, what is left beside the letters may be too little for it.
     """
     answer, reading = side.answer, side.reading
@@ -255,7 +260,7 @@ def _other_token(side: Side) -> bool | None:
     if step is not None and answer.letter_ids and step < len(reading.argmax):
         return reading.argmax[step] not in answer.letter_ids
     rest = rest_of(reading, answer.letter_ids)
-    if rest is None or side.top is None:
+    if rest is None or side.top is None or reading.target:
         return None
     left = share_of(rest.high)
     return False if left <= side.intervals[side.top].low else None
@@ -286,7 +291,7 @@ def _gap(side: Side, letters: Sequence[str]) -> float | None:
     """How far, in log-odds, a side's top letter is above the next one."""
     if side.top is None:
         return None
-    logits = side.reading.letter_logits
+    logits = of_reading(side.reading) if side.reading.target else side.reading.letter_logits
     rivals = [logits[i] for i in range(len(letters)) if i != side.top]
     gap = logits[side.top] - max(rivals, default=-math.inf)
     return gap if math.isfinite(gap) else None

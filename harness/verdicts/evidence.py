@@ -19,7 +19,6 @@ __all__ = [
     "case_limit",
     "confident",
     "evidence",
-    "flip_p",
     "found_from",
     "holm",
     "holm_levels",
@@ -76,14 +75,6 @@ def case_limit(p: float, *, letters: int, sigma: float, freedom: float, seen: fl
     Student's t, two-sided, Bonferroni over the letters less one; at least `ALLOWANCE` times ``seen``.
     """
     return max(ALLOWANCE * seen, t_beyond(p / (2 * max(1, letters - 1)), freedom) * sigma)
-
-
-def flip_p(gap: float, *, sigma: float, freedom: float) -> float:
-    """How probable noise brings the rival of a top letter ``gap`` below it to the top.
-
-    The difference of two letters has a variance of 2σ², so P = Φ(-gap / (σ √2)), with Student's t for Φ.
-    """
-    return t_above(gap / (sigma * math.sqrt(2)), freedom)
 
 
 def spread_test(ratio: float, left_open: Open, *, clusters: int, budget: float) -> Evidence:

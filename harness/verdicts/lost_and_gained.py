@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
+from harness.engines.contract import Request
 from harness.verdicts.paired_accuracy import AccuracyChange, LostAndGained, accuracy_change
 from harness.verdicts.verdict import CaseVerdict
 
@@ -12,6 +13,8 @@ __all__ = ["NOTHING", "lost_and_gained"]
 
 NOTHING = "nothing"
 """An answer that was never reached."""
+THE_TEXT = "the text"
+"""An answer that is the accepted text."""
 
 
 def lost_and_gained(cases: Sequence[CaseVerdict]) -> LostAndGained | None:
@@ -19,15 +22,20 @@ def lost_and_gained(cases: Sequence[CaseVerdict]) -> LostAndGained | None:
     known = [case for case in cases if None not in case.right]
     if not known:
         return None
-    answers = [(a or NOTHING, b or NOTHING) for a, b in (case.answers for case in known)]
+    answers = [(_answer(case, case.answers[0]), _answer(case, case.answers[1])) for case in known]
     return LostAndGained(
         change=_change(known),
         lost=tuple(case.case for case in known if case.right[0] and not case.right[1]),
         gained=tuple(case.case for case in known if case.right[1] and not case.right[0]),
         tags=_grouped(known, lambda case: case.tags),
-        expected=_grouped(known, lambda case: (case.expect,)),
+        expected=_grouped(known, lambda case: (_answer(case, case.expect),)),
         letters=dict(Counter((a, b) for a, b in answers if a != b).most_common()),
     )
+
+
+def _answer(case: CaseVerdict, answer: str | None) -> str:
+    """A letter, or what is told of a text in a list of many: each case has one of its own."""
+    return THE_TEXT if answer == case.expect and Request.ELSE in case.letters else answer or NOTHING
 
 
 def _grouped(

@@ -45,7 +45,7 @@ _KURTOSIS_UNSEEN, _FEWEST_FREEDOM = 3.0, 3.0
 _BITS: Mapping[str, int] = {"float32": 23, "float16": 10, "bfloat16": 7}
 # Runs in which another kernel computes the same: other rounding, and not other jitter.
 _OTHER_KERNEL = ("attention-", "path-", "threads-", "eager", "graphs")
-_Built = tuple[Scale, dict[str, int], dict[str, str]]
+_Built = tuple[Scale, dict[str, int], dict[str, str], float]
 
 
 class CaseKey(NamedTuple):
@@ -160,7 +160,7 @@ class Noise:
 
     def of(self, case: str, asked: str) -> PairNoise:
         """The noise of the case named ``case`` whose question and image have the hash ``asked``."""
-        noise = self._kind(LETTERS, [CaseKey(case, asked)])
+        noise = self._kind(LETTERS, [CaseKey(case, asked)], alone=True)
         seen = [self._seen(floor, case, asked) for floor in self._floors]
         return PairNoise(
             sigma=math.sqrt(noise.variance[0]),
@@ -181,8 +181,8 @@ class Noise:
                 return known.reference
         return None
 
-    def _kind(self, kind: str, cases: Sequence[CaseKey]) -> KindNoise:
-        sides = [self._side(kind, place, cases) for place in (0, 1)]
+    def _kind(self, kind: str, cases: Sequence[CaseKey], *, alone: bool = False) -> KindNoise:
+        sides = [self._side(kind, place, cases, alone=alone) for place in (0, 1)]
         variances = np.stack([side.variance for side in sides]) + self._rounding / 2
         total = variances.sum(0)
         shares = variances / total
@@ -219,33 +219,34 @@ class Noise:
             prior=prior,
         )
 
-    def _side(self, kind: str, place: int, cases: Sequence[CaseKey]) -> _Side:
+    def _side(self, kind: str, place: int, cases: Sequence[CaseKey], *, alone: bool) -> _Side:
         floor, dtype = self._floors[place], self._dtypes[place]
         by_table = (self.table / TABLE_SIGMAS) ** 2 / 2
         least = {case.name: dtype_step(dtype, case.largest) ** 2 / 12 for case in cases}
         if kind != LETTERS:
             resolution = _ROUNDED if self._rounding else RESOLUTION
             least = {case.name: max(least[case.name], _resolved(case.rest, resolution)) for case in cases}
-        built = None if floor is None else self._scale(kind, floor, dtype, least, by_table)
+        lowest = np.array([least[case.name] for case in cases])
+        built = None if floor is None else self._scale(kind, floor, dtype, {} if alone else least, by_table)
         if built is None:
             return _Side(
                 scale=None,
                 places=np.full(len(cases), -1),
-                variance=np.maximum(by_table, np.array([least[case.name] for case in cases])),
+                variance=np.maximum(by_table, lowest),
                 known=np.full(len(cases), math.inf),
                 kurtosis=0.0,
             )
-        scale, names, asked = built
+        scale, names, asked, within = built
         index = np.array(
             [names[c.name] if c.name in names and asked[c.name] == c.asked else -1 for c in cases], dtype=int
         )
         there = index >= 0
+        own = np.maximum(scale.variance[index] - scale.lifted[index], within)
         # A case that the floor does not know, as it was edited, is as loud as is typical.
-        typical = np.maximum(scale.typical, np.array([least[case.name] for case in cases]))
         return _Side(
             scale=scale,
             places=index,
-            variance=np.where(there, scale.variance[index], typical),
+            variance=np.maximum(np.where(there, own, scale.typical), lowest),
             known=np.where(there, scale.known[index], scale.prior),
             kurtosis=scale.kurtosis,
         )
@@ -253,9 +254,9 @@ class Noise:
     def _scale(
         self, kind: str, floor: NoiseFloor, dtype: str, least: Mapping[str, float], by_table: float
     ) -> _Built | None:
-        """The scale of a floor, the places of its cases, and what they asked; None without such a kind."""
+        """A floor's scale, the places of its cases, what they asked, the least σ²; None without the kind."""
         place, wanted = (kind, id(floor)), (dtype, tuple(least.items()), by_table)
-        # The latest alone is kept: one for each case of a large suite would fill the memory.
+        # The latest alone is kept, of a judgement's cases, or of the floor as it is for cases one by one.
         if self._built.get(place, (None, None))[0] != wanted:
             self._built[place] = wanted, self._build(kind, floor, dtype, least, by_table)
         return self._built[place][1]
@@ -279,7 +280,7 @@ class Noise:
             lowest[place] = max(known, within)
         scale = scale_of(runs, moves, centred=kind == LETTERS, least=lowest, shared=shared)
         names = {name: place for place, name in enumerate(cases)}
-        return scale, names, {name: case.asked for name, case in cases.items()}
+        return scale, names, {name: case.asked for name, case in cases.items()}, within
 
     def _seen(self, floor: NoiseFloor | None, case: str, asked: str) -> float:
         """The largest move that a side's runs showed; of a table half its limit, which is taken twice."""
@@ -353,10 +354,9 @@ def telling_runs(cases: Mapping[str, CaseNoise]) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name for case in cases.values() for name in case.runs))
     moves = _moves(cases.values(), names)
     far = [_root(moved) for moved in moves]
-    loudest = max(far, default=0.0)
     kept: list[int] = []
-    for run in sorted(range(len(names)), key=lambda run: -far[run]):
-        if not far[run] or far[run] < _HALF * loudest:
+    for run in (order := sorted(range(len(names)), key=lambda run: -far[run])):
+        if not far[run] or far[run] < _HALF * far[order[0]]:
             break
         if all(_root(_centred(moves[run] - moves[other])) >= _HALF * far[run] for other in kept):
             kept.append(run)

@@ -58,7 +58,7 @@ TESTS: Mapping[str, str] = MappingProxyType(
         "spread": "all cases together are spread wider than noise spreads them",
         "shift": "the expected letters moved one way together",
         "mass": "the probability outside the letters moved one way together",
-        "flips": "more top letters flipped than the margins and noise explain",
+        "flips": "more top letters flipped than the leads and noise explain",
         "accuracy": "more right answers were lost than gained, and than noise explains (exact McNemar)",
     }
 )

@@ -32,9 +32,10 @@ class Verdict(StrEnum):
     """What became of a case, a suite or a comparison.
 
     ``SAME``: shown to be equal within the margin, on these cases. ``NOISE``: no further apart than where
-    nothing that matters changed. ``DRIFT``: further apart, and no right answer lost; whether that matters is
-    told beside it. ``REGRESSION``: right answers lost beyond noise. ``INCONCLUSIVE``: too little is known to
-    say so. ``ERROR``: a side could not answer.
+    nothing that matters changed. ``DRIFT``: further apart than noise, and no right answer lost; the next line
+    says whether it matters. ``REGRESSION``: right answers were lost, more than noise explains.
+    ``INCONCLUSIVE``: too few cases to decide, or the sides were asked different questions. ``ERROR``: a side
+    could not answer.
     """
 
     SAME = "SAME"
@@ -49,7 +50,7 @@ class ExitStatus(IntEnum):
     """How a gate ends: the exit status of `harness gate` and of ``pytest --gate``."""
 
     PASSED = 0  # the same, noise, drift within the margin, or what budgets allow
-    FAILED = 1  # right answers lost, a wide margin flipped, or a move not shown within the margin
+    FAILED = 1  # right answers lost, a wide lead flipped, or a move not shown within the margin
     ERROR = 2  # an engine could not answer
     INCONCLUSIVE = 3
 

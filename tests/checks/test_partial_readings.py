@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.checks.agreement import Agreed, compare, judge
+from harness.checks.agreement import Agreed, check_agreement, compare
 from harness.checks.answers import letter_probabilities, top_index, written_letter
 from harness.checks.expected_letter import ExpectedLetter, check_expected_letter
 from harness.checks.intervals import Interval, apart, letter_intervals
-from harness.checks.stages import check_stages
+from harness.checks.stages import Stages, check_stages
 from harness.checks.tolerances import DEFAULTS
 from harness.checks.top_k import check_top_k
 from harness.distributions import log_softmax
@@ -58,7 +58,7 @@ def with_top(recording: Recording, row: Any, count: int) -> Recording:
 
 
 def agreed(a: Recording, b: Recording) -> Agreed:
-    return judge(compare(a, b, LETTERS), FLOAT32)
+    return check_agreement(compare(a, b, LETTERS), FLOAT32)
 
 
 def expected(recording: Recording, **changes: Any) -> ExpectedLetter:
@@ -252,6 +252,28 @@ def test_two_partial_accounts_by_text_are_compared(row: Any) -> None:
     result = check_stages(staged([first, by_text(moved, 3).answer.readings[0]], row), LETTERS, FLOAT32)
     assert "answer's row, 'chat' and 'chat'" in str(result)
     assert not result
+
+
+def test_a_path_that_knows_the_letters_only_is_compared_at_its_row(row: Any) -> None:
+    first, second = (by_text(row, count).answer.readings[0] for count in (3, 4))
+    silent = replace(second, path="scored", logprobs=())
+
+    def compared(*readings: Reading) -> Stages:
+        return check_stages(staged(readings, row), LETTERS, FLOAT32)
+
+    result = compared(first, silent)
+    assert result, str(result)
+    assert "path 'scored' tells of the letters only" in str(result)
+    moved = row.copy()
+    moved[10] += 0.1
+    other = replace(by_text(moved, 3).answer.readings[0], path="scored", logprobs=())
+    assert "answer's row, 'chat' and 'scored'" in str(
+        check_stages(staged([first, other], row), LETTERS, FLOAT32)
+    )
+    unknown = replace(silent, letter_logits=(), log_z=None)
+    assert "scored: logprobs has 0 entries" in str(
+        check_stages(staged([first, unknown], row), LETTERS, FLOAT32)
+    )
 
 
 def test_a_letter_above_the_ceiling_of_another_account_fails(row: Any) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.checks.agreement import Agreement, compare, judge
+from harness.checks.agreement import Agreement, check_agreement, compare
+from harness.checks.full_vocabulary import compare_rows
 from harness.checks.same_question import check_question
 from harness.checks.tolerances import DEFAULTS
 from harness.engines.contract import Question
@@ -28,7 +29,7 @@ def asked(make_recording: Callable[..., Recording], rows: Any) -> Ask:
     def build(a: Question, b: Question) -> Agreement:
         left = make_recording({"forward": rows}, question=a)
         right = make_recording({"captured": rows}, engine="embedded-lmdeploy", question=b)
-        return compare(left, right, ("A", "B", "C"), row_a=rows[0], row_b=rows[0])
+        return compare(left, right, ("A", "B", "C"), full=compare_rows(rows[0], rows[0]))
 
     return build
 
@@ -57,11 +58,11 @@ def test_rounding_and_what_is_not_known_are_notes(asked: Ask) -> None:
 
 
 def test_the_agreement_names_the_cause_first_and_once(asked: Ask) -> None:
-    result = judge(asked(ASKED, OTHER), DEFAULTS["float32"])
+    result = check_agreement(asked(ASKED, OTHER), DEFAULTS["float32"])
     (finding,) = result.findings
     assert str(finding) == (
         "question: the engines were asked different questions: 1 against 2 tiles (test_same_question shows "
         "them); what follows compares answers to different questions"
     )
-    assert judge(asked(ASKED, ASKED), DEFAULTS["float32"])
-    assert judge(asked(ASKED, ROUNDED), DEFAULTS["float32"])
+    assert check_agreement(asked(ASKED, ASKED), DEFAULTS["float32"])
+    assert check_agreement(asked(ASKED, ROUNDED), DEFAULTS["float32"])

@@ -54,7 +54,7 @@ def test_an_engine_of_several_profiles_needs_one_named(profiles: tuple[Profile, 
     [
         ("p/toch", r"found 'p/toch'; allowed: p/torch \(the nearest\), .*; or PROFILE/ENGINE, ENGINE"),
         ("lmdeply", r"found 'lmdeply', no engine; allowed: "),
-        ("p/torch@yesterday", r"allowed after @: a day such as 2026-10-25, or previous"),
+        ("p/torch@yesterday", r"allowed after @: a day such as 2026-10-25, previous, or a folder"),
         ("p/torch@", r"allowed after @: a day"),
         ("accepted", r"no engine of a candidate says whose baseline is meant"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,10 +15,12 @@ import pytest
 from harness.cases.profiles import Profile
 from harness.cases.suites import Location
 from harness.errors import RecordingError
+from harness.noise import kept
 from harness.noise.choosing import fitting_floor
 from harness.noise.kept import keep_floor, kept_floor
 from harness.noise.limits import NoiseLimits
 from harness.noise.store import NoiseStore, load_floor
+from harness.recordings.fingerprint import digest
 from harness.verdicts.noise_floor import NoiseFloor
 from harness.verdicts.noise_model import Noise
 from tests.verdicts.changes import floor_of
@@ -168,6 +171,40 @@ def test_one_that_was_edited_is_refused(tmp_path: Path, file: Path, old: str, ne
     file.write_text(file.read_text().replace(old, new, 1))
     with pytest.raises(RecordingError, match=r"floor.json: found no noise floor(.|\n)*Restore the file"):
         kept_floor(tmp_path, "p", "a", FINGERPRINT)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"reference": []},
+        {"runs": {"r": [0.1]}},
+        {"coordinates": ["rest", "A", "B"]},
+        {"reference": ["x", "y"]},
+    ],
+)
+def test_one_of_another_form_is_refused_with_its_file(tmp_path: Path, file: Path, change: Any) -> None:
+    data = json.loads(file.read_text())
+    data["cases"] = {name: {**case, **change} for name, case in data["cases"].items()}
+    del data["sum"]
+    file.write_text(json.dumps({**data, "sum": digest(data)[:12]}))
+    with pytest.raises(RecordingError, match=r"floor.json: found no noise floor(.|\n)*Restore the file"):
+        kept_floor(tmp_path, "p", "a", FINGERPRINT)
+
+
+def test_no_more_is_unpacked_than_is_allowed(
+    tmp_path: Path, floor: NoiseFloor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_floor(tmp_path, floor, "Ann", span="three kernels")
+    monkeypatch.setattr(kept, "_LARGEST", 100)
+    with pytest.raises(RecordingError, match=r"any-cpu\.floor\.json\.gz: found no noise floor"):
+        kept_floor(tmp_path, "p", "a", FINGERPRINT)
+
+
+def test_half_a_surrogate_pair_is_kept(tmp_path: Path, floor: NoiseFloor) -> None:
+    keep_floor(tmp_path, replace(floor, dtype="\ud800"), "Ann")
+    found = kept_floor(tmp_path, "p", "a", FINGERPRINT)
+    assert found is not None
+    assert found.dtype == "\ud800"
 
 
 def test_somebody_keeps_it(tmp_path: Path, floor: NoiseFloor) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.recordings import store as recordings
+from harness.recordings.store import RecordingStore
 from tests.planted.conftest import FAULTS, Planted
 
 SYSTEM = "You are a careful observer."
@@ -132,11 +132,8 @@ def test_pins_hold_for_both_sides(unaccepted: Planted) -> None:
     ask(unaccepted, {"lmdeploy": {}}, system=SYSTEM, max_tiles=2)
     result = unaccepted.run("-k", "same_question", "--recordings", "own")
     result.assert_outcomes(passed=1)
-    lines = [
-        json.loads(line.split(" ", 1)[1])
-        for journal in (unaccepted.folder / "own" / "recordings").glob("*.jsonl")
-        for line in journal.read_text().splitlines()
-    ]
-    asked = [recordings._unpacked(entry["answer"]).question for entry in lines if "answer" in entry]
+    store = RecordingStore(unaccepted.folder / "own")
+    keys = [key for each in (store.root / "recordings").glob("*.jsonl") for key in store.answers(each.stem)]
+    asked = [recording.answer.question for key in keys if (recording := store.get(key)) is not None]
     assert [question.tiles for question in asked] == [3, 3]  # two tiles and the thumbnail
     assert all(f"<|im_start|>system\n{SYSTEM}" in str(question.text) for question in asked)

@@ -1,4 +1,4 @@
-"""What README shows, as it is typed: a faulty candidate is found though its own noise was measured."""
+"""What docs/gate.md shows, as it is typed: a faulty candidate is found though its own noise was measured."""
 
 from __future__ import annotations
 

@@ -107,6 +107,7 @@ def test_until_then_reading_names_the_command(folder: Path, monkeypatch: pytest.
 
 class TestRefused:
     def refused(self, folder: Path, said: str) -> None:
+        load(folder / "cases")  # which keeps what it saw of the images
         before = sorted(folder.rglob("*"))
         with pytest.raises(GateError, match=said):
             convert(folder / "snapshots", load(folder / "cases"))

@@ -1,4 +1,4 @@
-"""An update writes one line at a time, and looks at no line twice."""
+"""An update writes the lines that it is about, and leaves the others as they are."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.schemas.accepted import LINES
-from harness.snapshots.accepted import AcceptedCase, AcceptedSuite
-from harness.snapshots.files import put_case, read_suite, write_suite
+from harness.errors import GateError
+from harness.snapshots.accepted import Acceptance, AcceptedCase, AcceptedSuite, Moved
+from harness.snapshots.files import put_cases, read_suite, write_suite
 
 HEAD = AcceptedSuite(profile="p", engine="e", suite="s", model="m", fingerprint={"version": 2})
 
@@ -27,28 +27,34 @@ def case(share: float) -> AcceptedCase:
     )
 
 
-def test_case_by_case_the_file_is_what_it_is_in_one_go(tmp_path: Path) -> None:
+def test_whatever_is_put_first_the_file_is_what_it_is_in_one_go(tmp_path: Path) -> None:
     cases = {f"s.c{number}": case(number / 8) for number in (3, 1, 2)}
     for name, one in cases.items():
-        put_case(tmp_path / "single", HEAD, name, one)
+        put_cases(tmp_path / "single", HEAD, {name: one})
+    put_cases(tmp_path / "together", HEAD, cases)
     whole = write_suite(tmp_path / "whole", replace(HEAD, cases=cases))
-    assert HEAD.file(tmp_path / "single").read_bytes() == whole.read_bytes()
+    for folder in ("single", "together"):
+        assert HEAD.file(tmp_path / folder).read_bytes() == whole.read_bytes()
     assert list(read_suite(whole).cases) == ["s.c1", "s.c2", "s.c3"]
 
 
-def test_lines_that_an_update_leaves_alone_are_not_checked_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checked: list[str] = []
-    model = LINES["case"]
+def test_lines_that_an_update_leaves_alone_stay_to_the_byte(tmp_path: Path) -> None:
+    decision = Acceptance(decision="2026-01-01", author="a", reason="r", verdict="", sentence="", lost=[])
+    moved = replace(decision, moved={"s.c1": Moved(why="w", old={"A": 0.5}, new={"A": 0.25})})
+    cases = {f"s.c{number}": case(number / 8) for number in (1, 3)}
+    file = write_suite(tmp_path, replace(HEAD, cases=cases, decisions=(decision, moved)))
+    before = file.read_text().splitlines()
+    put_cases(tmp_path, HEAD, {"s.c2": case(0.25), "s.c3": case(0.5)})
+    after = file.read_text().splitlines()
+    assert len(before) == 2 + 2 + 1 + 2  # head and fingerprint, decisions, what one of them moved, cases
+    assert (after[:6], len(after)) == (before[:6], 8)
+    assert list(read_suite(file).cases.values()) == [case(0.125), case(0.25), case(0.5)]
 
-    class Counting(model):  # type: ignore[misc, valid-type]
-        @classmethod
-        def model_validate(cls, line: dict[str, str], **_: object) -> object:
-            checked.append(line["case"])
-            return model.model_validate(line)
 
-    monkeypatch.setitem(LINES, "case", Counting)
-    for number in range(10):
-        put_case(tmp_path, HEAD, f"s.c{number}", case(0.125 + number / 1024))
-    assert sorted(checked) == [f"s.c{number}" for number in range(9)]  # the last was not read yet
+@pytest.mark.parametrize("damage", [b"", b"<<<<<<< HEAD", b"\xff\xfe\x00"])
+def test_a_damaged_file_is_never_written(tmp_path: Path, damage: bytes) -> None:
+    file = write_suite(tmp_path, replace(HEAD, cases={"s.c1": case(0.5)}))
+    file.write_bytes(damage)
+    with pytest.raises(GateError, match="Restore the file from version control"):
+        put_cases(tmp_path, HEAD, {"s.c2": case(0.5)})
+    assert file.read_bytes() == damage

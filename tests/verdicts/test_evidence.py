@@ -16,7 +16,6 @@ from harness.verdicts.evidence import (
     accuracy_test,
     case_limit,
     evidence,
-    flip_p,
     found_from,
     holm,
     mean_power,
@@ -38,12 +37,6 @@ def test_the_limit_of_a_case_is_the_normal_quantile_of_the_published_rule() -> N
         limit = case_limit(0.01 / cases, letters=2, sigma=1.0, freedom=math.inf, seen=0.0)
         assert limit == pytest.approx(quantile, abs=0.06)
     assert case_limit(0.01, letters=2, sigma=1e-6, freedom=math.inf, seen=0.1) == 0.2
-
-
-def test_a_flip_is_as_probable_as_noise_crossing_the_gap() -> None:
-    assert flip_p(0.0, sigma=1.0, freedom=math.inf) == pytest.approx(0.5)
-    assert flip_p(math.sqrt(2) * 1.6449, sigma=1.0, freedom=math.inf) == pytest.approx(0.05, abs=1e-4)
-    assert flip_p(5.0, sigma=1.0, freedom=4.0) > flip_p(5.0, sigma=1.0, freedom=math.inf)
 
 
 def test_a_spread_is_held_against_what_is_open_about_it() -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import gc
 import math
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from harness.checks.log_odds import REST
+from harness.verdicts import noise_model
 from harness.verdicts.noise_floor import UNDISTURBED, CaseNoise, NoiseFloor
 from harness.verdicts.noise_model import LETTERS, CaseKey, Noise, dtype_step, quieter
-from harness.verdicts.scale import Scale
+from harness.verdicts.scale import scale_of
 from tests.verdicts.changes import TABLE, Floats, floor_of, noise_of
 
 SIGMA = 0.05
@@ -195,13 +196,22 @@ def test_unseen_letters_are_left_out() -> None:
     assert noise_of(floor).of("s.c0", "asked").seen == pytest.approx(0.1 * math.sqrt(2))
 
 
-def test_asking_for_each_case_of_a_suite_keeps_no_scale_for_each() -> None:
+def test_asking_for_each_case_of_a_suite_makes_one_scale_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     floor = _floor(13)
-    noise = noise_of(floor)
-    gc.collect()
-    # By type, not by isinstance: that asks every object of the process for its class, and some warn when
-    # asked.
-    before = {id(one) for one in gc.get_objects() if type(one) is Scale}
-    assert all(noise.of(case, "asked").measured for case in floor.cases)
-    kept = [one for one in gc.get_objects() if type(one) is Scale and id(one) not in before]
-    assert len(kept) == 1
+    noise, made = noise_of(floor), mock.Mock(wraps=scale_of)
+    monkeypatch.setattr(noise_model, "scale_of", made)
+    found = [noise.of(case, "asked") for case in floor.cases]
+    assert made.call_count == 1
+    together = noise_of(floor).over([CaseKey(case, "asked") for case in floor.cases])[LETTERS]
+    assert [one.sigma**2 for one in found] == pytest.approx(list(together.variance))
+    assert [one.freedom for one in found] == pytest.approx(list(together.freedom))
+
+
+def test_a_quiet_case_alone_is_held_to_the_step_at_1_and_the_suite_to_those_of_its_own_logits() -> None:
+    floor = _floor(14)
+    case = replace(floor.cases["s.c0"], reference=(30.0, -10.0, -10.0, -10.0))
+    still = replace(case, runs=dict.fromkeys(case.runs, case.reference))
+    noise = noise_of(replace(floor, cases={**floor.cases, "s.c0": still}))
+    together = noise.over([CaseKey("s.c0", "asked", largest=30.0)])[LETTERS]
+    assert math.sqrt(together.variances[0, 0]) == pytest.approx(0.125 / math.sqrt(12))
+    assert noise.of("s.c0", "asked").sigma < math.sqrt(together.variance[0])

@@ -30,6 +30,7 @@ class Cause(StrEnum):
     TOKENISATION = "segment-wise tokenisation"
     IDS = "token ids"
     LENGTH = "prompt length"
+    TARGET = "ids of the accepted text"
     ACCEPTED = "the prompt was rendered differently than when this was accepted"
     RENDERING = "rendering"
     UNKNOWN = "not known"

@@ -48,11 +48,12 @@ class _Comparison:
         self._names = names
         self._asked = (a.question, b.question)
         self._ids = (a.prompt_ids, b.prompt_ids)
-        if all(q.has_image for q in self._asked):
+        if a.prompt_ids != b.prompt_ids and all(q.has_image for q in self._asked):
             self._ids = (a.prompt_ids, same_places(*self._ids))
+        self._targets = (a.target_ids, b.target_ids)
         self._ids_known = bool(a.prompt_ids) and bool(b.prompt_ids)
-        images = any(q.has_image for q in self._asked)
-        self._placeholder = placeholder_of(*self._ids) if images else None
+        images = a.prompt_ids != b.prompt_ids and any(q.has_image for q in self._asked)
+        self._placeholder = placeholder_of(*self._ids) if images else None  # which only other ids ask for
 
     def differences(self) -> Iterator[QuestionDifference]:
         found = list(self._begin())
@@ -66,6 +67,9 @@ class _Comparison:
         found += self._token_ids(told=told)
         if not any(not each.note for each in found):
             found += self._length()
+        if all(self._targets) and self._targets[0] != self._targets[1]:
+            both = [f"{_ids(ids)} in {name}" for ids, name in zip(self._targets, self._names, strict=True)]
+            found.append(difference(Cause.TARGET, f"{', '.join(both)}: compare their tokenizer.json"))
         yield from sorted(found, key=lambda each: each.note)
         yield from self._not_known()
 
@@ -105,9 +109,8 @@ class _Comparison:
         return renderings is None or renderings[0] == renderings[1]
 
     def _texts(self, *, begin_told: bool) -> Iterator[QuestionDifference]:
-        renderings = self._renderings()
         left, right = (q.text or "" for q in self._asked)
-        if renderings is None or left == right:
+        if left == right or (renderings := self._renderings()) is None:
             return
         if self._ids_known and self._ids[0] == self._ids[1]:
             if renderings[0] == renderings[1] and begin_told:
@@ -117,10 +120,16 @@ class _Comparison:
             yield difference(Cause.RENDERING, text, note=True)
             return
         for each in compare_renderings(*renderings):
+            if each.cause is Cause.PLACEHOLDER and self._image_lost():
+                continue  # which the tiles tell
             if each.cause is Cause.IMAGE_MISSING and all(q.tiles for q in self._asked):
                 # It entered both models, so one side writes its place in a way that was not recognised.
                 each = each._replace(cause=Cause.IMAGE_MARKS)
             yield self._told(each)
+
+    def _image_lost(self) -> bool:
+        tiles = compare_tiles(*self._asked, self._names)
+        return tiles is not None and tiles.cause is Cause.IMAGE_MISSING
 
     def _told(self, found: TextDifference) -> QuestionDifference:
         """A difference of the renderings in words."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from dataclasses import replace
 
 from harness.checks.question.causes import Cause, QuestionDifference, difference
 from harness.engines.contract import Question
@@ -38,14 +39,20 @@ _MOST_SHOWN = 3
 
 def compare_tiles(a: Question, b: Question, names: tuple[str, str]) -> QuestionDifference | None:
     """A difference in the number of tiles; None where it is equal or not known."""
-    if a.tiles is None or b.tiles is None or a.tiles == b.tiles:
+    if a.tiles is None or b.tiles is None:
         return None
+    if a.tiles == b.tiles:
+        return _shared_out_otherwise(a, b)
     most, least = (0, 1) if a.tiles > b.tiles else (1, 0)
     tiles, means = (a.tiles, b.tiles), (a.pixel_means, b.pixel_means)
     if tiles[least] == 0:
         return difference(
             Cause.IMAGE_MISSING,
             f"{count_of_tiles(tiles[most])} entered {names[most]}, and no image entered {names[least]}",
+        )
+    if lost := _lost((a, b)[most], means[least]):
+        return difference(
+            Cause.IMAGE_MISSING, f"{_numbered(lost)} entered {names[most]}, and did not enter {names[least]}"
         )
     # An image that is not cut has no thumbnail.
     one_more = tiles[least] > 1 and tiles[most] == tiles[least] + 1
@@ -55,16 +62,78 @@ def compare_tiles(a: Question, b: Question, names: tuple[str, str]) -> QuestionD
             f"{names[most]} adds the whole image as one more tile to the same {tiles[least]} tiles, "
             f"{names[least]} does not: see use_thumbnail of the model and of the engine",
         )
+    own = zip(a.image_tiles, b.image_tiles, strict=False)
+    which = _numbered([number for number, (p, q) in enumerate(own) if p != q])
     return difference(
         Cause.TILES,
-        f"the image enters {names[0]} in {count_of_tiles(a.tiles)} and {names[1]} in {b.tiles}, thumbnails "
-        "included. Pin it for both with max_tiles: in the profile",
+        f"{which or 'the image'} enters {names[0]} in {count_of_tiles(a.tiles)} and {names[1]} in {b.tiles}, "
+        "thumbnails included. Pin it for both with max_tiles: in the profile",
         title=f"{a.tiles} against {b.tiles} tiles",
     )
 
 
+def _lost(asked: Question, means: Sequence[float]) -> list[int]:
+    """The images of ``asked`` without one of which, or with one of which alone, it has these tiles."""
+    each = [one.pixel_means for one in _each_image(asked)]
+    every = range(len(each))
+    for gone in [[n] for n in every] + [[m for m in every if m != n] for n in every]:
+        left = [mean for n in every if n not in gone for mean in each[n]]
+        if left and _apart(left, means) <= 1:
+            return gone
+    return []
+
+
 def compare_pixels(a: Question, b: Question) -> QuestionDifference | None:
-    """A difference in the values of as many tiles; a note if it is within rounding, as far as means tell."""
+    """A difference in the values of as many tiles, said image by image where it is known what is whose.
+
+    A note if it is within rounding, as far as means tell.
+    """
+    whole = _compare_pixels(a, b)
+    if whole is None or whole.note or not a.image_tiles or a.image_tiles != b.image_tiles:
+        return whole
+    own = [_compare_pixels(p, q) for p, q in zip(_each_image(a), _each_image(b), strict=True)]
+    moved = [number for number, each in enumerate(own) if each is not None and not each.note]
+    if len(moved) != 1:
+        return replace(whole, text=f"{_numbered(moved)}: {whole.text}") if moved else whole
+    only = own[moved[0]] or whole
+    return replace(only, text=f"{_numbered(moved)}: {only.text}")
+
+
+def _shared_out_otherwise(a: Question, b: Question) -> QuestionDifference | None:
+    if not a.image_tiles or not b.image_tiles or a.image_tiles == b.image_tiles:
+        return None
+    shared = [", ".join(map(str, each.image_tiles)) for each in (a, b)]
+    return difference(
+        Cause.TILES,
+        f"as many tiles, but the images have {shared[0]} of them on one side, {shared[1]} on the other: cut "
+        "otherwise, or in another order",
+        title="tiles of each image",
+    )
+
+
+def _numbered(places: Sequence[int]) -> str:
+    """'image 2', or 'images 1 and 3', of places from 0; '' for none."""
+    if not places:
+        return ""
+    return f"image{'s' if len(places) > 1 else ''} {' and '.join(str(place + 1) for place in places)}"
+
+
+def _each_image(asked: Question) -> list[Question]:
+    """What is known of each image's own tiles; equal figures stand for equal pixels."""
+    found, start = [], 0
+    for count in asked.image_tiles:
+        means = asked.pixel_means[start : start + count]
+        marks = asked.pixel_marks[2 * start : 2 * (start + count)]
+        steps = asked.pixel_steps[start : start + count]
+        pixels = str((means, marks, steps))
+        found.append(
+            Question(tiles=count, pixels=pixels, pixel_means=means, pixel_marks=marks, pixel_steps=steps)
+        )
+        start += count
+    return found
+
+
+def _compare_pixels(a: Question, b: Question) -> QuestionDifference | None:
     if a.tiles != b.tiles or a.pixels is None or b.pixels is None or a.pixels == b.pixels:
         return None
     pairs = list(zip(a.pixel_means, b.pixel_means, strict=False))

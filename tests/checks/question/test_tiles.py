@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from harness.checks.question.causes import QuestionDifference
-from harness.checks.question.tiles import compare_pixels
+from harness.checks.question.tiles import compare_pixels, compare_tiles
 from harness.engines.contract import Question
 from harness.engines.questions import question
 
@@ -158,3 +158,38 @@ def test_recordings_without_views_or_steps_are_told_as_before() -> None:
     assert "mirrored, turned or resized otherwise" in swapped.text
     assert rounded is not None
     assert rounded.note
+
+
+def several(*images: Array) -> Question:
+    return question(text="", prompt_ids=[1], placeholder=None, pixels=images, images=len(images))
+
+
+ONE, TWO, THREE = (np.concatenate([tile(picture(seed)) for seed in seeds]) for seeds in ((1,), (2, 3), (4,)))
+
+
+@pytest.mark.parametrize(
+    ("other", "title", "text"),
+    [
+        ((ONE, TWO[:, :, :, ::-1], THREE), "pixel values", "image 2: "),
+        ((THREE, TWO, ONE), "pixel values", "images 1 and 3: the same tiles entered in another order"),
+        ((ONE, THREE), "image missing", "image 2 entered a, and did not enter b"),
+        ((TWO,), "image missing", "images 1 and 3 entered a, and did not enter b"),
+        ((ONE, TWO, TWO), "4 against 5 tiles", "image 3 enters a in 4 tiles and b in 5"),
+        ((TWO, ONE, THREE), "tiles of each image", "the images have 1, 2, 1 of them on one side, 2, 1, 1 on"),
+    ],
+)
+def test_which_of_several_images_differs_is_told(other: tuple[Array, ...], title: str, text: str) -> None:
+    asked_a, asked_b = several(ONE, TWO, THREE), several(*other)
+    found = compare_tiles(asked_a, asked_b, ("a", "b")) or compare_pixels(asked_a, asked_b)
+    assert found is not None
+    assert (found.title, found.note) == (title, False)
+    assert text in found.text
+
+
+def test_several_images_that_are_the_same_are_equal() -> None:
+    asked_a, asked_b = several(ONE, TWO, THREE), several(ONE, TWO + np.float32(1e-6), THREE)
+    assert compare_tiles(asked_a, asked_b, ("a", "b")) is None
+    assert compare_pixels(asked_a, asked_a) is None
+    found = compare_pixels(asked_a, asked_b)
+    assert found is not None
+    assert found.note
