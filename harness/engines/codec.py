@@ -14,6 +14,8 @@ answer
 ``k``      ``reported_top`` as two parallel lists, ``[ids, logprobs]``
 ``n``      ``reported_logprobs``
 ``w``      ``seconds``
+``a``      ``target_ids``; left out when empty, as are
+``v``      ``token_texts``
 ``q``      ``question`` as a list of its fields in their order; left out when nothing is known
 reading
 ``path``   ``path``
@@ -26,6 +28,7 @@ reading
 ``o``      ``other_spellings``
 ``h``      ``letter_ranks`` (how high the letters are); left out when empty
 ``c``      ``letter_ceilings``; left out when empty
+``t``      ``target`` as a list for each field of its scores; left out when empty
 =========  =============================================================================================
 
 Rounding: numbers keep 9 significant digits, the fewest that bring back every float32 exactly; letter logits
@@ -46,7 +49,16 @@ from functools import wraps
 from itertools import groupby
 from typing import Any, ParamSpec, TypeVar
 
-from harness.engines.contract import Answer, EngineSettings, Entry, Json, Question, Reading, Request
+from harness.engines.contract import (
+    Answer,
+    EngineSettings,
+    Entry,
+    Json,
+    Question,
+    Reading,
+    Request,
+    TokenScore,
+)
 from harness.errors import RecordingError
 
 __all__ = [
@@ -114,6 +126,8 @@ def request_to_json(request: Request) -> dict[str, Json]:
         "answer_prefix": request.answer_prefix,
         "max_new_tokens": request.max_new_tokens,
         "kind": request.kind,
+        # Left out of all others, whose digests are those of recordings from before there was one.
+        **({"target": request.target} if request.target else {}),
     }
 
 
@@ -147,6 +161,11 @@ def answer_to_json(answer: Answer) -> dict[str, Json]:
                 "o": _numbers(reading.other_spellings),
                 **({"h": _ids(reading.letter_ranks)} if reading.letter_ranks else {}),
                 **({"c": _numbers(reading.letter_ceilings)} if reading.letter_ceilings else {}),
+                **(
+                    {"t": [_numbers(each) for each in zip(*reading.target, strict=True)]}
+                    if reading.target
+                    else {}
+                ),
             }
         )
         previous = ids
@@ -160,6 +179,8 @@ def answer_to_json(answer: Answer) -> dict[str, Json]:
         "k": [reported, _numbers(entry.logprob for entry in answer.reported_top)],
         "n": _numbers(answer.reported_logprobs),
         "w": {part: _number(seconds, digits=4) for part, seconds in answer.seconds.items()},
+        **({"a": _ids(answer.target_ids)} if answer.target_ids else {}),
+        **({"v": {str(i): text for i, text in answer.token_texts.items()}} if answer.token_texts else {}),
         **({} if answer.question == Question() else {"q": _question(answer.question)}),
     }
 
@@ -183,6 +204,7 @@ def answer_from_json(data: Mapping[str, Any]) -> Answer:
                 other_spellings=_floats(item["o"]),
                 letter_ranks=tuple(item.get("h", ())),
                 letter_ceilings=_floats(item.get("c", ())),
+                target=tuple(_score(*each) for each in zip(*item.get("t", ()), strict=True)),
             )
         )
         previous = ids
@@ -197,7 +219,15 @@ def answer_from_json(data: Mapping[str, Any]) -> Answer:
         reported_logprobs=_floats(data["n"]),
         seconds={part: float(seconds) for part, seconds in data["w"].items()},
         question=_asked(*data["q"]) if "q" in data else Question(),
+        target_ids=tuple(data.get("a", ())),
+        token_texts={int(token): str(text) for token, text in data.get("v", {}).items()},
     )
+
+
+def _score(
+    logprob: float | str, logit: float | str, rival: float, rival_logprob: float | str, picked: float
+) -> TokenScore:
+    return TokenScore(float(logprob), float(logit), int(rival), float(rival_logprob), bool(picked))
 
 
 def _question(question: Question) -> list[Json]:
@@ -205,7 +235,10 @@ def _question(question: Question) -> list[Json]:
     marks: list[Json] = [_number(mark, digits=3) for mark in question.pixel_marks]
     views: list[Json] = [_number(view, digits=3) for view in question.pixel_views]
     steps: list[Json] = [_number(step, digits=4) for step in question.pixel_steps]
-    return [question.text, question.tokens, question.tiles, question.pixels, means, marks, views, steps]
+    values: list[Json] = [means, marks, views, steps]
+    if question.image_tiles:
+        values.append(_ids(question.image_tiles))
+    return [question.text, question.tokens, question.tiles, question.pixels, *values]
 
 
 def _asked(
@@ -215,8 +248,8 @@ def _asked(
     pixels: str | None,
     *values: Iterable[float | str],
 ) -> Question:
-    # Recordings of earlier versions end before the last two.
-    means, marks, views, steps = (*values, (), ())[:4]
+    # Recordings of earlier versions end before the last ones, and those of one image before the very last.
+    means, marks, views, steps, own = (*values, (), (), ())[:5]
     return Question(
         text=text,
         tokens=tokens,
@@ -226,6 +259,7 @@ def _asked(
         pixel_marks=_floats(marks),
         pixel_views=_floats(views),
         pixel_steps=_floats(steps),
+        image_tiles=tuple(map(int, own)),
     )
 
 

@@ -3,8 +3,8 @@
 An engine module offers ``load(settings) -> Engine``. It runs in a worker, in the interpreter its profile
 names, so this module needs the standard library only.
 
-Shapes: T generated tokens, L letters on offer, V columns of the model's logits, k entries of a top-k list.
-Logarithms are natural.
+Shapes: T generated tokens, L letters on offer, V columns of the model's logits, k entries of a top-k list,
+A tokens of a target (a text that is accepted). Logarithms are natural.
 
 Not every engine tells everything. Where ids are not told (an `Answer` of a server), the answer is *by text*:
 its ids are empty and its letters are found by their text. Where a path sees only the top of a row, its
@@ -13,17 +13,19 @@ reading is *partial*: a letter outside is known as an interval.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
-from harness.errors import EngineError, ErrorKind
+from harness.errors import ErrorKind
 
 if TYPE_CHECKING:  # numpy takes longer to import than all else here, and only the name is needed
     import numpy as np
     import numpy.typing as npt
 
 __all__ = [
+    "IMAGE_MARK",
     "Answer",
     "Engine",
     "EngineSettings",
@@ -35,10 +37,14 @@ __all__ = [
     "Reading",
     "Request",
     "Row",
+    "TokenScore",
 ]
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Row: TypeAlias = "npt.NDArray[np.float32]"
+
+IMAGE_MARK = re.compile(r"\{image:([0-9]+)\}")
+"""Names the place of an image in a prompt, by its number from 1: ``{image:2}``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,15 +73,18 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A case as an engine sees it: without the expected letter.
+    """A case as an engine sees it: with the letters on offer, or the text that is accepted, never both.
 
-    ``case`` identifies it in answers. ``images`` are absolute paths in the order in which they are shown:
-    none for text only, and one at most for now. ``system`` is the text of a system message, None to send
-    none. ``answer_prefix`` is what the model writes before the letter. ``max_new_tokens`` None means: up to
-    and including the letter. ``kind`` is that of the answer: `LETTER`.
+    ``case`` identifies it in answers. ``images`` are absolute paths, none for text only; `parts` says where
+    they stand. ``system`` is the text of a system message, None to send none. ``answer_prefix`` is what the
+    model writes before the letter. ``max_new_tokens`` None means: up to and including the letter. ``kind`` is
+    that of the answer: `LETTER`, or `TEXT`, which has a ``target`` and no letters: the text, prefix and all,
+    whose tokens are put behind the prompt to be scored, with the end of the model's turn behind it.
     """
 
     LETTER: ClassVar[str] = "letter"
+    TEXT: ClassVar[str] = "text"
+    ELSE: ClassVar[str] = "anything else"
 
     case: str
     prompt: str
@@ -85,15 +94,44 @@ class Request:
     answer_prefix: str = ""
     max_new_tokens: int | None = None
     kind: str = LETTER
+    target: str = ""
 
     @property
-    def image(self) -> str | None:
-        """The one image, None for text only; raises EngineError(UNSUPPORTED) where there are several."""
-        if len(self.images) > 1:
-            raise EngineError(
-                ErrorKind.UNSUPPORTED, f"{self.case}: found {len(self.images)} images; allowed: one at most"
-            )
-        return self.images[0] if self.images else None
+    def options(self) -> tuple[str, ...]:
+        """The names of what an answer is read among: the letters, or the text and `ELSE`."""
+        return self.letters or (self.target, self.ELSE)
+
+    @property
+    def marked(self) -> bool:
+        """Whether the prompt names the places of its images; else they stand before it."""
+        return bool(self.images) and IMAGE_MARK.search(self.prompt) is not None
+
+    @property
+    def parts(self) -> tuple[str | int, ...]:
+        """The user's turn piece by piece: texts, and of each image its index in ``images``.
+
+        Raises IndexError where the prompt names an image that there is not.
+        """
+        if not self.marked:
+            return (*range(len(self.images)), self.prompt)
+        pieces = IMAGE_MARK.split(self.prompt)
+        found: list[str | int] = [
+            range(len(self.images))[int(piece) - 1] if at % 2 else piece for at, piece in enumerate(pieces)
+        ]
+        return tuple(each for each in found if each != "")
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The images in the order in which they stand."""
+        return tuple(self.images[part] for part in self.parts if isinstance(part, int))
+
+    def content(self, shown: Iterable[Any]) -> list[Any]:
+        """The user's turn as an API's content: texts, and where an image stands the next of ``shown``."""
+        following = iter(shown)
+        return [
+            {"type": "text", "text": part} if isinstance(part, str) else next(following)
+            for part in self.parts
+        ]
 
 
 class Entry(NamedTuple):
@@ -101,6 +139,22 @@ class Entry(NamedTuple):
 
     id: int
     logprob: float
+
+
+class TokenScore(NamedTuple):
+    """How probable one token of a target is where all before it were put there, by the row that predicts it.
+
+    ``logprob`` keeps its digits near 0. ``logit`` is the raw one, NaN where a path has no rows. ``rival`` is
+    the most probable other token, with its ``rival_logprob``; -1 and ``-inf`` where none is told. ``picked``
+    is whether greedy decoding writes the token there. Of the end it is all stop tokens together that are
+    scored, and the most probable of them that is picked.
+    """
+
+    logprob: float
+    logit: float
+    rival: int
+    rival_logprob: float
+    picked: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +172,8 @@ class Question:
     ``pixel_views`` [`VIEWS`, 4] in a row are such sums over all tiles at once, each reduced to 8 x 8 blocks:
     as they are, then as if each were mirrored and so on; () where values lie in no rows and columns.
     ``pixel_steps`` [tiles] are the mean squares of the steps from value to value along a row, which another
-    filter changes and rounding hardly.
+    filter changes and rounding hardly. Of several images ``image_tiles`` says how many of the tiles are each
+    one's, in the order in which they entered; () for one, and where that is not known.
     """
 
     IMAGE: ClassVar[str] = "<image>"
@@ -140,6 +195,7 @@ class Question:
     pixel_marks: tuple[float, ...] = ()
     pixel_views: tuple[float, ...] = ()
     pixel_steps: tuple[float, ...] = ()
+    image_tiles: tuple[int, ...] = ()
 
     @property
     def has_image(self) -> bool:
@@ -163,6 +219,11 @@ class Reading:
     and no ranks. A letter that it did not see has the logit ``-inf``, and ``letter_ceilings`` [L] is the most
     that its log-probability can be (the log-probability itself for a letter that was seen); empty for a full
     reading.
+
+    Where a text is asked for, ``target`` [A + 1] has the scores of its tokens and of the end, fewer where a
+    path saw the text only as far as the model wrote it, which makes the reading partial. The answer's row is
+    the first one, ``log_z`` is 0, and ``letter_logits`` [2] are the log-probabilities of the whole text with
+    its end and of anything else. ``other_spellings`` and ``letter_ranks`` are empty.
     """
 
     path: str
@@ -174,6 +235,7 @@ class Reading:
     other_spellings: tuple[float, ...] = ()
     letter_ranks: tuple[int, ...] = ()
     letter_ceilings: tuple[float, ...] = ()
+    target: tuple[TokenScore, ...] = ()
 
     @property
     def partial(self) -> bool:
@@ -195,6 +257,9 @@ class Answer:
     the journal. ``question`` is what the model was really asked. ``request`` is the digest (see
     `harness.engines.codec.request_digest`) of the request that was prepared for this answer, by which a
     mix-up of cases is found; it is not kept, and '' where an engine does not say.
+    ``target_ids`` [A] are those by which the tokenizer goes on from the prompt to the text that is accepted,
+    empty where letters are on offer, as ``letter_ids`` are where they are not; ``token_texts`` are the texts
+    of those ids, and of rivals that would be written instead.
 
     In an answer by text ``prompt_ids``, ``generated_ids`` and ``letter_ids`` are empty, and so are the ids of
     its readings, whose other fields stay as they are.
@@ -212,6 +277,8 @@ class Answer:
     rows: Mapping[str, Row] = field(default_factory=dict, compare=False, repr=False)
     question: Question = Question()
     request: str = field(default="", compare=False, repr=False)
+    target_ids: tuple[int, ...] = ()
+    token_texts: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import chain
+from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from harness.errors import EngineError, ErrorKind
@@ -33,6 +36,7 @@ PLACEHOLDERS = re.compile(
 """A word by which a model's processor or LMDeploy finds the place of an image in a prompt."""
 
 _SIDE = 512  # pixels, about those of a tile
+_TURNS = tuple(Lock() for _ in range(8))  # so that two prompts of one picture do not decode it side by side
 
 
 def open_image(path: str, *, least: int | None = None) -> Image:
@@ -41,8 +45,27 @@ def open_image(path: str, *, least: int | None = None) -> Image:
     Its EXIF data is dropped, so that no image processor turns it the way that they say. With ``least`` a JPEG
     may be read at a fraction of its size, with ``least`` pixels a side or more: for what shows it small.
 
+    Prompts of one picture that follow one another share what is decoded; each is given a copy.
+
     Raises EngineError(FAILED) for what is no image, not all of one, or one of more than 8 bits.
     """
+    if least is not None:
+        return _decoded(path, least)
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError):
+        return _decoded(path, None)  # tells what is wrong
+    state = (status.st_ino, status.st_size, status.st_mtime_ns)
+    with _TURNS[hash(path) % len(_TURNS)]:
+        return _shared(path, state).copy()
+
+
+@lru_cache(maxsize=4)  # of 50 million pixels they take 600 MB
+def _shared(path: str, _state: tuple[int, ...]) -> Image:
+    return _decoded(path, None)
+
+
+def _decoded(path: str, least: int | None) -> Image:
     from PIL import Image, ImageFile
 
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # LMDeploy's import sets it: half a picture, half of it grey

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+from harness.engines.contract import Request
 from harness.errors import EngineError, ErrorKind, LettersError
 
 __all__ = ["BYTE_OF", "LetterIds", "LetterResolver", "Tokenizer", "require_vocabulary"]
@@ -48,12 +49,31 @@ class LetterIds:
     ``ids`` [L] belong to ``letters`` [L], all different. ``prefix_ids`` are generated before the letter.
     ``spellings`` [L] are the other single tokens that read as the letter (' A', 'a', 'A.', '(A)', full-width
     'A'); their probability is reported, never added to the letter's.
+
+    Where a text is asked for there are no letters: ``target`` [A] are its ids, and ``stops`` those that end
+    the model's turn.
     """
 
     letters: tuple[str, ...]
     prefix_ids: tuple[int, ...]
     ids: tuple[int, ...]
     spellings: tuple[tuple[int, ...], ...]
+    target: tuple[int, ...] = ()
+    stops: tuple[int, ...] = ()
+
+    @property
+    def scored(self) -> int:
+        """How many places of a target are scored: its tokens and the end; 0 where there is none."""
+        return len(self.target) + 1 if self.target else 0
+
+    @property
+    def steps(self) -> int:
+        """How many tokens make an answer: the prefix and the letter, or the target and the end."""
+        return self.scored or len(self.prefix_ids) + 1
+
+    def wanted(self, step: int) -> tuple[int, ...]:
+        """The ids any of which is right at ``step`` of a target: its token, or behind it all that end it."""
+        return self.target[step : step + 1] or self.stops
 
     def answer_step(self, generated_ids: Sequence[int]) -> int | None:
         """Index of the letter's row among the generated ids; None if they do not begin with the prefix."""
@@ -87,6 +107,12 @@ class LetterResolver:
     def __init__(self, tokenizer: Tokenizer) -> None:  # noqa: D107
         self._tokenizer = tokenizer
 
+    def of_request(self, context: str, request: Request, stops: Sequence[int]) -> LetterIds:
+        """What ``request`` asks for, letters or a text; raises as `resolve` and `target` do."""
+        if request.kind == Request.TEXT:
+            return self.target(context, request.target, stops)
+        return self.resolve(context, request.letters, answer_prefix=request.answer_prefix)
+
     def resolve(self, context: str, letters: Sequence[str], *, answer_prefix: str = "") -> LetterIds:
         """The ids of ``letters`` as the next tokens after ``context + answer_prefix``.
 
@@ -107,6 +133,30 @@ class LetterResolver:
             tuple(i for i in self._spellings.get(letter, ()) if i not in ids) for letter in letters
         )
         return LetterIds(tuple(letters), tails[0][:-1], ids, spellings)
+
+    def target(self, context: str, text: str, stops: Sequence[int]) -> LetterIds:
+        """The ids of ``text`` as the next tokens after ``context``, with those that may end it.
+
+        Raises LettersError unless they begin where the context ends and read back (but for white space and
+        NFKC), and EngineError(UNSUPPORTED) without ``stops``.
+        """
+        if not stops:
+            raise EngineError(
+                ErrorKind.UNSUPPORTED,
+                "the model has no stop token, so nothing tells where its answer ends; allowed with "
+                "expect_text: a model with eos_token_id in its generation_config.json",
+            )
+        ids = self._beyond(self._encode(context), self._encode(context + text))
+        if ids and _squeeze(self._decode(list(ids))) == _squeeze(text) and not set(ids) & set(stops):
+            return LetterIds((), (), (), (), ids, tuple(stops))
+        found = (
+            "one token that spans the end of the context" if ids is None else repr(self._decode(list(ids)))
+        )
+        raise LettersError(
+            f"the text {text!r} behind the context {context[-40:]!r}: found {found}, ids "
+            f"{[] if ids is None else list(ids)}; allowed: ids of its own that read back as the text and do "
+            "not end the answer. Change expect_text or answer_prefix in the suite to what the model writes"
+        )
 
     def require_end(self, context: str, ids: Sequence[int]) -> None:
         """Refuse a prompt ``ids`` that does not end as ``context`` does: an answer would follow another text.

@@ -35,16 +35,18 @@ def question(
     prompt_ids: Sequence[int],
     placeholder: str | None,
     pixels: Sequence[Values] | None = (),
+    images: int = 1,
 ) -> Question:
     """What was asked, from what entered the model.
 
     ``text`` is the prompt as rendered, its placeholders repeated or not yet; None where it is not known.
     ``placeholder`` is the token that stands for a piece of an image ('<IMG_CONTEXT>'), None for a model that
     takes text only. ``pixels`` are the arrays of values that entered the vision tower, in their order and
-    after rounding to the model's dtype; none without an image, and None where they are not known. Of an array
-    [tiles, channels, height, width], with an axis of images before it or not, every tile counts. In the
-    packed form of Qwen-VL, patches [patches, values], an image is not cut, and the whole array is one piece;
-    with an axis of images before it, one for each.
+    after rounding to the model's dtype; none without an image, and None where they are not known. Where they
+    are as many as the ``images``, each is one's own. Of an array [tiles, channels, height, width], with an
+    axis of images before it or not, every tile counts. In the packed form of Qwen-VL, patches
+    [patches, values], an image is not cut, and the whole array is one piece; with an axis of images before
+    it, one for each.
     """
     known: dict[str, Any] = {
         "text": None if text is None else one_mark(text, placeholder),
@@ -52,7 +54,8 @@ def question(
     }
     if pixels is None:
         return Question(**known)
-    pieces = [piece for values in pixels for piece in _pieces(np.asarray(values))]
+    by_image = [_pieces(np.asarray(values)) for values in pixels]
+    pieces = [piece for own in by_image for piece in own]
     digest = hashlib.sha256()
     for piece in pieces:
         digest.update(np.ascontiguousarray(piece, dtype="<f4").tobytes())
@@ -64,6 +67,7 @@ def question(
         pixel_marks=tuple(mark for piece in pieces for mark in _marks(piece, _PATTERNS[:2])),
         pixel_views=tuple(mark for view in _views(pieces) for mark in _marks(view, _PATTERNS)),
         pixel_steps=tuple(float(np.square(np.diff(piece)).mean(dtype=np.float64)) for piece in pieces),
+        image_tiles=tuple(map(len, by_image)) if len(by_image) == images > 1 else (),
     )
 
 

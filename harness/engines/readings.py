@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.distributions import log_softmax, logsumexp, top_k
-from harness.engines.contract import Entry, Reading, Row
+from harness.engines.contract import Answer, Entry, Reading, Row, TokenScore
 from harness.engines.letters import LetterIds
+from harness.engines.target_scores import score_entries, score_row, with_target
 from harness.errors import EngineError, ErrorKind
 
 __all__ = [
@@ -56,14 +57,34 @@ class RowReader:
         self._bad: dict[int, int] = {}
         self._lost: list[int] = []
         self._answer: Row | None = None
+        self._answer_logprobs: npt.NDArray[np.float64] | None = None
+        self._scores: list[TokenScore] = []
+
+    @property
+    def wanting(self) -> int:
+        """How many rows of a target are still to come, since the model wrote something else or less."""
+        return self._letter_ids.scored - len(self._scores)
+
+    def force(self, row: npt.ArrayLike) -> None:
+        """Take the raw logits ``row`` [V] behind the next tokens of the target, whatever was generated."""
+        if self.wanting:
+            self._score(np.asarray(row))
+
+    def keep(self, other: RowReader | None) -> None:
+        """Take over the scores of a target that ``other`` has read already."""
+        if other is not None:
+            self._scores, self._answer = other._scores, other._answer  # noqa: SLF001
+            self._bad |= other._bad  # noqa: SLF001
 
     def add(self, row: npt.ArrayLike, token: int) -> None:
         """Take the raw logits ``row`` [V] that predicted the id ``token``; `reading` tells what is wrong."""
         logits = np.asarray(row)
         step = len(self._ids)
+        if step == len(self._scores) and self.wanting and self._ids == [*self._letter_ids.target[:step]]:
+            self._score(logits)
         self._ids.append(int(token))
         self._width = logits.size
-        if step == len(self._letter_ids.prefix_ids):
+        if step == len(self._letter_ids.prefix_ids) and not self._letter_ids.target:  # a text's is scored
             self._answer = logits.copy()  # a mere view would keep the rows around it
         if token >= logits.size:
             return
@@ -72,18 +93,37 @@ class RowReader:
         elif np.isneginf(logits[token]):
             self._lost.append(step)
         else:
+            logprobs = log_softmax(logits)
             self._argmax.append(int(logits.argmax()))
-            self._logprobs.append(float(log_softmax(logits)[token]))
+            self._logprobs.append(float(logprobs[token]))
+            if step == len(self._letter_ids.prefix_ids) and not self._letter_ids.target:
+                self._answer_logprobs = logprobs
+
+    def _score(self, row: npt.NDArray[np.floating]) -> None:
+        step = len(self._scores)
+        wanted = self._letter_ids.wanted(step)
+        self._width = row.size
+        if step == 0:
+            self._answer = row.copy()
+        if bad := int((np.isnan(row) | np.isposinf(row)).sum()):
+            self._bad[step] = bad
+            self._scores.append(TokenScore(math.nan, math.nan, -1, math.nan, picked=False))
+        elif max(wanted) >= row.size:
+            self._scores.append(TokenScore(-math.inf, math.nan, -1, math.nan, picked=False))
+        else:
+            self._scores.append(score_row(row, wanted))
 
     @property
     def answer(self) -> Row | None:
         """The answer's row [V]; None where the model did not get there."""
-        return None if self._letter_ids.answer_step(self._ids) is None else self._answer
+        reached = self._scores or self._letter_ids.answer_step(self._ids) is not None
+        return self._answer if reached else None
 
     def reading(self) -> Reading:
         """What the path saw. Raises as `read_rows`."""
         path, answer = self._path, self.answer
-        ids = {*self._ids, *(self._letter_ids.ids if answer is not None else ())}
+        ids = {*self._ids, *self._letter_ids.target, *self._letter_ids.stops}
+        ids |= {*(self._letter_ids.ids if answer is not None else ())}
         if beyond := sorted(i for i in ids if i >= self._width):
             raise EngineError(
                 ErrorKind.FAILED,
@@ -99,8 +139,36 @@ class RowReader:
             raise NotFinite(
                 f"{path}: the logit of the generated token is -inf at {self._lost}; allowed: finite"
             )
+        if lost := [step for step, score in enumerate(self._scores) if score.logprob == -math.inf]:
+            raise NotFinite(f"{path}: the logit of the target's token is -inf at {lost}; allowed: finite")
         seen = Reading(path=path, argmax=tuple(self._argmax), logprobs=tuple(self._logprobs))
-        return seen if answer is None else _with_answer(seen, answer, self._letter_ids, self._top_k)
+        if self._letter_ids.target and answer is not None:
+            seen = self._with_answer(seen, answer)
+            return with_target(seen, self._scores, whole=self._letter_ids.scored)
+        return seen if answer is None else self._with_answer(seen, answer)
+
+    def _with_answer(self, reading: Reading, row: Row) -> Reading:
+        letter_ids = self._letter_ids
+        letters = row[list(letter_ids.ids)]
+        if np.isneginf(letters).any():
+            named = zip(letter_ids.letters, letters, strict=True)
+            lost = [letter for letter, logit in named if logit == -np.inf]
+            raise NotFinite(f"{reading.path}: the logits of the letters {lost} are -inf; allowed: finite")
+        logprobs = log_softmax(row) if self._answer_logprobs is None else self._answer_logprobs
+        top = top_k(row, self._top_k)
+        others = tuple(
+            float(np.exp(logprobs[[i for i in ids if i < row.size]]).sum()) for ids in letter_ids.spellings
+        )
+        return Reading(
+            path=reading.path,
+            argmax=reading.argmax,
+            logprobs=reading.logprobs,
+            letter_logits=tuple(float(logit) for logit in letters),
+            log_z=float(row.max()) - float(logprobs.max()),
+            top=tuple(Entry(int(i), float(logprobs[i])) for i in top.ids if logprobs[i] > -np.inf),
+            other_spellings=others,
+            letter_ranks=tuple(_rank(row, token) for token in letter_ids.ids),
+        )
 
 
 def read_rows(
@@ -132,36 +200,12 @@ def read_rows(
     return reader.reading()
 
 
-def _with_answer(
-    reading: Reading, row: npt.NDArray[np.floating], letter_ids: LetterIds, count: int
-) -> Reading:
-    letters = row[list(letter_ids.ids)]
-    if np.isneginf(letters).any():
-        lost = [letter for letter, logit in zip(letter_ids.letters, letters, strict=True) if logit == -np.inf]
-        raise NotFinite(f"{reading.path}: the logits of the letters {lost} are -inf; allowed: finite")
-    logprobs = log_softmax(row)
-    top = top_k(row, count)
-    others = tuple(
-        float(np.exp(logprobs[[i for i in ids if i < row.size]]).sum()) for ids in letter_ids.spellings
-    )
-    return Reading(
-        path=reading.path,
-        argmax=reading.argmax,
-        logprobs=reading.logprobs,
-        letter_logits=tuple(float(logit) for logit in letters),
-        log_z=float(logsumexp(row)),
-        top=tuple(Entry(int(i), float(logprobs[i])) for i in top.ids if logprobs[i] > -np.inf),
-        other_spellings=others,
-        letter_ranks=tuple(_rank(row, token) for token in letter_ids.ids),
-    )
-
-
 def _rank(row: npt.NDArray[np.floating], token: int) -> int:
     return int((row > row[token]).sum() + (row[:token] == row[token]).sum())
 
 
-def row_misfit(row: Row, reading: Reading, letter_ids: Sequence[int]) -> str:
-    """How ``row`` [V] is not the answer's row that ``reading`` was read of, '' where it is.
+def row_misfit(row: Row, reading: Reading, answer: Answer) -> str:
+    """How ``row`` [V] is not the row of ``answer`` that ``reading`` was read of, '' where it is.
 
     Nine digits of the reading's numbers are kept: enough to tell any two float32 apart, not to write a
     float64 back unchanged.
@@ -170,7 +214,12 @@ def row_misfit(row: Row, reading: Reading, letter_ids: Sequence[int]) -> str:
         return f"found {bad} of {row.size} logits NaN or +inf; allowed: none"
     if not np.isfinite(row).any():
         return f"found no finite number among {row.size} logits; allowed: at least one"
-    letters = [float(row[i]) for i in letter_ids if i < row.size]
+    if answer.target_ids and reading.target:
+        found, kept = score_row(row, answer.target_ids[:1]).logprob, reading.target[0].logprob
+        if not math.isclose(found, kept, rel_tol=1e-7, abs_tol=1e-7):
+            return f"found {found} for the first token of the text; allowed: {kept}, as it was read"
+        return ""
+    letters = [float(row[i]) for i in answer.letter_ids if i < row.size]
     if not np.array_equal(np.asarray(letters, np.float32), np.asarray(reading.letter_logits, np.float32)):
         return f"found the letters' logits {letters}; allowed: {[*reading.letter_logits]}, as they were read"
     log_z = float(logsumexp(row))
@@ -232,7 +281,7 @@ def read_top(
         return Reading(path=path, argmax=argmax, logprobs=logprobs)
     answer = tops[step]
     most = ceiling(list(answer.values()))
-    return Reading(
+    found = Reading(
         path=path,
         argmax=argmax,
         logprobs=logprobs,
@@ -248,6 +297,20 @@ def read_top(
         ),
         letter_ceilings=tuple(float(answer.get(token, most)) for token in letter_ids.ids),
     )
+    return _target_of_tops(found, tops, generated_ids, letter_ids) if letter_ids.target else found
+
+
+def _target_of_tops(
+    reading: Reading, tops: Sequence[Mapping[int, float]], ids: Sequence[int], letter_ids: LetterIds
+) -> Reading:
+    """As far as the model wrote the target, and one place beyond, whose list may lack the target's token."""
+    scores: list[TokenScore] = []
+    for step, top in enumerate(tops[: letter_ids.scored]):
+        if [*ids[:step]] != [*letter_ids.target[:step]]:
+            break
+        scores.append(score_entries(top, letter_ids.wanted(step)))
+    most = ceiling([*tops[len(scores) - 1].values()])
+    return with_target(reading, scores, whole=letter_ids.scored, ceiling=most)
 
 
 def read_top_texts(

@@ -2,6 +2,7 @@
 
 ================  ==============================================================================
 ``nvidia.py``     GPUs, their driver, and what torch needs of it; runs by its path alone as well
+``processor.py``  the processor's name; runs by its path alone as well
 ``looks.py``      the looks of `harness doctor`
 ``findings.py``   what was looked at, and what came of it: right, wrong, or not to be known from here
 ================  ==============================================================================

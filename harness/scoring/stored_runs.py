@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.scoring.scoring import Scoring
     from harness.scoring.subjects import Subject
 
-__all__ = ["StoredRun", "StoredRuns", "model_name", "store_run"]
+__all__ = ["StoredRun", "StoredRuns", "model_name", "runs_of", "store_run"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +72,7 @@ class StoredRuns:
                 run = replace(run, when=before.when, keys=keys, errors={**errors, **run.errors})
                 if run == before:
                     return
-            entry: dict[str, Json] = {
-                "run": run.run,
-                "when": run.when,
-                "profile": run.profile,
-                "engine": run.engine,
-                "fingerprint": run.fingerprint,
-                "model": run.model,
-                "errors": dict(run.errors),
-            }
+            entry = _entry(run)
             # Of what is written before it only: it is read first, also when it was added to since.
             earlier = takewhile(lambda name: name != key, known)
             others = [known[name] for name in earlier if _same_engine(known[name], run)]
@@ -89,6 +81,18 @@ class StoredRuns:
             else:
                 entry["keys"] = dict(run.keys)
             self._journal.append(key, entry)
+
+    def keep_only(self, runs: Collection[StoredRun]) -> int:
+        """Forget all others; returns the bytes that the file shrank by.
+
+        A run that was noted as another one's like is written out, as that one may go.
+        """
+        stay = {f"{run.run} {run.profile}/{run.engine}": run for run in runs}
+        with self._journal.locked():
+            for key, run in stay.items():
+                if (self._journal.get(key) or {}).get("keys") is None:
+                    self._journal.append(key, _entry(run) | {"keys": dict(run.keys)})
+            return self._journal.compact(stay.__contains__)[1]
 
     def of(self, profile: str, engine: str) -> tuple[StoredRun, ...]:
         """Every stored run of one engine, in the order in which they were stored, whatever clocks said."""
@@ -118,20 +122,33 @@ class StoredRuns:
                 if like is None:
                     continue
                 keys = like.keys
-            runs[key] = _run(entry, keys)
+            with self._journal.understood():
+                runs[key] = _run(entry, keys)
         return runs
 
 
 def store_run(scoring: Scoring, subjects: Iterable[Subject], *, folder: Path) -> None:
     """Note which recordings ``subjects`` have in this run; ``folder`` is that of the cases."""
+    runs = StoredRuns(scoring.store.root)
+    for run in runs_of(scoring, subjects, folder=folder):
+        runs.add(run)
+
+
+def runs_of(
+    scoring: Scoring, subjects: Iterable[Subject], *, folder: Path, before: Sequence[StoredRun] = ()
+) -> list[StoredRun]:
+    """What `store_run` notes, one for each engine, with the cases of those ``before``."""
     now = datetime.datetime.now(datetime.UTC).astimezone().isoformat(timespec="seconds")
     by_engine: dict[str, list[Subject]] = {}
     for subject in subjects:
         by_engine.setdefault(subject.engine_label, []).append(subject)
-    runs = StoredRuns(scoring.store.root)
+    found = {(run.profile, run.engine): run for run in before}
     for group in by_engine.values():
         if (run := _run_of(scoring, group, now, folder)) is not None:
-            runs.add(run)
+            earlier = found.get(key := (run.profile, run.engine), run)
+            keys, errors = {**earlier.keys, **run.keys}, {**earlier.errors, **run.errors}
+            found[key] = replace(run, keys=keys, errors=errors)
+    return list(found.values())
 
 
 def model_name(engine: EngineSpec, folder: Path) -> str:
@@ -158,7 +175,8 @@ def _run_of(scoring: Scoring, group: Sequence[Subject], now: str, folder: Path) 
         try:
             key = scoring.key(subject)
             fingerprint = engine_id_of(key)
-            scoring.recording(subject)
+            if not scoring.is_answered(subject):
+                scoring.recording(subject)  # which raises why not
         except EngineError as error:
             errors[subject.case.name] = error.first_line
         else:
@@ -175,6 +193,12 @@ def _run_of(scoring: Scoring, group: Sequence[Subject], now: str, folder: Path) 
         keys=keys,
         errors=errors,
     )
+
+
+def _entry(run: StoredRun) -> dict[str, Json]:
+    """All of a run but its keys."""
+    names = ("run", "when", "profile", "engine", "fingerprint", "model")
+    return {**{name: getattr(run, name) for name in names}, "errors": dict(run.errors)}
 
 
 def _same_engine(a: StoredRun, b: StoredRun) -> bool:

@@ -95,18 +95,24 @@ def subjects(cases: Sequence[Case], profiles: Sequence[Profile], *, selection: s
 
 
 def request_for(case: Case, profile: Profile) -> Request:
-    """The case as the engines of a profile see it: without the expected letter, with a system text pinned."""
+    """The case as the engines of a profile see it: without the expected letter, with a system text pinned.
+
+    A text is accepted behind its prefix, all of which is put behind the prompt to be scored.
+    """
+    text = case.kind == Request.TEXT
     return Request(
         case=case.name,
         prompt=case.prompt,
-        letters=case.letters,
-        images=() if case.image is None else (str(case.image),),
+        letters=() if text else case.letters,
+        images=tuple(map(str, case.images)),
         system=profile.system if case.system is None else case.system,
-        answer_prefix=case.answer_prefix,
+        answer_prefix="" if text else case.answer_prefix,
         max_new_tokens=case.max_new_tokens,
+        kind=case.kind,
+        target=case.answer_prefix + case.expect if text else "",
     )
 
 
 def images_of(case: Case) -> tuple[str, ...]:
     """The hashes of the case's images, none for text only; raises `EngineError` when one cannot be read."""
-    return () if case.image is None else (image_fingerprint(case.image),)
+    return tuple(map(image_fingerprint, case.images))

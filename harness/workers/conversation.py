@@ -6,9 +6,11 @@ import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
 
-from harness.engines.codec import answer_from_json, request_to_json, settings_to_json
+from harness.cases.problems import readable
+from harness.engines.codec import request_to_json, settings_to_json
 from harness.engines.contract import Json, Request
 from harness.errors import EngineError, ErrorKind, RecordingError
+from harness.workers.believing import believed
 from harness.workers.endings import Ending, how_it_ended, memory_killer
 from harness.workers.events import Event, Failed, Job, Loaded, Progress, Scored
 from harness.workers.handed_over import HandedOver
@@ -52,15 +54,17 @@ def load(worker: WorkerProcess, job: Job) -> Generator[Event, None, EngineError 
                 ErrorKind.LOAD, what, log=str(job.log), log_tail=worker.log_tail(), refused=what
             )
         yield Progress("loading", 0, 0, time.monotonic() - worker.started)
-    if message["event"] == "loaded":
+    if message["event"] == "loaded" and isinstance(message.get("fingerprint"), dict):
         yield Loaded(message["fingerprint"], time.monotonic() - worker.started)
         return None
     returncode = worker.kill(grace=_EXIT_SECONDS)
     kind, why, tail = ErrorKind.LOAD, f"the worker {how_it_ended(returncode)}", worker.log_tail()
-    if message["event"] == "refused":
-        kind, why = ErrorKind(message["kind"]), message["message"]
-        tail = "" if message["says_all"] else tail
+    if message["event"] == "refused" and (told := _told(message)) is not None:
+        kind, why = told
+        tail = "" if message.get("says_all") else tail
     else:
+        if message["event"] != "ended":
+            why = _no_answer(message)
         if last := worker.log_tail(lines=1):
             why += f": {last}"
         if killer := memory_killer(returncode):
@@ -97,17 +101,15 @@ def score(
             return _ending(worker, job, ErrorKind.TIMEOUT, what)
         if message["event"] == "scored":
             return None
-        if message["event"] == "raised":
-            what = f"the engine raised {message['message']}"
-            return Ending(
-                kind=ErrorKind(message["kind"]), what=what, log_tail=worker.log_tail(), lives_on=True
-            )
+        if message["event"] == "raised" and (told := _told(message)) is not None:
+            what = f"the engine raised {told[1]}"
+            return Ending(kind=told[0], what=what, log_tail=worker.log_tail(), lives_on=True)
         outcome = _outcome(message, left, worker, job, check)
         if outcome is None:
             returncode = worker.kill(grace=_EXIT_SECONDS)
             what = f"the worker {how_it_ended(returncode)}"
             if message["event"] != "ended":
-                what = f"something other than an answer came from the worker: {str(message)[:200]!r}"
+                what = _no_answer(message)
             return _ending(worker, job, ErrorKind.CRASH, what, returncode)
         del left[outcome.key]
         yield outcome
@@ -125,20 +127,33 @@ def trace(worker: WorkerProcess, job: Job, order: Mapping[str, Json], file: Path
             worker.kill()
             what = f"nothing was heard for {job.case_seconds:g} s"
             raise _ending(worker, job, ErrorKind.TIMEOUT, what).error(job, "while this case was traced")
-    if message["event"] == "raised":
-        raise EngineError(
-            ErrorKind(message["kind"]), message["message"], log=str(job.log), log_tail=worker.log_tail()
-        )
-    if message["event"] != "traced":
+    if message["event"] == "raised" and (told := _told(message)) is not None:
+        raise EngineError(*told, log=str(job.log), log_tail=worker.log_tail())
+    about = message.get("about")
+    if message["event"] != "traced" or not isinstance(about, dict):
         returncode = worker.kill(grace=_EXIT_SECONDS)
-        ending = _ending(worker, job, ErrorKind.CRASH, f"the worker {how_it_ended(returncode)}", returncode)
+        what = (
+            f"the worker {how_it_ended(returncode)}" if message["event"] == "ended" else _no_answer(message)
+        )
+        ending = _ending(worker, job, ErrorKind.CRASH, what, returncode)
         raise ending.error(job, "while this case was traced")
-    about: Mapping[str, Json] = message["about"]
     return about
 
 
 def _left(since: float, seconds: float) -> float:
     return since + seconds - time.monotonic()
+
+
+def _told(message: Message) -> tuple[ErrorKind, str] | None:
+    """The kind and the words of a failure; None where the message does not have both."""
+    kind, words = message.get("kind"), message.get("message")
+    return (
+        (ErrorKind(str(kind)), readable(words)) if kind in [*ErrorKind] and isinstance(words, str) else None
+    )
+
+
+def _no_answer(message: Message) -> str:
+    return f"something other than an answer came from the worker: {str(message)[:200]!r}"
 
 
 def _outcome(
@@ -147,19 +162,16 @@ def _outcome(
     try:
         if message["event"] == "answer":
             key, request = left[message["key"]]
-            answer = answer_from_json(message["answer"])
+            answer = believed(message["answer"])
             misfit = check.misfit(key, request, answer, message["request"])
             if misfit is None:
                 return Scored(key, answer)
             if job.rows is not None:
                 forget_rows(job.rows, key)
             return Failed(key, EngineError(*misfit, log=str(job.log), log_tail=worker.log_tail()))
-        if message["event"] == "failure":
-            kind, text = ErrorKind(message["kind"]), message["message"]
-            return Failed(
-                message["key"], EngineError(kind, text, log=str(job.log), log_tail=worker.log_tail())
-            )
-    except (KeyError, ValueError, RecordingError):
+        if message["event"] == "failure" and message["key"] in left and (told := _told(message)):
+            return Failed(message["key"], EngineError(*told, log=str(job.log), log_tail=worker.log_tail()))
+    except (KeyError, TypeError, RecordingError):
         pass
     return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,8 +21,9 @@ class Job:
     engine; ``case_seconds`` the longest silence for each case in hand, as an engine may tell a batch's
     outcomes together: any answer starts it anew. Output of the engine is appended to ``log``. ``rows`` is the
     folder for full rows of logits, kept as ``KEY.PATH.npy`` ([V] float32), or None to keep none. ``patch`` is
-    a Python file executed in the worker before the engine's module is imported. The folders of ``log`` and
-    ``rows`` are made when missing.
+    a Python file executed in the worker before the engine's module is imported. ``environment`` has variables
+    that differ from our own. The folders of ``log`` and ``rows`` are made when missing. Of the first batch
+    ``begun`` cases are answered already, so that it is so much smaller.
     """
 
     python: str
@@ -32,6 +33,8 @@ class Job:
     log: Path
     rows: Path | None = None
     patch: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    begun: int = 0
 
 
 class Loaded(NamedTuple):
@@ -42,10 +45,14 @@ class Loaded(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """The answer to the request under ``key``; its full rows are on disk, not in it."""
+    """The answer to the request under ``key``; its full rows are on disk, not in it.
+
+    ``loaded`` is the fingerprint of the worker that gave it, where there are several.
+    """
 
     key: str
     answer: Answer
+    loaded: Mapping[str, Json] | None = None
 
 
 class Failed(NamedTuple):

@@ -23,9 +23,16 @@ _FREED_SECONDS = 30.0
 _SPARE_BYTES = 512 << 20  # a driver keeps some, and a desktop comes and goes
 
 
-def free_memory() -> dict[str, int | None]:
-    """What NVML tells of the visible GPUs, of all where that is not certain; {} where there are none."""
-    gpus = read_nvidia().at_hand(os.environ)
+def free_memory(variables: Mapping[str, str] | None = None) -> dict[str, int | None]:
+    """What NVML tells of the visible GPUs, of all where that is not certain; {} where there are none.
+
+    ``variables`` are those of the process that is to see them, by default our own. Of MIG instances, which
+    have memory of their own, it tells the names.
+    """
+    variables = os.environ if variables is None else variables
+    if instances := [word for word in variables.get("CUDA_VISIBLE_DEVICES", "").split(",") if "MIG-" in word]:
+        return dict.fromkeys(map(str.strip, instances))
+    gpus = read_nvidia().at_hand(variables)
     return {gpu.uuid or f"GPU-{number}": gpu.free for number, gpu in enumerate(gpus)}
 
 

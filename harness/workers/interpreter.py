@@ -37,6 +37,7 @@ def probe(
     cache: Path | None = None,
     seconds: float = 120.0,
     show: Callable[[str], None] = lambda _: None,
+    environment: Mapping[str, str] | None = None,
 ) -> dict[str, Json]:
     """Describe ``python`` for a fingerprint.
 
@@ -52,6 +53,7 @@ def probe(
 
     Hashes are kept in the folder ``cache`` and made anew when a file's size or time differs. ``show`` is
     called with how far it is where that takes long; ``seconds`` is how long there may be no sign of life.
+    ``environment`` has variables that differ from our own.
 
     Raises:
         EngineError: LOAD, there is no such interpreter or the report failed.
@@ -61,7 +63,7 @@ def probe(
         "sources": list(sources),
         "cache": None if cache is None else str(cache),
     }
-    return ask(python, order, seconds, show=show)
+    return ask(python, order, seconds, show=show, environment=environment)
 
 
 def toolkit(python: str) -> dict[str, Json]:
@@ -142,6 +144,7 @@ def ask(
     *,
     script: Path = _SCRIPT,
     show: Callable[[str], None] = lambda _: None,
+    environment: Mapping[str, str] | None = None,
 ) -> dict[str, Json]:
     """Run ``script`` in an interpreter with ``order`` as JSON; the object that it prints last, as JSON.
 
@@ -158,7 +161,7 @@ def ask(
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=worker_environment(),
+                env={**worker_environment(), **(environment or {})},
                 start_new_session=True,
             )
         except OSError as error:

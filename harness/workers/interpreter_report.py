@@ -19,6 +19,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def report(packages: list[str], sources: list[str], cache: str | None) -> dict[s
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "processor": _run("engines/processor.py")["processor_name"](),
+        "processor": _run("machine/processor.py")["processor_name"](),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "packages": versions(packages),
         "sources": {name: _source_hash(name, None if cache is None else Path(cache)) for name in sources},
@@ -210,10 +211,11 @@ def _source_hash(name: str, cache: Path | None) -> str | None:
         whole.update(f"{path}\0{content.hexdigest()}\n".encode("utf-8", "surrogateescape"))
     digest = whole.hexdigest()
     if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = kept.with_name(f"{kept.name}.{os.getpid()}.tmp")
-        unfinished.write_text(f"{signature} {digest}", encoding="ascii")
-        unfinished.replace(kept)
+        with suppress(OSError):  # then it is hashed again; what must be written says itself that it cannot
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = kept.with_name(f"{kept.name}.{os.getpid()}.tmp")
+            unfinished.write_text(f"{signature} {digest}", encoding="ascii")
+            unfinished.replace(kept)
     return digest
 
 

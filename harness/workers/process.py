@@ -20,10 +20,12 @@ import subprocess
 import tempfile
 import time
 from collections import deque
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from harness.cases.problems import readable
 from harness.errors import EngineError, ErrorKind
 from harness.workers.events import Job
 from harness.workers.protocol import Lines, Message, decode, encode
@@ -33,13 +35,16 @@ __all__ = ["WorkerProcess", "no_interpreter", "start_worker", "worker_environmen
 _SCRIPT = Path(__file__).with_name("worker.py")
 _READ_BYTES = 1 << 20
 _TAIL_BYTES = 1 << 16
+_LONGEST_LINE = 1 << 28  # an answer takes some 10 KB
 _LINE_CHARACTERS = 300
 # A child of the engine may hold the pipe open after the worker is gone, so besides the end of file the
 # process itself is looked at, this often.
 _LOOK_SECONDS = 0.2
 _CLOSE_SECONDS = 5.0
 _GROUP_SECONDS = 30.0
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_ESCAPES = re.compile(
+    r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\))|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+)
 
 
 def worker_environment() -> dict[str, str]:
@@ -63,7 +68,7 @@ def no_interpreter(python: str, error: OSError) -> EngineError:
 
 def start_worker(job: Job) -> WorkerProcess:
     """Start a process for ``job`` on this machine; raises `EngineError` (LOAD) without its interpreter."""
-    return WorkerProcess(job.python, job.log)
+    return WorkerProcess(job.python, job.log, environment=job.environment)
 
 
 def living(group: int) -> list[int]:
@@ -94,13 +99,17 @@ class WorkerProcess:
     are readings of `time.monotonic`: the start, and the last byte that came or the last message sent.
     """
 
-    def __init__(self, python: str, log: Path) -> None:
-        """Start ``python`` with its output appended to ``log``; raises `EngineError` (LOAD)."""
+    def __init__(self, python: str, log: Path, *, environment: Mapping[str, str] | None = None) -> None:
+        """Start ``python`` with its output appended to ``log``; raises `EngineError` (LOAD).
+
+        ``environment`` has the variables that differ from our own.
+        """
         self._log: Final = log
         self._lines = Lines()
         self._received: deque[bytes] = deque()
         self._outgoing = bytearray()
         self._end_of_replies = False
+        self._unfinished = 0  # bytes of a line whose end has not come
         self._killed = False
         self.started = self.heard = time.monotonic()
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -108,9 +117,9 @@ class WorkerProcess:
             output.write(f"--- {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, worker in {python}\n".encode())
             output.flush()
             self._log_start: Final = output.tell()
-            self._process: Final = self._start(python, output)
+            self._process: Final = self._start(python, output, environment or {})
 
-    def _start(self, python: str, output: BinaryIO) -> subprocess.Popen[bytes]:
+    def _start(self, python: str, output: BinaryIO, more: Mapping[str, str]) -> subprocess.Popen[bytes]:
         requests, self._requests = os.pipe()
         self._replies, replies = os.pipe()
         lifeline, self._lifeline = os.pipe()
@@ -121,7 +130,7 @@ class WorkerProcess:
         try:
             os.set_blocking(self._requests, False)
             os.set_blocking(self._replies, False)
-            environment = {**worker_environment(), "HF_MODULES_CACHE": str(self._modules)}
+            environment = {**worker_environment(), **more, "HF_MODULES_CACHE": str(self._modules)}
             return subprocess.Popen(
                 [python, os.fspath(_SCRIPT), *map(str, theirs)],
                 stdin=subprocess.DEVNULL,
@@ -178,7 +187,7 @@ class WorkerProcess:
             text = log.read().decode("utf-8", "replace")
         # A progress bar is one line written over and over: its last state is enough.
         shown = [_ESCAPES.sub("", line.rstrip().rpartition("\r")[2]) for line in text.split("\n")]
-        return "\n".join([line[:_LINE_CHARACTERS] for line in shown if line][-lines:])
+        return readable("\n".join([line[:_LINE_CHARACTERS] for line in shown if line][-lines:]))
 
     def close(self) -> None:
         """Have the engine freed and the worker exit; one that takes too long over it is killed."""
@@ -256,4 +265,9 @@ class WorkerProcess:
             return
         self.heard = time.monotonic()
         self._end_of_replies = not data
+        self._unfinished = len(data) - data.rfind(b"\n") - 1 + (0 if b"\n" in data else self._unfinished)
+        if self._unfinished > _LONGEST_LINE:  # no end in sight: what came is no message
+            self._lines, self._unfinished, self._end_of_replies = Lines(), 0, True
+            self._received.append(b"more than %d bytes without an end" % _LONGEST_LINE)
+            return
         self._received.extend(self._lines.feed(data))

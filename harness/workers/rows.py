@@ -30,7 +30,7 @@ def save_rows(folder: Path, key: str, rows: Mapping[str, Row]) -> None:
 
     for path, row in rows.items():
         target = row_file(folder, key, path)
-        unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        unfinished = target.with_name(f".{target.name}.{_writer(os.getpid())}.tmp")
         try:
             buffer = io.BytesIO()
             np.save(buffer, np.asarray(row, dtype=np.float32), allow_pickle=False)
@@ -68,5 +68,10 @@ def forget_rows(folder: Path, key: str) -> None:
 
 def sweep_unfinished(folder: Path, pid: int) -> None:
     """Remove what the worker ``pid`` was writing when it ended."""
-    for file in folder.glob(f".*.{pid}.tmp"):
+    for file in folder.glob(f".*.{glob.escape(_writer(pid))}.tmp"):
         file.unlink(missing_ok=True)
+
+
+def _writer(pid: int) -> str:
+    """A name for a process that machines which share a folder do not give twice."""
+    return f"{os.uname().nodename}-{pid}"

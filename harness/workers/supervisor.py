@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, pairwise
 
 from harness.engines.contract import Request
 from harness.errors import EngineError, ErrorKind, HarnessError
@@ -29,7 +30,7 @@ from harness.workers.handed_over import HandedOver
 from harness.workers.process import WorkerProcess, start_worker
 from harness.workers.rows import forget_rows
 
-__all__ = ["run"]
+__all__ = ["require_each_once", "run", "settle_batches", "whole_batches"]
 
 # Loading may take minutes, so a worker that helps nobody is not replaced for ever. Eight are enough for a row
 # of bad cases among good ones; an engine that never answers costs eight loads instead of one per case.
@@ -53,6 +54,14 @@ def run(
     Raises:
         HarnessError: two requests share a key or a case's name.
     """
+    require_each_once(requests)
+    check = HandedOver(job, [request for _, request in requests])
+    batches = whole_batches(job, requests)
+    return settle_batches(job, batches, check, total=len(requests), start=start, look=look)
+
+
+def require_each_once(requests: Sequence[Item]) -> None:
+    """Raise `HarnessError` where two ``requests`` share a key or a case's name."""
     for what, names in (
         ("key", [key for key, _ in requests]),
         ("case", [request.case for _, request in requests]),
@@ -63,26 +72,39 @@ def run(
                 f"{len(doubles)} {what}s stand in more than one of {len(requests)} requests, the first is "
                 f"{doubles[0]!r}; allowed: each in one, since answers are told apart by it"
             )
-    return _run(job, requests, start, look)
 
 
-def _run(
-    job: Job, requests: Sequence[Item], start: Callable[[Job], WorkerProcess], look: Look
+def whole_batches(job: Job, requests: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """``requests`` in batches of the job's size, in their order; the first may be `begun`."""
+    size = max(1, job.settings.batch_size)
+    cuts = [*range(-(job.begun % size), len(requests), size), len(requests)] if requests else []
+    return (requests[max(0, first) : behind] for first, behind in pairwise(cuts))
+
+
+def settle_batches(
+    job: Job,
+    batches: Iterator[Sequence[Item]],
+    check: HandedOver,
+    *,
+    total: int,
+    start: Callable[[Job], WorkerProcess] = start_worker,
+    look: Look = free_memory,
 ) -> Generator[Event, None, None]:
+    """As `run`, with batches that are drawn one after another, each when the one before is settled."""
+    first = next(batches, None)
     if job.rows is not None:
         job.rows.mkdir(parents=True, exist_ok=True)
     # A server that runs already has what it needs.
-    ours = requests and job.settings.device == "cuda" and "url" not in job.settings.options
+    ours = first is not None and job.settings.device == "cuda" and "url" not in job.settings.options
     turn = GpuTurn(look if ours else dict)
-    supervisor = _Supervisor(job, start, turn, HandedOver(job, [request for _, request in requests]))
-    size = max(1, job.settings.batch_size)
+    supervisor = _Supervisor(job, start, turn, check)
     done = 0
     try:
         yield from _waiting(turn.take())
-        for first in range(0, len(requests), size):
-            for event in supervisor.settle(requests[first : first + size]):
+        for batch in () if first is None else chain([first], batches):
+            for event in supervisor.settle(batch):
                 done += isinstance(event, Scored | Failed)
-                yield event._replace(done=done, total=len(requests)) if isinstance(event, Progress) else event
+                yield event._replace(done=done, total=total) if isinstance(event, Progress) else event
         supervisor.close()
         yield from _waiting(turn.freed())
     finally:

@@ -76,9 +76,18 @@ def _answer(
     except EngineError as error:
         return {"error": error.message, "about": "tokenizer", "tokens": len(ids)}
     try:
+        if target := question.get("target"):  # a run knows every stop token; the tokenizer's own end is one
+            end = getattr(tokenizer, "eos_token_id", None)
+            stops = [-1 if end is None else end]
+            return {
+                "error": None,
+                "tokens": len(ids),
+                "prefix": len(resolver.target(context, target, stops).target),
+            }
         found = resolver.resolve(context, question["letters"], answer_prefix=question["answer_prefix"])
     except LettersError as error:
-        return {"error": str(error), "about": "letters", "tokens": len(ids)}
+        about = "text" if question.get("target") else "letters"
+        return {"error": str(error), "about": about, "tokens": len(ids)}
     return {"error": None, "tokens": len(ids), "prefix": len(found.prefix_ids)}
 
 
@@ -87,7 +96,7 @@ def _render(tokenizer: PreTrainedTokenizerBase, question: dict[str, Any]) -> str
     # Some templates take content in parts, some as one text, most take both.
     for parts in (True, False):
         try:
-            rendered = chat_prompt(tokenizer, question["prompt"], question["system"], parts=parts)
+            rendered = chat_prompt(tokenizer, [question["prompt"]], question["system"], parts=parts)
         except Exception:
             if not parts:
                 raise

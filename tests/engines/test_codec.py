@@ -51,6 +51,7 @@ QUESTIONS = st.builds(
     pixels=st.none() | TEXT,
     pixel_means=tuples(st.integers(-999, 999).map(lambda n: n / 256)),
     pixel_marks=tuples(st.integers(-999, 999).map(lambda n: n / 256)),
+    image_tiles=tuples(st.integers(1, 40)),
 )
 PROMPT_IDS = st.lists(st.tuples(IDS, st.integers(1, 6)), max_size=8).map(
     lambda runs: tuple(i for token, count in runs for i in [token] * count)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageFile
 
-from harness.engines.images import open_image
+from harness.engines.images import as_models_see, open_image
 from harness.errors import EngineError, ErrorKind
 
 
@@ -59,3 +61,24 @@ def test_a_jpeg_for_a_small_view_is_decoded_smaller_and_not_turned(tmp_path: Pat
     Image.new("RGB", (800, 400), "red").save(path, exif=exif)
     assert open_image(str(path), least=100).size == (200, 100)
     assert open_image(str(path)).size == (800, 400)
+
+
+def test_prompts_of_one_picture_decode_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, decoded = tmp_path / "one.png", []
+    Image.new("RGB", (4, 4), "red").save(path)
+
+    def seen(image: Image.Image) -> Image.Image:
+        decoded.append(image)
+        return as_models_see(image)
+
+    monkeypatch.setattr("harness.engines.images.as_models_see", seen)
+    first = open_image(str(path))
+    first.putpixel((0, 0), (0, 0, 0))
+    assert open_image(str(path)).getpixel((0, 0)) == (255, 0, 0), "of one's own"
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(open_image, [str(path)] * 8))
+    assert len(decoded) == 1
+
+    Image.new("RGB", (4, 4), "blue").save(path)
+    os.utime(path, ns=(1, 1))
+    assert open_image(str(path)).getpixel((0, 0)) == (0, 0, 255), "another picture by the same name"

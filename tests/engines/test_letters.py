@@ -357,3 +357,35 @@ def test_what_the_tokenizer_adds_behind_every_text_is_named() -> None:
     assert resolver.added_behind() == [2]
     with pytest.raises(EngineError, match=r"ends with .*</s>'.* adds '</s>' \(ids \[2\]\) behind every text"):
         resolver.require_end("What?", tokenizer.encode("What?"))
+
+
+@pytest.mark.parametrize("kind", ["byte-level", "metaspace", "metaspace, begin", "bytes"])
+@pytest.mark.parametrize("text", ["A", "Answer: (B) or", "1984", "二つ"])
+def test_a_text_has_the_ids_that_go_on_from_the_prompt(
+    tokenizers: Mapping[str, Any], kind: str, text: str
+) -> None:
+    tokenizer = tokenizers[kind]
+    found = LetterResolver(tokenizer).target(HEADER, text, (0,))
+    whole = tokenizer.encode(HEADER + text, add_special_tokens=False)
+    assert whole[-len(found.target) :] == [*found.target]
+    assert tokenizer.decode([*found.target], skip_special_tokens=False).split() == text.split()
+    assert (found.letters, found.scored, found.steps) == ((), len(found.target) + 1, len(found.target) + 1)
+    assert [found.wanted(step) for step in range(found.scored)] == [*((i,) for i in found.target), (0,)]
+
+
+def test_a_text_that_does_not_read_back_is_refused() -> None:
+    lower = LetterResolver(word_piece(lowercase=True))
+    with pytest.raises(LettersError, match="found '##answer', ids"):
+        lower.target("x", "Answer", (0,))
+
+
+def test_a_text_needs_a_token_that_ends_it() -> None:
+    with pytest.raises(EngineError, match="no stop token, so nothing tells where its answer ends"):
+        LetterResolver(byte_level()).target(HEADER, "1984", ())
+
+
+def test_a_text_may_not_hold_what_ends_it() -> None:
+    tokenizer = byte_level()
+    ids = tokenizer.encode("1984", add_special_tokens=False)
+    with pytest.raises(LettersError, match="do not end the answer"):
+        LetterResolver(tokenizer).target(HEADER, "1984", (ids[-1],))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,10 @@ def test_every_layout_of_pixel_values_is_one_sequence(shape: tuple[int, ...], ti
 def test_tiles_handed_over_one_array_an_image_or_all_at_once_are_the_same() -> None:
     values = np.random.default_rng(0).normal(size=(5, 3, 4, 4)).astype(np.float32)
     whole = question(text="", prompt_ids=[], placeholder=None, pixels=[values])
-    assert whole == question(text="", prompt_ids=[], placeholder=None, pixels=[values[:2], values[2:]])
+    apart = question(text="", prompt_ids=[], placeholder=None, pixels=[values[:2], values[2:]])
+    assert whole == apart
+    two = question(text="", prompt_ids=[], placeholder=None, pixels=[values[:2], values[2:]], images=2)
+    assert two == replace(whole, image_tiles=(2, 3))
 
 
 def test_values_count_as_float32_whatever_they_came_in() -> None:

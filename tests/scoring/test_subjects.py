@@ -10,7 +10,9 @@ import pytest
 from harness.cases.problems import Location
 from harness.cases.profiles import EngineSpec, Profile
 from harness.cases.suites import Case
-from harness.engines.contract import EngineSettings, Json
+from harness.engines.codec import request_from_json, request_to_json
+from harness.engines.contract import EngineSettings, Json, Request
+from harness.recordings.fingerprint import asked_of
 from harness.scoring.subjects import SELECTIONS, request_for, subjects
 
 PLACE = Location(Path("/x.yaml"), 1, 1)
@@ -80,3 +82,24 @@ def test_an_engine_is_held_to_its_own_word_where_it_gives_it_twice(
     spec = EngineSpec(name="torch", settings=settings, location=PLACE)
     found = subjects([CASE], [replace(PROFILE, engines=(spec,))], selection="staged")
     assert bool(list(found)) == staged
+
+
+def test_a_text_is_asked_for_behind_its_prefix_and_letters_as_ever() -> None:
+    """What a request of letters is as JSON is part of its recording's key: nothing may come to it."""
+    text = replace(
+        CASE, kind=Request.TEXT, letters=("1984", Request.ELSE), expect="1984", answer_prefix="In "
+    )
+    request = request_for(text, PROFILE)
+    assert (request.kind, request.target, request.letters, request.answer_prefix) == (
+        "text",
+        "In 1984",
+        (),
+        "",
+    )
+    assert request_from_json(request_to_json(request)) == request
+    assert "target" in asked_of(request, ())
+    letters = request_for(CASE, PROFILE)
+    assert [*request_to_json(letters)] == [
+        "case", "prompt", "letters", "images", "system", "answer_prefix", "max_new_tokens", "kind",
+    ]  # fmt: skip
+    assert "target" not in asked_of(letters, ())

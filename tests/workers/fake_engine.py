@@ -70,6 +70,10 @@ def _misbehave(order: str, argument: str) -> None:
             for _ in range(int(argument) // 200):
                 os.write(1, text.encode())
                 sys.stderr.write(text)
+        case "unless":
+            name, _, value = argument.partition(" ")
+            if os.environ.get(name) != value:
+                raise EngineError(ErrorKind.LOAD, f"{name} is not {value}")
         case "nap":
             time.sleep(float(argument))
         case "say":
@@ -83,17 +87,19 @@ def _misbehave(order: str, argument: str) -> None:
             # As a worker that mixes up its cases would: what it says it answered is another request.
             serving = sys.modules["harness.workers.serving"]
             serving.request_digest = lambda _: "0" * 64  # type: ignore[attr-defined]
-        case "garble":
+        case "garble" | "flood":
+            said = b"x" * int(argument) if argument else b"this is no message\n"
             for descriptor in range(3, 64):
                 with contextlib.suppress(OSError):
                     if str(Path(f"/proc/self/fd/{descriptor}").readlink()).startswith("pipe:"):
-                        os.write(descriptor, b"this is no message\n")
+                        os.write(descriptor, said)
 
 
 class FakeEngine:
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
         self.broken = False
+        self.together: list[str] = []
         self.children: list[subprocess.Popen[bytes]] = []
 
     def fingerprint(self) -> dict[str, Any]:
@@ -113,7 +119,7 @@ class FakeEngine:
         }
 
     def score(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        prompts = [request.prompt for request in requests]
+        prompts = self.together = [request.prompt for request in requests]
         company = len(requests) > 1
         if company and "company-crash" in prompts:
             os._exit(7)
@@ -163,6 +169,12 @@ class FakeEngine:
                 return Outcome(request.case, answer(request, text=" ".join(map(str, pids))))
             case "where":
                 return Outcome(request.case, answer(request, text="in company" if company else "alone"))
+            case "variable":
+                time.sleep(0.3)  # so that another worker gets to answer as well
+                return Outcome(request.case, answer(request, text=os.environ[argument.split()[0]]))
+            case "company":
+                time.sleep(0.1)
+                return Outcome(request.case, answer(request, text=" ".join(self.together)))
             case "huge":
                 return Outcome(request.case, answer(request, text="é" * int(argument)))
             case "nan":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from harness.errors import ErrorKind
 from harness.workers import Job
 from harness.workers.handed_over import HandedOver
 from harness.workers.rows import row_file, save_rows
+from tests.text_answers import rows_for, text_answer
 
 PATHS = ("two-stage", "captured")
 IDS = LetterIds(("A", "B", "C"), (30,), (5, 6, 7), ((15,), (16,), ()))
@@ -55,12 +56,14 @@ def whole(request: Request, seen: Row) -> Answer:
     )
 
 
-def checker(folder: Path | None, *, paths: tuple[str, ...] = PATHS) -> HandedOver:
+def checker(
+    folder: Path | None, *, paths: tuple[str, ...] = PATHS, requests: Sequence[Request] = REQUESTS
+) -> HandedOver:
     settings = EngineSettings(
         kind="lmdeploy", model="m", dtype="float32", device="cpu", paths=paths, top_k=4, batch_size=8
     )
     job = Job(python="", settings=settings, load_seconds=1, case_seconds=1, log=Path("log"), rows=folder)
-    return HandedOver(job, REQUESTS)
+    return HandedOver(job, requests)
 
 
 def found(
@@ -184,6 +187,15 @@ def test_a_template_may_change_a_prompt(tmp_path: Path) -> None:
         assert found(checker(tmp_path), tmp_path, replace(sound, question=Question(text=text))) == ""
 
 
+def test_what_stands_around_images_makes_it_no_other_prompt(tmp_path: Path) -> None:
+    own = Request(case="s.i", prompt="Is {image:2}this{image:1}?", letters=("A", "B", "C"), images=("a", "b"))
+    check = checker(tmp_path, requests=[own, replace(own, case="s.j", prompt="this", images=())])
+    told = replace(whole(own, rows()), question=Question(text="<user> Is <image>\n this<image>\n? <end>"))
+    assert found(check, tmp_path, told, own) == ""
+    other = replace(told, question=Question(text="<user> this <end>"))
+    assert "found the prompt of s.j" in found(check, tmp_path, other, own)
+
+
 def test_an_answer_that_never_reached_the_letter_fits(tmp_path: Path) -> None:
     seen, generated = rows()[:1], (8,)
     readings = tuple(read_rows(path, seen, generated, letter_ids=IDS, top_k=4) for path in PATHS)
@@ -229,3 +241,34 @@ def test_numbers_are_finite(number: float) -> None:
     assert misfit is not None
     assert misfit.kind is ErrorKind.NOT_FINITE
     assert misfit.message == f"captured.logprobs[1] is {number}; allowed: finite numbers"
+
+
+TEXT = Request(case="s.text", prompt="Which year?", letters=(), kind=Request.TEXT, target="1984")
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (field(), ""),
+        (
+            of_reading(1, lambda r: {"target": r.target[:2]}),
+            "captured.target: found 2 entries; allowed: 3, one for",
+        ),
+        (of_reading(0, lambda _: {"target": ()}), "two-stage.target: found 0 entries; allowed: 3"),
+        (field(target_ids=(10, 999)), "target_ids: found 999; allowed: 0 to 31"),
+        (field(target_ids=(11, 10)), "row of two-stage: found -"),
+        (
+            of_reading(
+                0, lambda r: {"target": (r.target[0], r.target[1]._replace(logprob=0.5), r.target[2])}
+            ),
+            "two-stage.target: found 0.5; allowed: log-probabilities",
+        ),
+    ],
+)
+def test_a_text_has_a_score_for_each_token_and_the_end(
+    tmp_path: Path, fault: Callable[[Answer], Answer], words: str
+) -> None:
+    answer = text_answer(dict.fromkeys(PATHS, rows_for(2.0, 1.0, 3.0)), top_k=4)
+    said = found(checker(tmp_path, requests=[TEXT]), tmp_path, fault(answer), TEXT)
+    assert said.startswith(words)
+    assert bool(said) == bool(words)

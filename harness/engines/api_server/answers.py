@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from harness.engines.api_server.client import Reply
-from harness.engines.api_server.tokens import Spelling, other_spellings, place_of, tokens_of
+from harness.engines.api_server.tokens import Spelling, Token, other_spellings, place_of, tokens_of
 from harness.engines.contract import Reading, Request
 from harness.engines.readings import read_top_texts
 from harness.errors import EngineError, ErrorKind
@@ -29,6 +29,14 @@ class Choice:
     prompt_tokens: int | None
     where: str
 
+    def tokens(self, spelling: Spelling) -> tuple[Token, ...]:
+        """The generated tokens; raises EngineError(FAILED) where they are not as the interface has them."""
+        try:
+            return tokens_of(self.content, spelling)
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            what = f"its log-probabilities cannot be read: {type(error).__name__}: {error}"
+            raise EngineError(ErrorKind.FAILED, f"{self.where}, but {what}") from error
+
     def texts(self) -> list[str]:
         """All tokens' texts as they came, those of the lists included."""
         lists = [entry for item in self.content for entry in (item, *item.get("top_logprobs", ()))]
@@ -36,7 +44,7 @@ class Choice:
 
     def require_logprobs(self, *, least: int) -> None:
         """Refuse a reply that has no lists of at least ``least`` entries; raises EngineError(FAILED)."""
-        lists = tokens_of(self.content, Spelling.TEXT)
+        lists = self.tokens(Spelling.TEXT)
         if not lists:
             raise EngineError(ErrorKind.FAILED, f"{self.where}, but no log-probabilities came. {_HOW}")
         shortest = min(len(token.top) for token in lists)
@@ -63,13 +71,15 @@ def choice_of(reply: Reply, where: str) -> Choice:
         first = reply.data["choices"][0]
         content = (first.get("logprobs") or {}).get("content") or ()
         used = (reply.data.get("usage") or {}).get("prompt_tokens")
+        if not isinstance(text := first["message"].get("content") or "", str):
+            raise TypeError("a message that is no text")
         return Choice(
-            text=first["message"].get("content") or "",
+            text=text,
             content=tuple(content),
             prompt_tokens=None if used is None else int(used),
             where=where,
         )
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise EngineError(
             ErrorKind.FAILED,
             f"{where}, but no chat completion came: {reply.message}. Is url that of an OpenAI-compatible "
@@ -87,13 +97,7 @@ def read_choice(
 
     Raises EngineError: FAILED where text came without log-probabilities, or tokens are not as they must be.
     """
-    try:
-        tokens = tokens_of(choice.content, spelling)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise EngineError(
-            ErrorKind.FAILED,
-            f"{choice.where}, but its log-probabilities cannot be read: {type(error).__name__}: {error}",
-        ) from error
+    tokens = choice.tokens(spelling)
     if not tokens:
         if choice.text:
             choice.require_logprobs(least=1)

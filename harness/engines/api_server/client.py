@@ -24,6 +24,7 @@ _CONNECT_SECONDS: Final = 10.0
 _ATTEMPTS: Final = 4
 _FIRST_WAIT: Final = 0.5
 _BUSY: Final = (429, 503)
+_LARGEST: Final = 1 << 26  # bytes of an answer, which takes some 10 KB
 _SHOWN: Final = 300
 """Characters of a server's answer that messages show."""
 
@@ -151,13 +152,14 @@ class Client:
     def _once(self, method: str, path: str, body: bytes | None, seconds: float) -> Reply:
         errors, where = self._errors, f"{method} {self.url}{path}"
         try:
-            found = self._client.request(
+            with self._client.stream(
                 method,
                 self.url + path,
                 content=body,
                 headers={} if body is None else {"content-type": "application/json"},
                 timeout=errors.Timeout(seconds, connect=min(_CONNECT_SECONDS, seconds)),
-            )
+            ) as found:
+                content = self._content(found, where, seconds)
         except errors.ConnectTimeout as error:
             raise Unreachable(ErrorKind.LOAD, f"{where}: no connection within {seconds:.0f} s") from error
         except errors.TimeoutException as error:
@@ -196,13 +198,25 @@ class Client:
                 "since "
                 "the key would travel with them. Set url to where the server really is",
             )
-        return self._reply(found)
+        return self._reply(found, content)
 
-    def _reply(self, found: httpx2.Response) -> Reply:
-        text = self._safe(found.text)
+    def _content(self, found: httpx2.Response, where: str, seconds: float) -> bytes:
+        """What a server sends, unpacked, however slowly it comes and however much it is."""
+        content, until = bytearray(), time.monotonic() + seconds
+        for piece in found.iter_bytes():
+            content += piece
+            if len(content) > _LARGEST:
+                what = f"found an answer of more than {_LARGEST:,} bytes, which no chat completion has"
+                raise EngineError(ErrorKind.FAILED, f"{where}: {what}. Is url right?")
+            if time.monotonic() > until:
+                raise self._errors.ReadTimeout("the answer had no end")
+        return bytes(content)
+
+    def _reply(self, found: httpx2.Response, content: bytes) -> Reply:
+        text = self._safe(content.decode(found.encoding or "utf-8", "replace"))
         try:
             data = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             data = None
         headers = {name.lower(): self._safe(value) for name, value in found.headers.items()}
         return Reply(found.status_code, data, text, headers)

@@ -41,7 +41,7 @@ class InputScorer:
         self._tokenizer: Final = getattr(self._processor, "tokenizer", self._processor)
         self._resolver: Final = LetterResolver(self._tokenizer)
         ids = list(self._tokenizer.encode("A B", add_special_tokens=False))
-        reply = client.post(_GENERATE, _body(ids, None))
+        reply = client.post(_GENERATE, _body(ids, ()))
         if _scores(reply, ids[-1:]) is None:
             raise EngineError(
                 ErrorKind.UNSUPPORTED,
@@ -51,12 +51,12 @@ class InputScorer:
             )
 
     def read(
-        self, request: Request, image_url: str | None, *, asked: int | None, text: str, tokens: int
+        self, request: Request, images: Sequence[str], *, asked: int | None, text: str, tokens: int
     ) -> Reading:
         """Each letter's log-probability behind prompt and prefix, and those of what was generated.
 
-        ``asked`` is the length of the chat's prompt in tokens; ``text`` is what it brought, in ``tokens``
-        tokens.
+        ``images`` are their addresses, in order. ``asked`` is the length of the chat's prompt in tokens;
+        ``text`` is what it brought, in ``tokens`` tokens.
 
         Raises LettersError, and EngineError: FAILED where the server answers otherwise, or was asked another
         question by the chat.
@@ -69,7 +69,7 @@ class InputScorer:
         values = []
         for letter, token in zip(request.letters, letters.ids, strict=True):
             tail = [*prefix, token]
-            found = self._score([*ids, *tail], image_url, tail, asked)
+            found = self._score([*ids, *tail], images, tail, asked)
             values.append(found[-1])
             if text == request.answer_prefix + letter and tokens == len(tail):
                 generated = tuple(found)
@@ -83,10 +83,10 @@ class InputScorer:
         )
 
     def _score(
-        self, ids: Sequence[int], image_url: str | None, tail: Sequence[int], asked: int | None
+        self, ids: Sequence[int], images: Sequence[str], tail: Sequence[int], asked: int | None
     ) -> list[float]:
         """The log-probabilities of the ``tail`` of ``ids``."""
-        reply = self._client.post(_GENERATE, _body(ids, image_url))
+        reply = self._client.post(_GENERATE, _body(ids, images))
         found = _scores(reply, tail)
         if found is None:
             raise EngineError(
@@ -108,27 +108,27 @@ class InputScorer:
     def _render(self, request: Request) -> str:
         return chat_prompt(
             self._processor,
-            request.prompt,
+            request.parts,
             request.system,
             parts=self._tokenizer is not self._processor,
-            image=request.image is not None,
         )
 
     def _ids(self, context: str, request: Request) -> list[int]:
         """The prompt's ids, each run of image placeholders once: LMDeploy repeats them itself."""
-        if request.image is None:
+        if not request.images:
             return list(self._tokenizer.encode(context, add_special_tokens=False))
-        made = self._processor(text=[context], images=[[open_image(request.image)]], add_special_tokens=False)
+        pictures = list(map(open_image, request.shown))
+        made = self._processor(text=[context], images=[pictures], add_special_tokens=False)
         placeholder = int(self._processor.image_token_id)
         runs = ((token, len(list(run))) for token, run in groupby(int(i) for i in made["input_ids"][0]))
         return [i for token, count in runs for i in ([token] if token == placeholder else [token] * count)]
 
 
-def _body(ids: Sequence[int], image_url: str | None) -> dict[str, Json]:
-    images: dict[str, Json] = {} if image_url is None else {"image_data": [image_url]}
+def _body(ids: Sequence[int], images: Sequence[str]) -> dict[str, Json]:
+    pictures: dict[str, Json] = {"image_data": list(images)} if images else {}
     return {
         "input_ids": list(ids),
-        **images,
+        **pictures,
         "max_tokens": 0,
         "return_logprob": True,
         "logprob_start_len": 0,
@@ -142,5 +142,5 @@ def _scores(reply: Reply, tail: Sequence[int]) -> list[float] | None:
         if not reply.ok or [int(token) for _, token in pairs] != list(tail):
             return None
         return [float(value) for value, _ in pairs]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         return None

@@ -21,8 +21,8 @@ from harness.engines.codec import settings_to_json
 from harness.engines.contract import EngineSettings
 from harness.engines.dtypes import named_dtype
 from harness.engines.gpu import gpus_in_use
-from harness.engines.processor import processor_name
 from harness.errors import EngineError, ErrorKind
+from harness.machine.processor import processor_name
 
 __all__ = ["Server"]
 

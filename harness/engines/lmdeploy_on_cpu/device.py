@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch.overrides import TorchFunctionMode
 
-from harness.engines.processor import processor_name
+from harness.machine.processor import processor_name
 
 if TYPE_CHECKING:
     from lmdeploy.pytorch.engine.model_agent import BaseModelAgent

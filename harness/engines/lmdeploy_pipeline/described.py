@@ -10,8 +10,8 @@ from harness.engines.contract import EngineSettings, Json
 from harness.engines.gpu import gpus_in_use
 from harness.engines.interpreted_kernels.card import card_of, claim, is_interpreted
 from harness.engines.letters import require_vocabulary
-from harness.engines.processor import processor_name
 from harness.errors import EngineError, ErrorKind
+from harness.machine.processor import processor_name
 
 if TYPE_CHECKING:
     from lmdeploy import PytorchEngineConfig, TurbomindEngineConfig

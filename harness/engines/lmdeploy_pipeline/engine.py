@@ -60,6 +60,7 @@ from harness.engines.pixel_limits import pixel_limits
 from harness.engines.prefix_cache import is_warm
 from harness.engines.readings import read_top
 from harness.engines.requirements import ARCHITECTURES
+from harness.engines.target_scores import token_texts
 from harness.engines.template_date import pin_template_date
 from harness.errors import EngineError, ErrorKind, LettersError
 
@@ -253,33 +254,34 @@ class LmdeployPipeline:
             top = tuple(sorted(entries, key=lambda entry: -entry.logprob)[: self._settings.top_k])
         # Where they are the only path there is, they are no second account of the answer.
         told = () if self._paths == (TOP_K,) else zip(ids, logprobs, strict=False)
+        readings = tuple(self._reading(path, scored) for path in self._paths)
         return Answer(
             prompt_ids=scored.prompt_ids,
             generated_ids=ids,
             text=self._stages.tokenizer.decode(list(ids), skip_special_tokens=True),
             letter_ids=letters.ids,
             answer_step=step,
-            readings=tuple(self._reading(path, scored) for path in self._paths),
+            readings=readings,
             reported_top=top,
             reported_logprobs=tuple(float(entries[token]) for token, entries in told),
             seconds=dict(scored.seconds),
             rows={path: row for path, each in scored.readers.items() if (row := each.answer) is not None},
             question=scored.question,
             request=request_digest(scored.request),
+            target_ids=letters.target,
+            token_texts=token_texts(self._stages.tokenizer.decode, letters.target, readings),
         )
 
     def _reading(self, path: str, scored: Scored) -> Reading:
         letters, ids, top_k = scored.letter_ids, scored.generated.ids, self._settings.top_k
         if path == SCORED and scored.scores is not None:
-            return scored.scores.reading(ids, step=letters.answer_step(ids), top_k=top_k)
+            return scored.scores.reading(ids, letter_ids=letters, top_k=top_k)
         if path == TOP_K:
             return read_top(TOP_K, scored.generated.logprobs, ids, letter_ids=letters)
         seen = scored.readers[path].reading()
         if len(seen.logprobs) != len(ids):
-            raise EngineError(
-                ErrorKind.FAILED,
-                f"{path}: LMDeploy gave {len(seen.logprobs)} rows of logits for {len(ids)} generated tokens",
-            )
+            text = f"{path}: LMDeploy gave {len(seen.logprobs)} rows of logits for {len(ids)} tokens"
+            raise EngineError(ErrorKind.FAILED, text)
         return seen
 
     def _failure(self, request: Request, error: Exception) -> Failure:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.engines.contract import Question, Request
@@ -29,6 +30,7 @@ __all__ = [
     "check_spelling",
     "messages",
     "placeholder_id",
+    "places_in_text",
     "preparing",
     "probe_conversations",
     "question_of",
@@ -43,15 +45,26 @@ _NO_TEMPLATE: Final = "BaseChatTemplate"
 
 
 def messages(
-    request: Request, image: Image | None, image_options: Mapping[str, int] | None = None
+    request: Request,
+    images: Sequence[Image],
+    image_options: Mapping[str, int] | None = None,
+    *,
+    in_text: bool = False,
 ) -> list[dict[str, Any]]:
-    """A list of messages, in which the image comes first: LMDeploy's own tuples put it behind.
+    """A list of messages with images where the request's parts say: LMDeploy's own tuples put them behind.
 
-    ``image_options`` go along with the image, in the one form that all versions read.
+    ``images`` are in the order in which they stand. ``image_options`` go along with each, in the one form
+    that all versions read. With ``in_text`` a prompt that names their places has LMDeploy's own word there,
+    the images before it in the same order: see `places_in_text`.
     """
-    content: list[dict[str, Any]] = [{"type": "text", "text": request.prompt}]
-    if image is not None:
-        content.insert(0, {"type": "image_data", "image_data": {"data": image, **(image_options or {})}})
+    shown: list[dict[str, Any]] = [
+        {"type": "image_data", "image_data": {"data": image, **(image_options or {})}} for image in images
+    ]
+    if in_text and request.marked:
+        text = "".join(part if isinstance(part, str) else _IMAGE_TOKEN for part in request.parts)
+        content = [*shown, {"type": "text", "text": text}]
+    else:
+        content = request.content(shown)
     user: dict[str, Any] = {"role": "user", "content": content}
     if request.system is None:
         return [user]
@@ -68,8 +81,8 @@ def probe_conversations(
     letter = Request(case="probe", prompt="A", letters=("A",))
     if getattr(engine.prompt_processor, "vl_encoder", None) is not None:
         for picture in trial_pictures(tiles):
-            yield messages(letter, picture, image_options)
-    yield messages(letter, None)
+            yield messages(replace(letter, images=("",)), [picture], image_options)
+    yield messages(letter, [])
 
 
 @contextmanager
@@ -96,6 +109,17 @@ def placeholder_id(engine: AsyncEngine) -> int | None:
         if found:  # LMDeploy writes 0 where it knows none
             return int(found)
     return None
+
+
+def places_in_text(engine: AsyncEngine) -> bool:
+    """Whether LMDeploy is told of places within a text by its own word there.
+
+    Of parts it makes a text in which every image of InternVLChatModel ends a line; the model's own `chat`,
+    which knows no parts, puts it where the text says (lmdeploy/vl/model/internvl.py: proc_messages).
+    """
+    vision = getattr(getattr(engine.prompt_processor, "vl_encoder", None), "model", None)
+    config = getattr(vision, "hf_config", None)
+    return "InternVLChatModel" in (getattr(config, "architectures", None) or ())
 
 
 def check_spelling(prompt: str) -> None:
@@ -184,13 +208,14 @@ def question_of(
     tokenizer: PreTrainedTokenizerBase,
     placeholder: int | None,
     dtype: str,
+    images: int,
 ) -> Question:
     """The question in ``inputs``: LMDeploy's ``prompt``, ``input_ids`` and ``multimodal`` items of a case.
 
-    ``placeholder`` is the id that stands for a piece of an image. ``dtype`` is the model's: pixel values are
-    rounded to it, as some versions do here and others where they enter the model. Where LMDeploy does not
-    keep the rendered prompt, it is read back from the ids; of an image that it hands on as embeddings the
-    pixels are not known.
+    ``placeholder`` is the id that stands for a piece of an image, ``images`` how many there are. ``dtype`` is
+    the model's: pixel values are rounded to it, as some versions do here and others where they enter the
+    model. Where LMDeploy does not keep the rendered prompt, it is read back from the ids; of an image that it
+    hands on as embeddings the pixels are not known.
     """
     import torch
 
@@ -208,4 +233,5 @@ def question_of(
         prompt_ids=ids,
         placeholder=_IMAGE_TOKEN if _IMAGE_TOKEN in text else mark,
         pixels=pixels,
+        images=images,
     )

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING
 
 from harness.engines.contract import Question, Request
@@ -20,16 +21,17 @@ from harness.engines.images import open_image
 from harness.engines.letters import LetterIds, LetterResolver
 from harness.engines.lmdeploy_pipeline.described import hub_tokenizer
 from harness.engines.lmdeploy_pipeline.input_scores import InputScores, score_inputs
-from harness.engines.lmdeploy_pipeline.options import SCORED, STEPWISE, TWO_STAGE
+from harness.engines.lmdeploy_pipeline.options import CAPTURED, SCORED, STEPWISE, TWO_STAGE
 from harness.engines.lmdeploy_pipeline.prompts import (
     check_length,
     check_rendered,
     check_spelling,
     messages,
     placeholder_id,
+    places_in_text,
     question_of,
 )
-from harness.engines.lmdeploy_pipeline.steps.contract import Generated, Prepared, Steps
+from harness.engines.lmdeploy_pipeline.steps.contract import Conversation, Generated, Prepared, Steps
 from harness.engines.readings import RowReader
 
 if TYPE_CHECKING:
@@ -102,6 +104,7 @@ class Stages:
         self._placeholder = placeholder_id(engine)
         self._template = engine.chat_template
         self._image_options = image_options
+        self._in_text = places_in_text(engine)
 
     async def score(
         self, requests: Sequence[Request], tell: Callable[[Request, Scored | Exception], None]
@@ -111,7 +114,8 @@ class Stages:
         Stage two begins when stage one has ended for all. LMDeploy mixes up its sequences otherwise: it keeps
         the state of a request with ``max_new_tokens=0`` among those that it goes on decoding, but not in its
         list of them, so that a sequence decodes on from another's state. And what stage two leaves behind
-        must be gone before the next sequence is decoded.
+        must be gone before the next sequence is decoded. Inputs are scored when all rows are there: a batch
+        in which one sequence wants rows and another scores ends LMDeploy's loop.
         """
         has_second = TWO_STAGE in self._paths or SCORED in self._paths
 
@@ -125,10 +129,14 @@ class Stages:
                 tell(request, self._scored(done))
             return done
 
-        async def second(request: Request, done: _FirstDone) -> None:
+        async def second(request: Request, done: _FirstDone, rows_read: asyncio.Barrier) -> None:
             started = time.perf_counter()
+            reader = scores = None
             try:
-                reader = await self._stage_two(done) if TWO_STAGE in self._paths else None
+                try:
+                    reader = await self._stage_two(done) if TWO_STAGE in self._paths else None
+                finally:
+                    await rows_read.wait()
                 scores = await self._score_inputs(done) if SCORED in self._paths else None
             except Exception as error:  # noqa: BLE001 - as above
                 tell(request, error)
@@ -138,9 +146,10 @@ class Stages:
 
         done = await asyncio.gather(*map(first, requests))
         if has_second:
-            pairs = zip(requests, done, strict=True)
+            pairs = [(r, each) for r, each in zip(requests, done, strict=True) if each is not None]
+            rows_read = asyncio.Barrier(max(1, len(pairs)))
             try:
-                await asyncio.gather(*(second(request, each) for request, each in pairs if each is not None))
+                await asyncio.gather(*(second(request, each, rows_read) for request, each in pairs))
             finally:
                 self._steps.reset()
 
@@ -163,6 +172,11 @@ class Stages:
             question=done.question,
         )
 
+    async def conversation(self, request: Request) -> Conversation:
+        """The request in LMDeploy's messages, its images opened."""
+        images = [await asyncio.to_thread(open_image, image) for image in request.shown]
+        return messages(request, images, self._image_options, in_text=self._in_text)
+
     async def _stage_one(self, request: Request) -> _FirstDone:
         """Greedy tokens, their log-probabilities and, if asked for, the rows captured on the way.
 
@@ -170,8 +184,7 @@ class Stages:
         """
         started = time.perf_counter()
         check_spelling(request.prompt)
-        image = None if request.image is None else await asyncio.to_thread(open_image, request.image)
-        prepared = await self._steps.prepare(messages(request, image, self._image_options))
+        prepared = await self._steps.prepare(await self.conversation(request))
         try:
             ids = prepared.ids
             text = prepared.inputs.get("prompt") or self.tokenizer.decode(ids, skip_special_tokens=False)
@@ -181,12 +194,13 @@ class Stages:
                 tokenizer=self.tokenizer,
                 placeholder=self._placeholder,
                 dtype=self._steps.dtype,
+                images=len(request.images),
             )
             check_rendered(self._template, asked, request)
             self._resolver.require_end(text, ids)
-            letters = self._resolver.resolve(text, request.letters, answer_prefix=request.answer_prefix)
-            steps = request.max_new_tokens or len(letters.prefix_ids) + 1
-            check_length(len(ids), steps, self._steps.limits)
+            letters = self._resolver.of_request(text, request, prepared.options.stop_token_ids or ())
+            steps = request.max_new_tokens or letters.steps
+            check_length(len(ids), max(steps, letters.scored), self._steps.limits)
         except BaseException:
             self._steps.forget(prepared)
             raise
@@ -199,6 +213,8 @@ class Stages:
             logprobs=self._top_k or None,
             take=None if reader is None else partial(_read, reader),
         )
+        if reader is not None and reader.wanting and first == CAPTURED:
+            await self._force(prepared, letters, reader)
         return _FirstDone(
             request=request,
             prepared=prepared,
@@ -212,6 +228,18 @@ class Stages:
             question=asked,
         )
 
+    async def _force(self, prepared: Prepared, letters: LetterIds, reader: RowReader) -> None:
+        """Rows of a target that the model did not write by itself, as a second generation has to write it."""
+        known, rows = letters.scored - reader.wanting, count()
+
+        def take(row: Tensor, token: int) -> None:
+            del token
+            if next(rows) >= known:
+                _force(reader, row)
+
+        forced = replace(prepared, forced=letters.target)
+        await self._steps.generate(forced, steps=letters.scored, logprobs=None, take=take)
+
     async def _stage_two(self, done: _FirstDone) -> RowReader:
         """Rows of one pass over prompt and generated ids, or of one request for each generated id."""
         prepared, ids = done.prepared, done.generated.ids
@@ -222,6 +250,15 @@ class Stages:
             if self._stepwise:
                 logits = await self._rows_behind(prepared, ids[:step])
             await asyncio.to_thread(_read, reader, logits[len(prepared.ids) - 1 + step], token)
+        target = done.letter_ids.target
+        if reader.wanting and not self._stepwise:
+            logits = await self._rows_behind(prepared, target)
+        while reader.wanting:
+            step = done.letter_ids.scored - reader.wanting
+            if self._stepwise:
+                logits = await self._rows_behind(prepared, target[:step])
+            row = logits[len(prepared.ids) - 1 + step]
+            await asyncio.to_thread(_force, reader, row)
         return reader
 
     async def _rows_behind(self, prepared: Prepared, ids: Sequence[int]) -> Tensor:
@@ -235,6 +272,10 @@ class Stages:
             letter_ids=done.letter_ids,
             count=max(1, self._top_k),
         )
+
+
+def _force(reader: RowReader, row: Tensor) -> None:
+    reader.force(row.float().cpu().numpy())
 
 
 def _read(reader: RowReader, row: Tensor, token: int) -> None:

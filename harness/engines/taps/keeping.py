@@ -43,13 +43,14 @@ def pictured(
     opened: Callable[[str], Image],
     prepared: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """A picture before it enters the model: a digest of its colours, how many tiles, ``prepared`` pixels.
+    """Pictures before they enter the model: a digest of their colours, how many tiles, ``prepared`` pixels.
 
     ``opened`` is the engine's own way to open it, so that what is done to that is seen.
     """
     found: dict[str, Tensor] = {}
-    if request.image is not None:
-        digest = hashlib.sha256(opened(request.image).convert("RGB").tobytes()).digest()
+    if request.images:
+        colours = b"".join(opened(image).convert("RGB").tobytes() for image in request.shown)
+        digest = hashlib.sha256(colours).digest()
         found["image"] = torch.tensor([int.from_bytes(digest[i : i + 4]) for i in range(0, 32, 4)])
     if (pixels := states.get("pixels")) is not None:
         found["tiles"] = torch.tensor([len(pixels)])
@@ -108,8 +109,10 @@ def _residues(answer: Answer, row: Tensor, path: str, *, reported: bool) -> dict
         found["row"] = _relative(whole, kept)
     reading = next((each for each in answer.readings if each.path == path), None)
     if reading is not None and not reading.partial:
-        read = torch.tensor(reading.letter_logits, dtype=torch.float64)
-        found["letters"] = _relative(whole[list(answer.letter_ids)], read)
+        ids, logits = answer.letter_ids, reading.letter_logits
+        if reading.target:  # the row is that of the text's first token
+            ids, logits = answer.target_ids[:1], (reading.target[0].logit,)
+        found["letters"] = _relative(whole[list(ids)], torch.tensor(logits, dtype=torch.float64))
     if reported and answer.reported_top:
         log_z = whole.logsumexp(-1)
         logs = whole - log_z

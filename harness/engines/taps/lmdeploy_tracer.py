@@ -18,7 +18,7 @@ from torch import Tensor
 from harness.engines.contract import Failure, Request
 from harness.engines.lmdeploy_pipeline import stages
 from harness.engines.lmdeploy_pipeline.engine import LmdeployPipeline
-from harness.engines.lmdeploy_pipeline.steps.contract import Conversation, Prepared
+from harness.engines.lmdeploy_pipeline.steps.contract import Prepared
 from harness.engines.taps.contract import ALONE, SCORE, TraceOrder
 from harness.engines.taps.keeping import keep, of_another, of_answer, pictured
 from harness.engines.taps.recorder import Pass, Recorder
@@ -43,11 +43,6 @@ def _pixels(prepared: Prepared) -> Tensor | None:
     found = [each.get("pixel_values") for each in items if isinstance(each, Mapping)]
     there = [each for each in found if isinstance(each, Tensor)]
     return torch.cat(there) if there else None
-
-
-def _messages(request: Request, image: Image | None, options: Mapping[str, int]) -> Conversation:
-    made: Conversation = stages.messages(request, image, options)  # type: ignore[attr-defined]  # as above
-    return made
 
 
 def tracer(engine: LmdeployPipeline) -> LmdeployTracer:
@@ -133,9 +128,7 @@ class LmdeployTracer:
         async def one(
             request: Request, ids: Sequence[int], prompt: Sequence[int] | None
         ) -> tuple[Prepared, Tensor | Exception]:
-            image = None if request.image is None else await asyncio.to_thread(_opened, request.image)
-            options = self._stages._image_options  # noqa: SLF001
-            prepared = await self._steps.prepare(_messages(request, image, options))
+            prepared = await self._steps.prepare(await self._stages.conversation(request))
             try:
                 if prompt is not None:
                     prepared = self._with_ids(prepared, prompt)

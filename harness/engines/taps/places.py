@@ -2,7 +2,7 @@
 
 The names are those of Transformers (5 and 4.x) and of LMDeploy's PyTorch engine (0.12 to 0.18), tried in
 order: the first that a model has is taken, so no version is asked for. A model of none of these families is
-matched by order and shape (`by_order`), which `Places.by_table` says.
+matched by order and shape (`by_order`).
 """
 
 from __future__ import annotations
@@ -127,11 +127,6 @@ class Places:
 
     places: tuple[Place, ...]
     family: str | None
-
-    @property
-    def by_table(self) -> bool:
-        """Whether the architecture is in `FAMILIES`."""
-        return self.family is not None
 
 
 def find(model_type: str, modules: Sequence[str], lists: Mapping[str, int]) -> Places:

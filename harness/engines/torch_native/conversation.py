@@ -7,7 +7,7 @@ Such a checkpoint brings conversation templates as Python code: ``get_conv_templ
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import transformers
@@ -21,7 +21,7 @@ __all__ = ["OWN", "TOKENIZER", "Wording"]
 OWN: Final = "own"
 TOKENIZER: Final = "tokenizer"
 
-# Stands where the image goes until everything else is rendered; no text holds a NUL.
+# Stands where an image goes until everything else is rendered; no text holds a NUL.
 _HERE = "\0image\0"
 
 
@@ -63,18 +63,22 @@ class Wording:
             )
         self.stop_id = None if self._begin is None else self._known_id(str(self._begin().sep or "").strip())
 
-    def render(self, request: Request, image: str) -> str:
-        """The prompt up to and including the assistant's header, with ``image`` where the image goes.
+    def render(self, request: Request, images: Sequence[str]) -> str:
+        """The prompt up to and including the assistant's header, with ``images`` in order where they go.
 
         Without a system text of its own a request gets the template's, which is what `chat` sends.
         """
+        # As `chat` does: where the prompt says, else each on a line of its own before it.
         text = request.prompt
-        if request.image is not None:
-            # As `chat` does: where the prompt says, else on a line of its own before it.
-            marked = self.kind == OWN and Question.IMAGE in text
-            text = text.replace(Question.IMAGE, _HERE, 1) if marked else f"{_HERE}\n{text}"
+        if request.marked:
+            text = "".join(part if isinstance(part, str) else _HERE for part in request.parts)
+        elif len(images) == 1 and self.kind == OWN and Question.IMAGE in text:
+            text = text.replace(Question.IMAGE, _HERE, 1)
+        else:
+            text = f"{_HERE}\n" * len(images) + text
         prompt = self._own(text, request.system) if self.kind == OWN else self._template(text, request.system)
-        return prompt.replace(_HERE, image)
+        before, *behind = prompt.split(_HERE)
+        return before + "".join(image + piece for image, piece in zip(images, behind, strict=True))
 
     @property
     def source(self) -> str:
@@ -93,7 +97,7 @@ class Wording:
         return str(conversation.get_prompt())
 
     def _template(self, text: str, system: str | None) -> str:
-        return chat_prompt(self._tokenizer, text, system, parts=False)
+        return chat_prompt(self._tokenizer, [text], system, parts=False)
 
     def _known_id(self, token: str) -> int | None:
         found = self._tokenizer.convert_tokens_to_ids(token) if token else None

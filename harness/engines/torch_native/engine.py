@@ -25,13 +25,14 @@ from harness.engines.codec import request_digest
 from harness.engines.contract import Answer, EngineSettings, Failure, Json, Outcome, Request, Row
 from harness.engines.gpu import gpus_in_use
 from harness.engines.out_of_memory import is_out_of_memory
-from harness.engines.processor import processor_name
 from harness.engines.readings import RowReader
 from harness.engines.remote_code import environment_advice
+from harness.engines.target_scores import token_texts
 from harness.engines.torch_native.inputs import Forced, Prepared, batched
 from harness.engines.torch_native.loading import load_passes, require_known
 from harness.engines.torch_native.passes import Passes
 from harness.errors import EngineError, ErrorKind
+from harness.machine.processor import processor_name
 
 __all__ = ["TorchEngine", "load"]
 
@@ -110,6 +111,8 @@ class _Work:
         """The ids to put behind the prompt: those it is known to write, else those it is hoped to write."""
         if self.generated is not None:
             return Forced(self.prepared, self.generated[:-1])
+        if target := self.prepared.letter_ids.target:
+            return Forced(self.prepared, target)
         hoped = self.prepared.letter_ids.prefix_ids
         return Forced(self.prepared, hoped[: self.prepared.most_tokens - 1])
 
@@ -170,15 +173,34 @@ class TorchEngine:
     def _work(self, works: Sequence[_Work]) -> None:
         literal = "generate" in self._settings.paths
         for work in works:
-            if literal or work.prepared.most_tokens > len(work.prepared.letter_ids.prefix_ids) + 1:
+            if literal or work.prepared.most_tokens > work.prepared.letter_ids.steps:
                 self._generate(work)
         if "forward" not in self._settings.paths:
+            self._score_targets(works)
             return
         self._forward(works)
         otherwise = [work for work in works if work.generated is None and work.failure is None]
         for work in otherwise:
             self._generate(work)
         self._forward(otherwise)
+        self._score_targets(works)
+
+    def _score_targets(self, works: Sequence[_Work]) -> None:
+        """The rows of a text that the model did not write by itself: those behind the text, put there."""
+        for work in works:
+            wanting = [reader for reader in work.readers.values() if reader.wanting]
+            if work.failure is not None or not wanting:
+                continue
+            started = time.perf_counter()
+            try:
+                target = work.prepared.letter_ids.target
+                rows = [*self._passes.rows([Forced(work.prepared, target)])[0]]
+                for reader in wanting:
+                    for row in rows[-reader.wanting :]:
+                        reader.force(row)
+            except _CASE_ERRORS as error:
+                work.failure = self._failure(error, [work])
+            work.spent("forward", time.perf_counter() - started)
 
     def _generate(self, work: _Work) -> None:
         """Greedy decoding of one case, and its raw scores."""
@@ -205,7 +227,9 @@ class TorchEngine:
         started = time.perf_counter()
         try:
             for case, work, rows in zip(batch, works, self._passes.rows(batch), strict=True):
-                reader = work.readers["forward"] = self._reader(work, "forward")
+                reader = self._reader(work, "forward")
+                reader.keep(work.readers.get("forward"))
+                work.readers["forward"] = reader
                 if work.generated is None:
                     most = work.prepared.most_tokens
                     work.generated = self._written(rows, case.ids, reader, most=most)
@@ -232,14 +256,16 @@ class TorchEngine:
     ) -> tuple[int, ...] | None:
         """The ids that greedy decoding writes, as far as ``rows`` tell; None if it goes where they do not."""
         written: list[int] = []
+        whole = False
         for row, expected in zip(rows, (*forced, None), strict=True):
             written.append(int(row.argmax()))
             reader.add(row, written[-1])
-            if len(written) == most or written[-1] in self._passes.stop_ids:
-                return tuple(written)
-            if written[-1] != expected:
-                return None
-        return None
+            whole = len(written) == most or written[-1] in self._passes.stop_ids
+            if whole or written[-1] != expected:
+                break
+        for row in rows if reader.wanting else ():
+            reader.force(row)
+        return tuple(written) if whole else None
 
     def _outcome(self, work: _Work) -> Outcome:
         prepared, case = work.prepared, work.prepared.request.case
@@ -252,6 +278,7 @@ class TorchEngine:
         except EngineError as error:
             return Outcome(case, Failure(kind=error.kind, message=f"{case}: {error.message}"))
         answers = {path: work.readers[path].answer for path in self._settings.paths}
+        target = prepared.letter_ids.target
         return Outcome(
             case,
             Answer(
@@ -265,6 +292,8 @@ class TorchEngine:
                 rows={path: row for path, row in answers.items() if row is not None},
                 question=prepared.question,
                 request=request_digest(prepared.request),
+                target_ids=target,
+                token_texts=token_texts(self._passes.tokenizer.decode, target, readings),
             ),
         )
 

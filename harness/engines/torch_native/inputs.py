@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -61,8 +62,8 @@ class Prepared:
 
     @property
     def most_tokens(self) -> int:
-        """How many tokens may be generated: as many as asked for, or up to and including the letter."""
-        return self.request.max_new_tokens or len(self.letter_ids.prefix_ids) + 1
+        """How many tokens may be generated: as many as asked for, or up to and including letter or end."""
+        return self.request.max_new_tokens or self.letter_ids.steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +90,16 @@ class Prompts:
         dtype: torch.dtype,
         model_takes: Collection[str],
         image_token_id: int | None = None,
+        stop_ids: Sequence[int] = (),
     ) -> None:
         """``dtype`` is the model's, to which pixel values are rounded when they enter it.
 
         ``model_takes`` are the names of what its `forward` takes, ``image_token_id`` is the id by which it
-        knows a place for a piece of an image, for processors that do not name the token.
+        knows a place for a piece of an image, for processors that do not name the token. ``stop_ids`` end its
+        turn.
         """
         self._processor = processor
+        self._stop_ids = stop_ids
         self._model_takes = model_takes
         self._dtype = dtype
         self._takes_images = takes_images
@@ -110,7 +114,7 @@ class Prompts:
     def prepare(self, request: Request) -> Prepared | Failure:
         """The request as tensors, or why it has none."""
         started = time.perf_counter()
-        if request.image is not None and not self._takes_images:
+        if request.images and not self._takes_images:
             return Failure(
                 kind=ErrorKind.UNSUPPORTED,
                 message=f"{request.case}: has an image, but the model takes text only; "
@@ -119,7 +123,7 @@ class Prompts:
         try:
             context = self._context(request)
             tensors = self._tokenize(context, request)
-            letter_ids = self._resolver.resolve(context, request.letters, answer_prefix=request.answer_prefix)
+            letter_ids = self._resolver.of_request(context, request, self._stop_ids)
             prompt_ids = tuple(tensors["input_ids"][0].tolist())
             self._resolver.require_end(context, prompt_ids)
             asked = self._question(context, prompt_ids, tensors, request)
@@ -138,21 +142,47 @@ class Prompts:
         # Templates of text models know strings only.
         return chat_prompt(
             self._processor,
-            request.prompt,
+            request.parts,
             request.system,
             parts=self._takes_images,
-            image=request.image is not None,
         )
 
     def _question(
         self, context: str, ids: Sequence[int], tensors: Mapping[str, torch.Tensor], request: Request
     ) -> Question:
         values = tensors.get("pixel_values")
-        if request.image is None:
+        if not request.images:
             pixels: list[Any] | None = []
+        elif values is None:
+            pixels = None
         else:
-            pixels = None if values is None else [values.to(self._dtype).float().numpy()]
-        return question(text=context, prompt_ids=ids, placeholder=self._placeholder, pixels=pixels)
+            own = self._by_image(values, tensors, ids, len(request.images))
+            pixels = [each.to(self._dtype).float().numpy() for each in own]
+        return question(
+            text=context,
+            prompt_ids=ids,
+            placeholder=self._placeholder,
+            pixels=pixels,
+            images=len(request.images),
+        )
+
+    def _by_image(
+        self, values: torch.Tensor, tensors: Mapping[str, torch.Tensor], ids: Sequence[int], count: int
+    ) -> Sequence[torch.Tensor]:
+        """The pixel values of each of ``count`` images; all together where it is not known what is whose."""
+        if count == 1:
+            return [values]
+        place = None if self._placeholder is None else self.tokenizer.convert_tokens_to_ids(self._placeholder)
+        runs = [len(list(run)) for token, run in groupby(ids) if token == place]
+        tiles = [run * len(values) / sum(runs) for run in runs]
+        sizes: list[int] = [round(each) for each in tiles]
+        if (grids := tensors.get("image_grid_thw")) is not None:
+            sizes = grids.prod(-1).tolist()
+        elif len(values) == count:
+            sizes = [1] * count
+        elif len(runs) != count or sizes != tiles:
+            return [values]
+        return [*values.split(sizes)]
 
     def _tokenize(self, context: str, request: Request) -> dict[str, torch.Tensor]:
         # A processor cuts a prompt to what tokenizer.json says of truncation, unless it is told not to.
@@ -163,8 +193,8 @@ class Prompts:
         if begin is not None and context.startswith(begin):
             # What a processor's own apply_chat_template does, so that no second begin-of-text is added.
             options["add_special_tokens"] = False
-        if request.image is not None:
-            options["images"] = [[open_image(request.image)]]
+        if request.images:
+            options["images"] = [list(map(open_image, request.shown))]
         tensors = dict(self._processor(text=[context], **options))
         if odd := [name for name, value in tensors.items() if not isinstance(value, torch.Tensor)]:
             raise TypeError(

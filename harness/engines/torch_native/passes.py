@@ -124,6 +124,10 @@ class ProcessorPasses:
         self._processor = processor
         self._takes_images = takes_images
         self._forward_takes = frozenset(inspect.signature(model.forward).parameters)
+        tokenizer = getattr(processor, "tokenizer", processor) if takes_images else processor
+        self._neutral = neutral_generation(model, tokenizer.eos_token_id)
+        model.generation_config = self._neutral.config
+        self.stop_ids = self._neutral.stop_ids
         place_ids = (getattr(model.config, name, None) for name in ("image_token_id", "image_token_index"))
         self._prompts = Prompts(
             processor,
@@ -131,11 +135,9 @@ class ProcessorPasses:
             dtype=model.dtype,
             model_takes=self._forward_takes,
             image_token_id=next((place for place in place_ids if isinstance(place, int)), None),
+            stop_ids=self.stop_ids,
         )
         self.tokenizer = self._prompts.tokenizer
-        self._neutral = neutral_generation(model, self.tokenizer.eos_token_id)
-        model.generation_config = self._neutral.config
-        self.stop_ids = self._neutral.stop_ids
         # Positions in several dimensions are computed by the model itself, padding included; before
         # Transformers 4.47 its `forward` leaves that to `generate`.
         self._own_positions = any(hasattr(module, "get_rope_index") for module in model.modules())

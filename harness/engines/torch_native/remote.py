@@ -89,15 +89,12 @@ class ChatPasses:
         """The request as ids [1, S] and tiles [n, 3, size, size], or why it has none."""
         started = time.perf_counter()
         try:
-            values = None
-            if request.image is not None:
-                values = self._tiling.values(open_image(request.image))
+            own = [self._tiling.values(open_image(image)) for image in request.shown]
             # What the letters follow is the prompt's end; thousands of places before it are not needed.
-            short = self._wording.render(request, f"{_BEGIN}{_PLACE}{_END}")
-            letter_ids = self._resolver.resolve(short, request.letters, answer_prefix=request.answer_prefix)
-            places = 0 if values is None else self.model.num_image_token * len(values)
-            text = self._wording.render(request, f"{_BEGIN}{_PLACE * places}{_END}")
-            return self._prepared(request, text, values, letter_ids, started)
+            short = self._wording.render(request, [f"{_BEGIN}{_PLACE}{_END}"] * len(own))
+            letter_ids = self._resolver.of_request(short, request, self.stop_ids)
+            text = self._wording.render(request, [self._places(values) for values in own])
+            return self._prepared(request, text, own, letter_ids, started)
         except REQUEST_ERRORS as error:
             return request_failure(request, error)
 
@@ -126,11 +123,11 @@ class ChatPasses:
     def try_out(self, paths: Sequence[str]) -> None:
         """See `Passes`; text alone is tried too, as it goes another way."""
         values = self._tiling.values(next(trial_pictures(self._tiling.most)))
-        text = f"{_BEGIN}{_PLACE * (self.model.num_image_token * len(values))}{_END}A"
+        text = f"{self._places(values)}A"
         nothing = LetterIds(("A",), (), (0,), ((),))
         request = Request(case="", prompt="", letters=("A",))
-        for pixels in (values, None):
-            asked = text if pixels is not None else "A"
+        for pixels in ([values], []):
+            asked = text if pixels else "A"
             prepared = self._prepared(request, asked, pixels, nothing, time.perf_counter())
             go(self, prepared, paths)
 
@@ -162,7 +159,7 @@ class ChatPasses:
         self,
         request: Request,
         text: str,
-        values: torch.Tensor | None,
+        by_image: Sequence[torch.Tensor],
         letter_ids: LetterIds,
         started: float,
     ) -> Prepared:
@@ -174,16 +171,15 @@ class ChatPasses:
         encoded = self.tokenizer(text, return_tensors="pt", truncation=False, **options)
         tensors = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
         found = int((tensors["input_ids"] == self._place_id).sum())
-        places = 0 if values is None else self.model.num_image_token * len(values)
+        places = self.model.num_image_token * sum(map(len, by_image))
         if found != places:
             raise ValueError(
                 f"the prompt has {_PLACE} {found} times; allowed: {places} times, "
-                f"{self.model.num_image_token} for each tile of the image. Take it out of the case's text"
+                f"{self.model.num_image_token} for each tile of an image. Take it out of the case's text"
             )
-        pixels = []
-        if values is not None:
-            tensors["pixel_values"] = values
-            pixels = [values.to(self.model.dtype).float().numpy()]
+        if by_image:
+            tensors["pixel_values"] = torch.cat(list(by_image))
+        pixels = [values.to(self.model.dtype).float().numpy() for values in by_image]
         prompt_ids = tuple(tensors["input_ids"][0].tolist())
         self._resolver.require_end(text, prompt_ids)
         return Prepared(
@@ -191,9 +187,15 @@ class ChatPasses:
             tensors=tensors,
             prompt_ids=prompt_ids,
             letter_ids=letter_ids,
-            question=question(text=text, prompt_ids=prompt_ids, placeholder=_PLACE, pixels=pixels),
+            question=question(
+                text=text, prompt_ids=prompt_ids, placeholder=_PLACE, pixels=pixels, images=len(pixels)
+            ),
             seconds=time.perf_counter() - started,
         )
+
+    def _places(self, values: torch.Tensor) -> str:
+        """What stands in the prompt for an image of these tiles."""
+        return f"{_BEGIN}{_PLACE * (self.model.num_image_token * len(values))}{_END}"
 
     def _special_id(self, token: str) -> int:
         found = self.tokenizer.convert_tokens_to_ids(token)

@@ -36,6 +36,7 @@ class StandIn:
     drop: int = 0  # how many connections break off
     redirect: str = ""
     slow: float = 0.0
+    drip: float = 0.0  # seconds from byte to byte
     logprobs: bool = True
     generated: list[str] = field(default_factory=lambda: ["B"])
     tokens_as: str = "text"
@@ -145,7 +146,11 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {"content-length": str(len(body)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        for byte in body if self.stand_in.drip else ():
+            self.wfile.write(bytes([byte]))
+            time.sleep(self.stand_in.drip)
+        if not self.stand_in.drip:
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is http.server's
         """Quiet."""

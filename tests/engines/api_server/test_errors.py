@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness.engines.api_server import client
 from harness.engines.api_server.engine import load
 from harness.engines.contract import Answer, EngineSettings, Failure
 from harness.errors import EngineError, ErrorKind
@@ -35,6 +36,20 @@ def test_nobody_listens(server: StandIn) -> None:
         ({"bodies": {"/v1/models": b"<html>hello</html>"}}, "no list of models: <html>hello</html>"),
         ({"status": {"/health": 503}}, "/health: status 503"),
         ({"status": {"/v1/chat/completions": 404}}, "Is the path right"),
+        ({"bodies": {"/v1/models": b"[" * 100_000}}, "no list of models: [[["),
+        ({"bodies": {"/v1/models": b'{"data": [5]}'}}, "no list of models"),
+        (
+            {
+                "bodies": {
+                    "/v1/chat/completions": b'{"choices": [{"logprobs": {"content": [{}]}, "message": {}}]}'
+                }
+            },
+            "its log-probabilities cannot be read: KeyError",
+        ),
+        (
+            {"bodies": {"/v1/chat/completions": b'{"choices": [{"message": {"content": 5}}]}'}},
+            "but no chat completion came",
+        ),
         ({"bodies": {"/v1/chat/completions": b"ready"}}, "but no chat completion came: ready"),
         ({"bodies": {"/v1/chat/completions": b'{"choices": []}'}}, "but no chat completion came"),
         ({"logprobs": False}, "not enabled logprobs_mode"),
@@ -63,6 +78,10 @@ def test_a_server_that_ignores_logprobs_is_told_how_to_give_them(server: StandIn
         ('[{"token": "B", "logprob": 0.7, "top_logprobs": []}]', "found 0.7 among the log-probabilities"),
         ('[{"token": "B", "logprob": null, "top_logprobs": []}]', "TypeError"),
         ("[]", "no log-probabilities came"),
+        ("[5]", "its log-probabilities cannot be read: TypeError"),
+        ('[{"token": "B", "logprob": -1, "top_logprobs": null}]', "cannot be read: TypeError"),
+        ('[{"token": "B", "logprob": -1, "bytes": [999], "top_logprobs": []}]', "cannot be read: ValueError"),
+        ("[" * 100_000, "no chat completion came"),
     ],
 )
 def test_answers_that_cannot_be_right_fail_their_case(server: StandIn, content: str, said: str) -> None:
@@ -113,6 +132,20 @@ def test_a_connection_that_breaks_off_is_tried_again_and_not_for_ever(server: St
     assert caught.value.kind is ErrorKind.CRASH
     assert "the connection broke off" in caught.value.message
     assert server.drop == 96
+
+
+def test_an_answer_without_an_end_is_not_waited_for(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = engine(server, timeout=1.0)
+    server.bodies["/v1/chat/completions"] = b"x" * 1001
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "_LARGEST", 1000)
+        ((_, found),) = loaded.score([ASK])
+    assert isinstance(found, Failure)
+    assert "found an answer of more than 1,000 bytes" in found.message
+    server.drip = 0.01  # a byte at a time, each well within the time
+    ((_, found),) = loaded.score([ASK])
+    assert isinstance(found, Failure)
+    assert found.kind is ErrorKind.TIMEOUT
 
 
 def test_a_slow_server_times_out_and_is_not_asked_again(server: StandIn) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from harness.cases.folder import load
 from harness.cases.suites import Case
-from harness.checks.agreement import compare, judge
+from harness.checks.agreement import check_agreement, compare
 from harness.checks.expected_letter import check_expected_letter
 from harness.checks.stages import check_stages
 from harness.checks.tolerances import DEFAULTS
@@ -133,7 +133,9 @@ def test_the_server_agrees_with_the_pipeline(served: Scoring, piped: Scoring, na
     letters = case(name).letters
     assert check_expected_letter(ours, case(name)), name
     agreement = compare(theirs, ours, letters)
-    assert judge(agreement, DEFAULTS["float32"]), str(judge(agreement, DEFAULTS["float32"]))
+    assert check_agreement(agreement, DEFAULTS["float32"]), str(
+        check_agreement(agreement, DEFAULTS["float32"])
+    )
     assert ours.answer.text == theirs.answer.text
     assert ours.answer.question.tokens == len(theirs.answer.prompt_ids)
 
@@ -150,7 +152,7 @@ def test_scored_inputs_tell_the_same_as_the_chat(served: Scoring, piped: Scoring
     # Every letter is known exactly, even those that the chat did not tell.
     first = replace(ours, answer=replace(ours.answer, readings=(scored, chat)))
     agreement = compare(theirs, first, letters)
-    assert judge(agreement, DEFAULTS["float32"])
+    assert check_agreement(agreement, DEFAULTS["float32"])
     assert all(interval.exact for interval in agreement.b.intervals)
 
 

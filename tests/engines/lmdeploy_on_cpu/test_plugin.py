@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.engines.lmdeploy_on_cpu import plugin as lmdeploy_on_cpu
-from harness.engines.processor import processor_name
+from harness.machine.processor import processor_name
 from tests.scenario_runs import run_scenarios
 
 SCENARIOS = Path(__file__).with_name("scenarios.py")

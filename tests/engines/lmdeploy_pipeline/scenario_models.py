@@ -46,7 +46,7 @@ def images() -> dict[str, str]:
 
 
 def requests(pictures: dict[str, str], tokens: int | None) -> list[Request]:
-    """Each picture, and text only; with a system message or without; English and Chinese."""
+    """Each picture, text only, several pictures; with a system message or without; English and Chinese."""
     made = []
     for number, picture in enumerate((*pictures, None, *pictures)):
         question = "图中的形状是什么颜色？" if number % 3 == 1 else "What colour is the shape?"
@@ -60,6 +60,12 @@ def requests(pictures: dict[str, str], tokens: int | None) -> list[Request]:
                 max_new_tokens=tokens,
             )
         )
+    several = (*pictures.values(), *pictures.values())[1:4]
+    placed = "{image:3} is not {image:1}, nor is " + made[0].prompt + " Look at {image:2}."
+    made += [
+        replace(made[0], case="several", images=several[:2]),
+        replace(made[1], case="placed", images=several, prompt=placed),
+    ]
     return made
 
 

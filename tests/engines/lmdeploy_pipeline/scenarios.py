@@ -82,7 +82,7 @@ def keep(name: str, results: dict[str, Answer | Failure]) -> None:
 def picture_only(path: str) -> list[dict[str, Any]]:
     """A conversation that is a picture and nothing else, in the form that the engine gives it."""
     request = Request(case="picture", prompt="", letters=("A",), images=(path,))
-    (message,) = lmdeploy_prompts.messages(request, open_image(path))
+    (message,) = lmdeploy_prompts.messages(request, [open_image(path)])
     return [{**message, "content": message["content"][:1]}]
 
 
@@ -141,9 +141,12 @@ def public_call(pictures: dict[str, str], random: Path) -> None:
     with loaded(settings(random)) as engine:
         messages = []
         for request in asked:
-            content: list[dict[str, Any]] = [{"type": "text", "text": request.prompt}]
-            if request.image is not None:
-                content.insert(0, {"type": "image", "image": request.image})
+            content: list[dict[str, Any]] = [
+                {"type": "text", "text": part}
+                if isinstance(part, str)
+                else {"type": "image", "image": request.images[part]}
+                for part in request.parts
+            ]
             system = [{"role": "system", "content": request.system}] if request.system is not None else []
             messages.append([*system, {"role": "user", "content": content}])
         responses = engine._pipe(

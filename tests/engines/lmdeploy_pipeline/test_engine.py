@@ -125,7 +125,9 @@ def test_the_stop_token_is_kept_as_transformers_keeps_it(left: Left) -> None:
     assert {case: answer.generated_ids for case, answer in ours.items()} == {
         case: answer.generated_ids for case, answer in theirs.items()
     }
-    ended = [answer for answer in ours.values() if answer.generated_ids[-1] == stop]
+    # Behind several pictures the random model may end at once, or with its last token.
+    one = [answer for case, answer in ours.items() if not case.startswith(("several", "placed"))]
+    ended = [answer for answer in one if answer.generated_ids[-1] == stop]
     assert ended
     assert all(1 < len(answer.generated_ids) < 12 for answer in ended)
     assert any(len(answer.generated_ids) == 12 for answer in ours.values())

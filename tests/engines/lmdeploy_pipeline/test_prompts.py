@@ -25,7 +25,7 @@ class Words:
 
 def ask(inputs: dict[str, Any], *, dtype: str = "float32", placeholder: int | None = 7) -> Any:
     tokenizer: Any = Words()
-    return question_of(inputs, tokenizer=tokenizer, placeholder=placeholder, dtype=dtype)
+    return question_of(inputs, tokenizer=tokenizer, placeholder=placeholder, dtype=dtype, images=1)
 
 
 def test_the_prompt_is_taken_as_rendered() -> None:

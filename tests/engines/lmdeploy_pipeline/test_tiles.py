@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,13 +28,18 @@ def chat_model(**config: Any) -> Any:
 def test_internvl_chat_models_are_told_with_every_image() -> None:
     options = image_options(chat_model(dynamic_image_size=True), 6)
     assert options == {"max_dynamic_patch": 6}
-    request = Request(case="s.c", prompt="What?", letters=("A", "B"))
-    picture: Any = object()
-    (user,) = messages(request, picture, options)
-    assert user["content"] == [
-        {"type": "image_data", "image_data": {"data": picture, "max_dynamic_patch": 6}},
-        {"type": "text", "text": "What?"},
-    ]
+    request = Request(case="s.c", prompt="What?", letters=("A", "B"), images=("a", "b"))
+    pictures: list[Any] = [object(), object()]
+    shown = [{"type": "image_data", "image_data": {"data": each, **options}} for each in pictures]
+    (user,) = messages(request, pictures, options)
+    assert user["content"] == [*shown, {"type": "text", "text": "What?"}]
+    placed = replace(request, prompt="Is {image:2} {image:1}?")
+    (user,) = messages(placed, pictures, options)
+    words = [{"type": "text", "text": text} for text in ("Is ", " ", "?")]
+    assert user["content"] == [words[0], shown[0], words[1], shown[1], words[2]]
+    assert placed.shown == ("b", "a")
+    (user,) = messages(placed, pictures, options, in_text=True)
+    assert user["content"] == [*shown, {"type": "text", "text": "Is <IMAGE_TOKEN> <IMAGE_TOKEN>?"}]
 
 
 def test_processors_of_transformers_are_set_once() -> None:

@@ -111,8 +111,8 @@ def expected(request: Request, version: str) -> tuple[list[int], tiny.Truth]:
     """The prompt's ids, and what follows."""
     tokenizer = tiny.HubTokenizer()
     key, content = None, request.prompt
-    if request.image is not None:
-        with Image.open(request.image) as image:
+    for shown in request.images:
+        with Image.open(shown) as image:
             key, count = tiny.image_key(image), tiny.image_tokens(image)
         content = f"<img>{tiny.IMAGE_TOKEN}</img>\n{content}"
     system = [] if request.system is None else [{"role": "system", "content": request.system}]

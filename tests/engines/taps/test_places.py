@@ -46,7 +46,7 @@ def test_both_engines_names_give_the_same_stages(
 ) -> None:
     modules = [*_language(text), extra, *(f"{tower}.{number}.{norm}" for number in range(2))]
     found = find(model_type, modules, {tower: 2, f"{text}.layers": 2})
-    assert found.by_table
+    assert found.family is not None
     stages = [place.stage for place in found.places]
     assert stages == [
         *("vision.embeddings", "vision.0.attention", "vision.0.mlp", "vision.1.attention", "vision.1.mlp"),
@@ -61,7 +61,7 @@ def test_both_engines_names_give_the_same_stages(
 def test_gemma_two_has_four_norms_in_a_layer_and_scales_its_embeddings_outside() -> None:
     layers = [f"model.layers.{number}.pre_feedforward_layernorm" for number in range(2)]
     found = find("gemma2", [*_language("model"), *layers, "lm_head"], {"model.layers": 2})
-    assert found.by_table
+    assert found.family is not None
     places = {place.stage: (place.module, place.how) for place in found.places}
     assert places["layer.1.attention"] == ("model.layers.1.pre_feedforward_layernorm", INPUT)
     assert places["tokens"] == ("model.layers.0.input_layernorm", INPUT)
@@ -80,7 +80,7 @@ def test_the_towers_own_output_is_the_last_that_it_returns() -> None:
 def test_an_unknown_architecture_is_matched_by_order_and_says_so() -> None:
     modules = [*_language("model.decoder"), *(f"model.eyes.blocks.{n}.norm2" for n in range(3)), "lm_head"]
     found = find("owl_vl", modules, {"model.eyes.blocks": 3, "model.decoder.layers": 2, "model.experts": 9})
-    assert not found.by_table
+    assert found.family is None
     stages = [place.stage for place in found.places]
     assert "vision.2.attention" in stages
     assert "layer.1.mlp" in stages
@@ -89,7 +89,7 @@ def test_an_unknown_architecture_is_matched_by_order_and_says_so() -> None:
 
 def test_a_known_type_of_unknown_build_is_matched_by_order_too() -> None:
     found = find("internvl", [*_language("decoder"), "lm_head"], {"decoder.layers": 2})
-    assert not found.by_table
+    assert found.family is None
     assert "layer.0.attention" in [place.stage for place in found.places]
 
 

@@ -82,4 +82,4 @@ def picture(path: Path, size: tuple[int, int], colour: str) -> str:
 
 def request_of(case: str, prompt: str = "Which one?", *, image: str | None = None, **changes: Any) -> Request:
     images = () if image is None else (image,)
-    return Request(case=case, prompt=prompt, images=images, **{"letters": ("A", "B", "C"), **changes})
+    return Request(case=case, prompt=prompt, **{"letters": ("A", "B", "C"), "images": images, **changes})

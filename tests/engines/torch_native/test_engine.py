@@ -28,9 +28,11 @@ from tests.engines.torch_native.asking import (
     settings_of,
 )
 
+PLACED = f"{{image:2}}, not {{image:1}}: {QUESTION}"
+
 
 def mixed(pictures: SimpleNamespace) -> list[Request]:
-    """One tile and several, no picture, other languages, a system text, the second answer style."""
+    """One tile and several, no picture, several, other languages, a system text, the second answer style."""
     plain: dict[str, Any] = {"letters": LETTERS}
     later: dict[str, Any] = {"letters": LETTERS, "answer_prefix": "Answer: "}
     chinese = "物体是什么颜色？\nA. 红色\nB. 绿色\nC. 蓝色\nD. 黄色\n请回答选项的字母。"
@@ -39,6 +41,8 @@ def mixed(pictures: SimpleNamespace) -> list[Request]:
         request_of("other", QUESTION, image=pictures.other, **plain),
         request_of("wide", QUESTION, image=pictures.wide, **plain),
         request_of("text", QUESTION, **plain),
+        request_of("several", QUESTION, images=(pictures.wide, pictures.square), **plain),
+        request_of("placed", PLACED, images=(pictures.wide, pictures.other), **plain),
         request_of("chinese", chinese, image=pictures.square, **plain),
         request_of("system", QUESTION, image=pictures.wide, system="You are helpful.", **plain),
         request_of("later", LATER, image=pictures.square, **later),
@@ -82,8 +86,9 @@ def test_a_batch_gives_what_single_cases_give(
         assert_same(answer, together[case])
 
 
+@pytest.mark.parametrize("several", [False, True])
 def test_the_literal_path_is_the_method_as_one_would_write_it(
-    embedded: Any, pictures: SimpleNamespace
+    embedded: Any, pictures: SimpleNamespace, several: bool
 ) -> None:
     """Written out here with Transformers alone: its own template, tokens, generate and softmax."""
     import torch
@@ -91,7 +96,12 @@ def test_the_literal_path_is_the_method_as_one_would_write_it(
 
     processor = AutoProcessor.from_pretrained(EMBEDDED)
     model = AutoModelForImageTextToText.from_pretrained(EMBEDDED, dtype="auto").eval()
+    asked, images = QUESTION, [pictures.wide]
     content = [{"type": "image", "path": pictures.wide}, {"type": "text", "text": QUESTION}]
+    if several:
+        asked, images = PLACED, [pictures.wide, pictures.square]
+        words = ({"type": "text", "text": text} for text in (", not ", f": {QUESTION}"))
+        content = [{"type": "image", "path": pictures.square}, next(words), content[0], next(words)]
     inputs = processor.apply_chat_template(
         [{"role": "user", "content": content}],
         add_generation_prompt=True,
@@ -106,7 +116,7 @@ def test_the_literal_path_is_the_method_as_one_would_write_it(
     probabilities = torch.softmax(output.scores[0][0].double(), dim=-1).numpy()
     ids = [processor.tokenizer.convert_tokens_to_ids(letter) for letter in LETTERS]
 
-    request = request_of("wide", QUESTION, image=pictures.wide, letters=LETTERS)
+    request = request_of("wide", asked, images=tuple(images), letters=LETTERS)
     answer = answers_of(embedded, [request])["wide"]
     assert answer.request == request_digest(request)
     assert answer.prompt_ids == tuple(inputs["input_ids"][0].tolist())

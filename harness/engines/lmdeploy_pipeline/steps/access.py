@@ -131,6 +131,9 @@ class Access:
         options = dataclasses.replace(prepared.options, **changes)
         if prepared.request is not None:
             request = dataclasses.replace(prepared.request, gen_config=options)
+            if prepared.forced:  # a second generation of one prompt
+                session, inputs = self._engine.session_mgr.get(), dict(prepared.inputs)
+                request = dataclasses.replace(request, session=session, inputs=inputs)
             parts = self._engine.generate(request, stream_response=stream)
         else:
             parts = self._engine.generate(

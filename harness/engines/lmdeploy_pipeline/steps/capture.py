@@ -7,6 +7,7 @@ temperature.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -26,9 +27,13 @@ Processor = Callable[["Tensor", "Tensor"], "Tensor"]
 class Capture:
     """The rows of one request, each kept until its token is known."""
 
-    def __init__(self, most: int, take: Take) -> None:
-        """Hand on the first ``most`` rows; ``shown`` counts all that came."""
+    def __init__(self, most: int, take: Take, forced: Sequence[int] = ()) -> None:
+        """Hand on the first ``most`` rows; ``shown`` counts all that came.
+
+        The first tokens are those ``forced``, by an infinite logit where they are sampled from.
+        """
         self._most = most
+        self._forced = tuple(forced)
         self._take = take
         self.shown = 0
         self._taken = 0
@@ -43,6 +48,9 @@ class Capture:
             if self.shown <= self._most:
                 # A GPU copies it before it samples, in one stream: it is whole once the token is known.
                 self._rows.append(logits.to("cpu", non_blocking=True, copy=True))
+            if self.shown <= len(self._forced):
+                logits = logits.new_full(logits.shape, -math.inf)
+                logits[..., self._forced[self.shown - 1]] = 0.0
             return logits
 
         return keep

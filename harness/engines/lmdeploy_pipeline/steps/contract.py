@@ -32,13 +32,15 @@ class Prepared:
 
     ``inputs`` are LMDeploy's own: ``input_ids``, perhaps ``prompt`` (the text), and the image as
     ``multimodal`` or ``input_embeddings``. ``options`` are generation options with the model's own stop ids
-    filled in. ``request`` is what LMDeploy made of it, where it makes one.
+    filled in. ``request`` is what LMDeploy made of it, where it makes one. ``forced`` are ids written
+    first, whatever the rows say, by a sequence of its own, where rows come through a logits processor.
     """
 
     conversation: Conversation
     inputs: Mapping[str, Any]
     options: GenerationConfig
     request: Any = None
+    forced: Sequence[int] = ()
 
     @property
     def ids(self) -> list[int]:

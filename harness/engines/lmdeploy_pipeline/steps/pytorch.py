@@ -90,7 +90,7 @@ class PytorchSteps:
     async def generate(  # noqa: D102
         self, prepared: Prepared, *, steps: int, logprobs: int | None, take: Take | None
     ) -> Generated:
-        capture = None if take is None or self._no_rows else Capture(steps, take)
+        capture = None if take is None or self._no_rows else Capture(steps, take, prepared.forced)
         async with self._room.for_tokens(len(prepared.ids) + steps):
             found = await self._access.generate(
                 prepared,

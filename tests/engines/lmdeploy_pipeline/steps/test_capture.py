@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from harness.engines.lmdeploy_pipeline.stages import _read
 from harness.engines.lmdeploy_pipeline.steps.capture import Capture
 from harness.engines.readings import RowReader, read_rows
 from harness.errors import EngineError, ErrorKind
+from tests.engines.lmdeploy_pipeline.stand_in import Engine, New, Old, install, steps_on
 
 LETTERS = LetterIds(("A", "B"), (7,), (0, 1), ((), ()))
 IDS = torch.tensor([1])
@@ -76,3 +79,32 @@ def test_rows_that_came_twice_are_refused(again: int) -> None:
         generate(capture, torch.randn(3, 9), [7, 0, 1], ahead=again)
 
     assert caught.value.kind is ErrorKind.FAILED
+
+
+def test_tokens_can_be_forced_and_the_rows_stay_what_they_were() -> None:
+    rows, seen = torch.randn(3, 9, generator=torch.Generator().manual_seed(4)), []
+    capture = Capture(3, lambda row, token: seen.append((row, token)), forced=(7, 1))
+    show = capture.processor()
+    sampled = [int(show(IDS, row).argmax()) for row in rows]
+    asyncio.run(capture.told(sampled))
+
+    assert sampled[:2] == [7, 1]
+    assert sampled[2] == int(rows[2].argmax())  # behind them it is free again
+    assert torch.equal(torch.stack([row for row, _ in seen]), rows)
+
+
+@pytest.mark.parametrize("kind", [New, Old])
+def test_a_second_generation_of_one_prompt_writes_what_it_has_to(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Engine]
+) -> None:
+    install(monkeypatch)
+    steps, tokens = steps_on(kind()), []
+
+    async def twice() -> list[tuple[int, ...]]:
+        prepared = await steps.prepare([{"role": "user", "content": "A"}])
+        ask = partial(steps.generate, steps=3, logprobs=None, take=lambda row, token: tokens.append(token))
+        free, again = await ask(prepared), await ask(replace(prepared, forced=(7, 2)))
+        return [free.ids, again.ids]
+
+    assert asyncio.run(twice()) == [(4, 5, 6), (7, 2, 3)]
+    assert tokens == [4, 5, 6, 7, 2, 3]
