@@ -13,13 +13,13 @@ from harness.bundles.container import BundleError
 from harness.bundles.opening import Opened
 from harness.bundles.reproduction import Half, half_of, script
 from harness.cases.folder import Loaded
+from harness.cases.kept import write_whole
 from harness.cases.problems import nearest, shown
 from harness.cases.suites import Case
 from harness.checks.intervals import letter_intervals
 from harness.drift.explaining import explain
 from harness.drift.kept import pair_folder, read_kept
 from harness.engines.contract import Request
-from harness.environments.folder import write_whole
 from harness.gate.comparison import Comparison, Terms
 from harness.gate.gating import Sides, gate
 from harness.gate.side import GateSide
@@ -27,6 +27,7 @@ from harness.gate.side_floors import SideFloors
 from harness.gate.sides import parse_pair
 from harness.recordings.device import device_line
 from harness.recordings.store import Recording
+from harness.reports.bars import short
 from harness.scoring.scoring import Scoring
 from harness.scoring.subjects import request_for
 
@@ -58,8 +59,8 @@ def write_bug_report(
     names = [_LIBRARIES[kind["kind"]] for kind in kinds]
     if names[0] == names[1]:
         names[0] += "-baseline"
-    image = None if case.image is None else f"image{case.image.suffix.lower()}"
-    halves = [half_of(side, one, request, image) for side, one in zip(names, both, strict=True)]
+    images = _image_files(case)
+    halves = [half_of(side, one, request, images) for side, one in zip(names, both, strict=True)]
     ids = {side: _ids(case, one) for side, one in zip(names, both, strict=True)}
     texts = {
         "prompt.txt": case.prompt,
@@ -73,8 +74,16 @@ def write_bug_report(
     for file, text in texts.items():
         if text:
             write_whole(folder / file, text)
-    if case.image is not None and image is not None:
-        shutil.copyfile(case.image, folder / image)
+    for image, file in zip(case.images, images, strict=True):
+        shutil.copyfile(image, folder / file)
+
+
+def _image_files(case: Case) -> list[str]:
+    """What the case's images are called in the report."""
+    numbers = [""] if len(case.images) == 1 else [f"-{number}" for number in range(1, len(case.images) + 1)]
+    return [
+        f"image{number}{image.suffix.lower()}" for number, image in zip(numbers, case.images, strict=True)
+    ]
 
 
 def _answered(case: str, side: GateSide) -> Recording:
@@ -114,7 +123,7 @@ def _ids(case: Case, recording: Recording) -> dict[str, Any]:
     return {
         "prompt_ids": answer.prompt_ids,
         "written_ids": answer.generated_ids,
-        "letter_ids": dict(zip(case.letters, answer.letter_ids, strict=False)),
+        "letter_ids": dict(zip(case.letters, answer.letter_ids or answer.target_ids[:1], strict=False)),
         "answer_step": answer.answer_step,
     }
 
@@ -130,19 +139,25 @@ def _readme(
     names = [half.side for half in halves]
     judged = next(one for one in comparison.verdict.cases if one.case == case.name)
     change = next(one for one in comparison.changes if one.case == case.name)
-    image = "" if case.image is None else f" about the image in `image{case.image.suffix.lower()}`"
+    files = " and ".join(f"`{file}`" for file in _image_files(case))
+    image = f" about the {'image' if len(case.images) == 1 else 'images'} in {files}" if files else ""
     system = "no system message" if request.system is None else f"the system message {request.system!r}"
     behind = f", behind {case.answer_prefix!r}" if case.answer_prefix else ""
     shares = [letter_intervals(one.answer.readings[0]) if one.answer.readings else () for one in both]
     yield f"# {names[1]} against {names[0]} on `{case.name}`: {judged.verdict}\n"
     yield f"Both were asked what stands in `prompt.txt`{image}, by greedy decoding, with"
-    yield f"{system}, to answer with one of {', '.join(case.letters)}{behind}."
-    yield f"Expected is {case.expect}. Probabilities are over the whole vocabulary:\n"
+    text = case.kind == Request.TEXT
+    what = "a text" if text else f"one of {', '.join(case.letters)}"
+    yield f"{system}, to answer with {what}{behind}."
+    yield f"Expected is {short(case.expect, limit=200)}. Probabilities are over the whole vocabulary:\n"
     rows = [
         ("", names),
         ("---", ["---"] * len(names)),
         ("ran on", [device_line(one.fingerprint) for one in both]),
-        *((x, [f"{own[n]}" if own else "not reached" for own in shares]) for n, x in enumerate(case.letters)),
+        *(
+            (short(x), [f"{own[n]}" if own else "not reached" for own in shares])
+            for n, x in enumerate(case.letters)
+        ),
         ("wrote", [f"`{one.answer.text!r}`" for one in both]),
         ("prompt tokens", [str(len(one.answer.prompt_ids) or "not told") for one in both]),
         ("tiles", [str(one.answer.question.tiles) for one in both]),

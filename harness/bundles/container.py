@@ -10,11 +10,11 @@ import hashlib
 import json
 import shutil
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from harness.cases.kept import whole
 from harness.cases.problems import shown
 from harness.engines.contract import Json
 from harness.errors import HarnessError
@@ -48,18 +48,12 @@ def write_bundle(file: Path, about: Mapping[str, Json], folder: Path) -> None:
         contents[name], files[path.relative_to(folder).as_posix()] = path, name
     manifest = folder / _MANIFEST
     manifest.write_text(json.dumps({**_HEAD, **about, "files": files}, indent=1), encoding="utf-8")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{file.name}.tmp")
-    try:
-        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as target:
-            for name, path in ((_MANIFEST, manifest), *sorted(contents.items())):
-                entry = zipfile.ZipInfo(name, _THEN)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                with path.open("rb") as content, target.open(entry, "w") as out:
-                    shutil.copyfileobj(content, out, _PIECE)
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole(file) as new, zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED) as target:
+        for name, path in ((_MANIFEST, manifest), *sorted(contents.items())):
+            entry = zipfile.ZipInfo(name, _THEN)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with path.open("rb") as content, target.open(entry, "w") as out:
+                shutil.copyfileobj(content, out, _PIECE)
 
 
 def read_bundle(file: Path, into: Path) -> dict[str, Any]:
@@ -81,21 +75,13 @@ def read_bundle(file: Path, into: Path) -> dict[str, Any]:
                 (into / name).parent.mkdir(parents=True, exist_ok=True)
                 left -= _unpack(source, digest, into / name, min(left, _LARGEST))
             return manifest
-    except (
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-    ) as error:
+    except OSError as error:
+        raise BundleError(f"{shown(file)}: cannot be read as a bundle: {error}") from error
+    except Exception as error:
         raise BundleError(
             f"{shown(file)}: found {error}; allowed: a bundle as harness bundle writes it\n"
             "Download it again, or make it again where it ran:\n  harness bundle"
         ) from error
-    except (OSError, RuntimeError) as error:  # the latter where a password is asked for
-        raise BundleError(f"{shown(file)}: cannot be read as a bundle: {error}") from error
 
 
 def _stays_below(name: str) -> bool:
@@ -109,9 +95,9 @@ def _unpack(source: zipfile.ZipFile, digest: str, target: Path, most: int) -> in
     with source.open(digest) as member, target.open("xb") as out:
         while piece := member.read(_PIECE):
             if (size := size + len(piece)) > most:
-                raise ValueError(f"more than {most:,} bytes in {target.name}")
+                raise ValueError(f"more than {most:,} bytes in {target.name!r}")
             seen.update(piece)
             out.write(piece)
     if seen.hexdigest() != digest:
-        raise ValueError(f"the file {target.name} damaged")
+        raise ValueError(f"the file {target.name!r} damaged")
     return size

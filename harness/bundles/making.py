@@ -1,6 +1,7 @@
 """Making a bundle: a stored run's recordings, with all that judging them elsewhere takes.
 
-    cases/          the suites as they are with their images, and of profiles.yaml what a judge asks
+    cases/          the suites as they are with their images, those of tables imported, and of profiles.yaml
+                    what a judge asks
     kept/           a folder of recordings: journals, rows, noise floors, traces
     snapshots/      what is accepted of the profiles' engines, and floors kept for them
     locks/          what each side ran with: its lock, or the packages that were looked at
@@ -29,11 +30,13 @@ from harness.bundles.container import BundleError, write_bundle
 from harness.bundles.opening import opened
 from harness.bundles.privacy import Private
 from harness.cases.folder import Loaded
+from harness.cases.kept import write_whole
 from harness.cases.problems import ProblemList, shown
 from harness.cases.suites import PROFILES_FILE
+from harness.cases.writing import image_names, suite_text
 from harness.cases.yaml_source import read_document
 from harness.engines.contract import Json
-from harness.environments.folder import default_folder, write_whole
+from harness.environments.folder import default_folder
 from harness.environments.lock import Lock
 from harness.errors import CaseFileError
 from harness.noise.store import NoiseStore
@@ -178,15 +181,25 @@ def _keep_recordings(
 
 def _put_suites(loaded: Loaded, private: Private, target: Path) -> None:
     for suite in loaded.suites:
-        write_whole(target / suite.path.name, _as_it_is(suite.path, private))
         data: Any = read_document(suite.path, ProblemList()).data
+        if "source" in data:
+            images = image_names(suite)
+            text = suite_text(suite, images).encode()
+            write_whole(target / suite.path.name, _as_it_is(suite.path, private, text))
+            for path, name in images.items():
+                write_whole(target / name, path.read_bytes())
+            continue
+        write_whole(target / suite.path.name, _as_it_is(suite.path, private))
         for name in _image_names(data):
             write_whole(target / name, (loaded.folder / name).read_bytes())
 
 
-def _as_it_is(file: Path, private: Private) -> bytes:
-    """What is not changed, since sums and recordings are of it, and so must have nothing private in it."""
-    content = file.read_bytes()
+def _as_it_is(file: Path, private: Private, content: bytes | None = None) -> bytes:
+    """What is not changed, since sums and recordings are of it, and so must have nothing private in it.
+
+    ``content`` is what is made of the file, where that is not given itself.
+    """
+    content = file.read_bytes() if content is None else content
     if line := private.line_in(content.decode("utf-8", "replace")):
         raise BundleError(
             f"{shown(file)}:{line}: found a key, a password, or a folder of this machine; allowed: none in a "
@@ -197,8 +210,7 @@ def _as_it_is(file: Path, private: Private) -> bytes:
 
 def _image_names(suite: Any) -> Iterator[str]:  # noqa: ANN401 - YAML, which was checked
     for entry in (suite.get("defaults") or {}, *suite["cases"]):
-        if entry.get("image") is not None:
-            yield entry["image"]
+        yield from [entry["image"]] if entry.get("image") is not None else entry.get("images", ())
 
 
 def _profiles(loaded: Loaded, names: Collection[str]) -> str:

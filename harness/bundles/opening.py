@@ -12,6 +12,7 @@ from harness.bundles.container import BundleError, read_bundle
 from harness.cases.folder import Loaded, load
 from harness.cases.problems import shown
 from harness.cases.suites import Suite
+from harness.errors import CaseFileError
 from harness.gate.sides import PREVIOUS, SideName
 
 __all__ = ["Opened", "opened"]
@@ -34,8 +35,12 @@ class Opened:
     sides: Mapping[str, list[str]]
 
     def load(self) -> Loaded:
-        """The cases, each at its place below ``cases/``, which is where it stands in the repository."""
-        loaded = load(self.cases)
+        """The cases, each at its place below ``cases/`` as in the repository; raises `BundleError`."""
+        try:
+            loaded = load(self.cases)
+        except CaseFileError as error:
+            told = str(error).replace(f"{self.folder}/", "")
+            raise BundleError(f"{shown(self.file)}: found {told}") from error
 
         def placed(suite: Suite) -> Suite:
             file = suite.path.relative_to(self.folder)
@@ -66,7 +71,10 @@ def opened(file: Path) -> Iterator[Opened]:
     """The bundle in ``file``, unpacked; raises as `harness.bundles.container.read_bundle`."""
     with tempfile.TemporaryDirectory(prefix="harness-bundle-") as name:
         folder = Path(name)
-        sides = read_bundle(file, folder)["sides"]
+        sides = read_bundle(file, folder).get("sides")
+        if not isinstance(sides, dict) or not all(isinstance(runs, list) for runs in sides.values()):
+            allowed = "a bundle as harness bundle writes it"
+            raise BundleError(f"{shown(file)}: found no stored runs by side; allowed: {allowed}")
         yield Opened(
             file=file,
             folder=folder,

@@ -6,6 +6,7 @@ cannot do as the profile does it is refused by name; no script is written that w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from packaging.version import Version
@@ -107,15 +108,15 @@ _LMDEPLOY = """
 """
 
 
-def half_of(side: str, recording: Recording, request: Request, image: str | None) -> Half:
-    """The part of ``recording``'s engine; ``image`` is the name of the image's file beside the script."""
+def half_of(side: str, recording: Recording, request: Request, images: Sequence[str]) -> Half:
+    """The part of ``recording``'s engine; ``images`` are the names of the images' files beside the script."""
     told: Any = recording.fingerprint.get("settings")
     settings = settings_from_json({"model": "", **told})
     loaded: Any = recording.fingerprint.get("loaded") or {}
-    if lacks := _lacking(settings, loaded):
+    if lacks := _lacking(settings, loaded, request):
         return Half(side, lacks=lacks)
-    opened = f'Image.open(HERE / "{image}").convert("RGB")'
-    text = '{"type": "text", "text": PROMPT}'
+    opened = [f'Image.open(HERE / "{image}").convert("RGB")' for image in images]
+    text, places = '{"type": "text", "text": PROMPT}', ['{"type": "image"}'] * len(images)
     count, system = len(recording.answer.generated_ids), repr(request.system)
     if settings.kind == "torch":
         since = Version(packages_of(recording.fingerprint).get("transformers", "5")) >= _DTYPE_SINCE
@@ -127,8 +128,8 @@ def half_of(side: str, recording: Recording, request: Request, image: str | None
             options=", ".join(f"{name}={value}" for name, value in options.items()),
             device=settings.device,
             system=system if request.system is None else f'[{{"type": "text", "text": {system}}}]',
-            content=f'[{{"type": "image"}}, {text}]' if image else f"[{text}]",
-            images=f"images=[[{opened}]], " if image else "",
+            content=f"[{', '.join([*places, text])}]",
+            images=f"images=[[{', '.join(opened)}]], " if images else "",
             count=count,
         )
         return Half(side, body=body)
@@ -136,13 +137,13 @@ def half_of(side: str, recording: Recording, request: Request, image: str | None
     made = engine_options(settings, loaded.get("engine_config", {}))
     own_code = settings.options.get("trust_remote_code") is True
     most = f', "max_dynamic_patch": {settings.max_tiles}' if settings.max_tiles is not None else ""
-    picture = f'{{"type": "image_data", "image_data": {{"data": {opened}{most}}}}}'
+    shown = [f'{{"type": "image_data", "image_data": {{"data": {each}{most}}}}}' for each in opened]
     body = _LMDEPLOY.format(
         config="TurbomindEngineConfig" if turbomind else "PytorchEngineConfig",
         options=", ".join(f"{name}={value!r}" for name, value in made.items() if name not in _OF_THE_HARNESS),
         trust=", trust_remote_code=True" if own_code else "",
         system=system,
-        content=f"[{picture}, {text}]" if image else f"[{text}]",
+        content=f"[{', '.join([*shown, text])}]",
         count=count,
         # TurboMind takes no function, and tells the prompt's length only.
         look='output_logits="generation"' if turbomind else "logits_processors=[look]",
@@ -164,7 +165,7 @@ def script(case: str, halves: list[Half]) -> str:
     return f"{head}{''.join(functions)}{end}    {{{table}}}[sys.argv[1]](*sys.argv[1:])\n"
 
 
-def _lacking(settings: EngineSettings, loaded: dict[str, Any]) -> str:
+def _lacking(settings: EngineSettings, loaded: dict[str, Any], request: Request) -> str:
     """Why the settings take more than a few lines, '' where they do not."""
     own_code = settings.options.get("trust_remote_code") is True
     if settings.kind == "api":
@@ -176,6 +177,8 @@ def _lacking(settings: EngineSettings, loaded: dict[str, Any]) -> str:
         )
     if settings.kind == "torch" and loaded.get("image_processor_class", "NoneType") == "NoneType":
         return "the model takes text only"
+    if request.marked:
+        return "the prompt names the places of its images, which each model writes in words of its own"
     odd = {*settings.options} & _NOT_A_FEW_LINES
     if settings.max_tiles is not None and not (settings.kind == "lmdeploy" and own_code):
         odd.add(

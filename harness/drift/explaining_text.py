@@ -30,7 +30,7 @@ def _lines(found: Explained) -> Iterator[str]:
     yield f"  A: {found.answers[0]}"
     yield f"  B: {found.answers[1]}"
     if found.gap is not None:
-        yield f"  on A's tokens the letters' log-probabilities differ by up to {found.gap:.3g}"
+        yield f"  on A's tokens the answers' log-probabilities differ by up to {found.gap:.3g}"
     yield ""
     yield from _finding(found)
     if found.rows:

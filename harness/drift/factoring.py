@@ -100,7 +100,7 @@ def factor(
     asking = _Asking([*named, *beside], len(named), scoring)
     base = asking.as_it_is()
     dtypes = (scoring.dtype(named[0].a), scoring.dtype(named[0].b))
-    every = factors_of(named[0], dtypes, images=any(each.a.case.image is not None for each in named))
+    every = factors_of(named[0], dtypes, images=any(each.a.case.images for each in named))
     asking.factors = [each for each in every if not each.why]
     names = [each.name for each in asking.factors]
     say(

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from harness.cases.problems import nearest
 from harness.checks.agreement import Agreement
+from harness.checks.target import weakest
 from harness.drift.explaining import Explained, explain
 from harness.drift.explaining_text import sentences_of, text_of
 from harness.drift.gathering import Asked, Gathered, Gathering
@@ -253,14 +254,18 @@ class Explaining:
     def _asked(self, pair: Pair) -> Asked:
         ours, theirs = self._scoring.recording(pair.a).answer, self._recorded(pair.b)
         letters = ours.letter_ids if theirs is None else theirs.answer.letter_ids or ours.letter_ids
+        forced, step, both = ours.generated_ids[:-1], ours.answer_step, (ours.letter_ids, letters)
+        if ours.target_ids:
+            forced, step = ours.target_ids, weakest(ours.readings[0])
+            both = (_nearest(ours), _nearest(ours))
         return Asked(
             name=pair.name,
             a=request_for(pair.a.case, pair.a.profile),
             b=request_for(pair.b.case, pair.b.profile),
-            forced=ours.generated_ids[:-1],
-            letter_ids=(ours.letter_ids, letters),
-            answer_step=ours.answer_step,
-            length=len(ours.prompt_ids) + len(ours.generated_ids) - 1,
+            forced=forced,
+            letter_ids=both,
+            answer_step=step,
+            length=len(ours.prompt_ids) + len(forced),
         )
 
     def _kept(self, pair: Pair, keys: tuple[str, str], noise: StageNoise, found: Gathered) -> Kept:
@@ -337,10 +342,17 @@ def _label(subject: Subject) -> str:
     return f"{subject.profile.name}/{subject.engine.name}"
 
 
+def _nearest(answer: Answer) -> tuple[int, ...]:
+    """Of a text, its token that another is nearest to, or above, and that one: what letters are elsewhere."""
+    step = weakest(answer.readings[0])
+    rival = answer.readings[0].target[step].rival
+    return (answer.target_ids[step], *([rival] if rival >= 0 else []))
+
+
 def _recorded_letters(answer: Answer | None) -> tuple[float, ...]:
     """The log-probabilities [L] of the letters by the first path, () where it did not come to them."""
     reading = None if answer is None else next(iter(answer.readings), None)
-    if reading is None or reading.log_z is None or reading.partial:
+    if reading is None or reading.log_z is None or reading.partial or reading.target:
         return ()
     return tuple(logit - reading.log_z for logit in reading.letter_logits)
 

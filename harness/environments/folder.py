@@ -26,10 +26,11 @@ from typing import NamedTuple
 
 from platformdirs import user_cache_path
 
+from harness.cases.kept import make_ignored, write_whole
 from harness.environments.hold import Hold
 from harness.workers.serving import ENVIRONMENT_MARKER
 
-__all__ = ["EnvironmentsFolder", "Marker", "Size", "default_folder", "write_whole"]
+__all__ = ["EnvironmentsFolder", "Marker", "Size", "default_folder"]
 
 _ID = re.compile(r"[0-9a-f]{16}")
 _BLOCK = 512  # the unit of st_blocks, whatever the file system's own is
@@ -105,9 +106,7 @@ class EnvironmentsFolder:
 
     def prepare(self) -> None:
         """Make the folder, kept out of version control."""
-        if not (ignore := self.root / ".gitignore").exists():
-            self.root.mkdir(parents=True, exist_ok=True)
-            ignore.write_text("*\n", encoding="ascii")
+        make_ignored(self.root)
 
     def marker(self, environment: str) -> Marker | None:
         """The marker of a complete environment; None where there is none, or only a part of one."""
@@ -149,14 +148,6 @@ class EnvironmentsFolder:
             if inside[file] == status.st_nlink:  # all its links are in here
                 own += status.st_blocks * _BLOCK
         return Size(whole, own)
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that others see all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
-    unfinished.replace(path)
 
 
 def _statuses(folder: Path) -> Iterator[os.stat_result]:

@@ -14,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.cases.environment_request import without_credentials
+from harness.cases.kept import write_whole
 from harness.engines.contract import Json
-from harness.environments.folder import write_whole
 
 __all__ = ["Lock"]
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.cases.environment_request import EnvironmentRequest, without_credentials
+from harness.cases.kept import write_whole
 from harness.cases.problems import Location, shown
 from harness.cases.profiles import EngineSpec
 from harness.engines.contract import Json
-from harness.environments.folder import EnvironmentsFolder, default_folder, write_whole
+from harness.environments.folder import EnvironmentsFolder, default_folder
 from harness.environments.hold import Hold
 from harness.environments.lock import Lock
 from harness.environments.making import Making, request_id

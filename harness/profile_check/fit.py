@@ -30,7 +30,7 @@ def look_at_fit(
     settings, options = engine.settings, engine.settings.options
     if not files.config or files.own_code:  # of its own code nothing is known
         return
-    pictured = [case for case in cases if case.image is not None]
+    pictured = [case for case in cases if case.images]
     if pictured and not files.speaks_of_images:
         yield wrong(
             "images",

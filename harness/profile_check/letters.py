@@ -24,6 +24,10 @@ _REMEDIES = {
         "letters that have a token of their own there",
         "change answer_prefix, letters or system of the suite, as said above",
     ),
+    "text": (
+        "a text that the model may write before it ends its turn",
+        "change expect_text, answer_prefix or system of the suite, as said above",
+    ),
     "template": (
         "a chat template that renders the case",
         "mend the template in the model's folder, or take out of the suite what it refuses, such as system",
@@ -67,6 +71,7 @@ def look_at_letters(
                     "system": request.system,
                     "letters": list(request.letters),
                     "answer_prefix": request.answer_prefix,
+                    "target": request.target,
                 }
                 for request in (request_for(case, profile) for case in asked)
             ],

@@ -154,19 +154,24 @@ def _largest(
         text = characters // _CHARACTERS_A_TOKEN + _TEMPLATE_TOKENS
         remarks.append(f"text of {text} tokens: guessed from {characters} characters")
     tiles = tokens = positions = 0
-    images = [case.image for case in cases if case.image is not None]
-    if images and shapes.vision is not None:
+    pictured = [case.images for case in cases if case.images]
+    if pictured and shapes.vision is not None:
         vision = shapes.vision
         if vision.tile:
             most = settings.max_tiles or (files and files.most_patches) or vision.most_tiles
-            tiles = most + 1 if most > 1 else 1  # the thumbnail
-            tokens, positions = tiles * vision.tokens + 2, tiles * vision.positions
-            remarks.append(f"image of up to {tiles} tiles, {tokens:,} tokens; max_tiles bounds it")
+            count = max(map(len, pictured))
+            tiles = count * (most + 1 if most > 1 else 1)  # the thumbnail
+            tokens, positions = tiles * vision.tokens + 2 * count, tiles * vision.positions
+            what = "image" if count == 1 else f"{count} images"
+            remarks.append(f"{what} of up to {tiles} tiles, {tokens:,} tokens; max_tiles bounds it")
         else:
-            tokens = max(_tokens_of(image, vision.token_pixels, pixel_limits(settings)) for image in images)
+            limits = pixel_limits(settings)
+            tokens = max(
+                sum(_tokens_of(image, vision.token_pixels, limits) for image in images) for images in pictured
+            )
             positions = tokens * vision.positions
-            remarks.append(f"largest image: {tokens:,} tokens")
-    elif images and shapes.sees:
+            remarks.append(f"largest {'image' if len(pictured[0]) == 1 else 'images'}: {tokens:,} tokens")
+    elif pictured and shapes.sees:
         remarks.append(f"images are not in it: the vision tower of {shapes.family!r} is not known here")
     answer = max(letters.answer_tokens or 1, *(case.max_new_tokens or 1 for case in cases), 1)
     at_once, rows, row_bytes = settings.batch_size, answer, BYTES[serving.dtype] + BYTES["float32"]

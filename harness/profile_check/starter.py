@@ -6,6 +6,7 @@ Nothing is loaded or downloaded. What is decided is written beside the line that
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -212,25 +213,62 @@ def _drawn(colour: str, shape: str, width: int) -> bytes:
 
 
 def _workflow(starter: Starter) -> str:
-    runner, mark = ("[self-hosted, gpu]", " -m gpu") if starter.gpu else ("ubuntu-latest", "")
-    asked = f"--cases={starter.cases.as_posix()}{mark} --report=report.html"
+    """On a GPU the gate, weekly and by hand: on a runner of one's own, code of any pull request would run."""
+    cases = starter.cases.as_posix()
+    source, repository, commit = _origin()
+    if starter.gpu:
+        when, runner = '  workflow_dispatch:\n  schedule:\n    - cron: "17 3 * * 1"', "[self-hosted, gpu]"
+        step = f"""\
+      # OWNER/REPOSITORY@COMMIT: where the harness is kept. docs/ci.md has the inputs, and sets up a runner.
+      - uses: {repository}/.github/actions/gate@{commit}
+        with:
+          profile: {starter.profile}
+          cases: {cases}
+          extras: lmdeploy,torch
+"""
+    else:
+        when, runner = "  pull_request:", "ubuntu-24.04"
+        step = f"""\
+      - run: python3 -m venv .venv && .venv/bin/pip install "$HARNESS"
+        env:
+          HARNESS: {source}
+      - run: .venv/bin/pytest --pyargs harness.suite --cases={cases} --report=report.html
+      - if: always()
+        uses: actions/upload-artifact@bbbca2ddaa5d8feaa63e36b76fdaad77386f024f # v7.0.0
+        with:
+          name: report
+          path: report.html
+"""
     return f"""\
-# The harness on every pull request, and weekly. docs/ci.md has more: the gate, bundles, caches.
 name: Consistency
 on:
-  pull_request:
-  schedule:
-    - cron: "17 3 * * 1"
+{when}
 permissions:
   contents: read
+concurrency:
+  group: consistency-${{{{ github.ref }}}}
+  cancel-in-progress: false
 jobs:
   consistency:
+    name: Consistency
     runs-on: {runner}
-    timeout-minutes: 120
+    timeout-minutes: 240
     steps:
       - uses: actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1
         with:
           persist-credentials: false
-      - run: python3 -m venv .venv && .venv/bin/pip install "vlm-consistency-harness[lmdeploy,torch]"
-      - run: .venv/bin/pytest --pyargs harness.suite {asked}
-"""
+{step}"""
+
+
+def _origin() -> tuple[str, str, str]:
+    """What pip is to install, and GitHub's repository and commit, as pip noted them when it installed this.
+
+    Else a variable of the repository that says the first, and words to fill in.
+    """
+    noted = importlib.metadata.distribution("vlm-consistency-harness").read_text("direct_url.json")
+    match json.loads(noted or "{}"):
+        case {"url": str(url), "vcs_info": {"vcs": "git", "commit_id": str(commit)}}:
+            source = f"vlm-consistency-harness[lmdeploy,torch] @ git+{url}@{commit}"
+            on_github = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+?)(\.git)?", url)
+            return (source, on_github[1], commit) if on_github else (source, "OWNER/REPOSITORY", "COMMIT")
+    return "${{ vars.HARNESS }} # what pip is to install: docs/ci.md", "OWNER/REPOSITORY", "COMMIT"

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from harness.cases.problems import readable, visible
 from harness.engines.contract import Json
 
-__all__ = ["device_line", "library_version"]
+__all__ = ["HARDWARE", "device_line", "hardware_of", "library_version"]
+
+HARDWARE = (
+    "installed.platform",
+    "installed.processor",
+    "installed.cores",
+    "installed.gpus",
+    "loaded.device_name",
+)
+"""Beginnings of paths in a fingerprint that tell of the machine and not of what runs on it."""
 
 UNKNOWN = "device unknown"
 
@@ -23,7 +33,15 @@ def device_line(fingerprint: Mapping[str, Json]) -> str:
         parts.append(str(dtype))
     if version := library_version(fingerprint):
         parts.append(f"{_mapping(fingerprint, 'settings').get('kind')} {version}")
-    return ", ".join(parts)
+    return readable(visible(", ".join(parts)))
+
+
+def hardware_of(fingerprint: Mapping[str, Json]) -> str:
+    """The kind of machine, such as 'EPYC 9R14, 2 cores; NVIDIA H200, 570.86': two texts are two kinds."""
+    installed = _mapping(fingerprint, "installed")
+    gpus = installed.get("gpus")
+    parts = [f"{installed.get('processor') or 'processor unknown'}, {installed.get('cores', '?')} cores"]
+    return "; ".join([*parts, *map(str, gpus if isinstance(gpus, list) else [])])
 
 
 def library_version(fingerprint: Mapping[str, Json]) -> str:

@@ -31,6 +31,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -139,9 +140,22 @@ def model_fingerprint(folder: Path, cache: Path) -> dict[str, Json]:
 
 
 def image_fingerprint(path: Path) -> str:
-    """Hash of the file's bytes. Raises `EngineError` (FAILED) when it cannot be read."""
+    """Hash of the file's bytes. Raises `EngineError` (FAILED) when it cannot be read.
+
+    It is asked for again and again in a run. Of a file that is as it was seen then, it is remembered.
+    """
     try:
-        return _file_hash(path)
+        with path.open("rb") as file:  # opened: else a client of NFS may tell of it as it was seconds ago
+            status = os.fstat(file.fileno())
+            times = status.st_mtime_ns, status.st_ctime_ns
+            state = (status.st_dev, status.st_ino, status.st_size, *times)
+            if (found := _IMAGES.get(state)) is None:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+                if not _is_fresh(status):
+                    if len(_IMAGES) >= _MOST_IMAGES:
+                        _IMAGES.clear()
+                    _IMAGES[state] = found
+            return found
     except OSError as error:
         raise EngineError(
             ErrorKind.FAILED, f"cannot read the image {path}: {error.strerror}\nSee: ls -l {path}"
@@ -184,7 +198,7 @@ def engine_fingerprint(
 
 def engine_id(fingerprint: Mapping[str, Json]) -> str:
     """Short name of an engine, ``KIND-HASH`` with 12 digits; the name of its journal."""
-    return _engine_id(fingerprint, digest(dict(fingerprint)))
+    return _engine_id(fingerprint, _engine_digest(fingerprint))
 
 
 def recording_key(fingerprint: Mapping[str, Json], request: Request, images: Sequence[str]) -> str:
@@ -193,7 +207,7 @@ def recording_key(fingerprint: Mapping[str, Json], request: Request, images: Seq
     The first hash is the engine's (see `engine_id`), the second is over its whole hash, the request without
     the case's name, and ``images``, the hashes of its images in order.
     """
-    engine = digest(dict(fingerprint))
+    engine = _engine_digest(fingerprint)
     asked = request_to_json(request)
     del asked["case"]
     asked["images"] = list(images)
@@ -216,6 +230,7 @@ def asked_of(request: Request, images: Sequence[str]) -> dict[str, Json]:
         "system": _text_digest(request.system),
         "answer_prefix": _text_digest(request.answer_prefix),
         "max_new_tokens": request.max_new_tokens,
+        **({"target": _text_digest(request.target)} if request.target else {}),
     }
 
 
@@ -279,6 +294,22 @@ def describe_differences(before: Mapping[str, Json], after: Mapping[str, Json]) 
     return tuple(found)
 
 
+_DIGESTS: dict[int, tuple[Mapping[str, Json], str]] = {}
+_MOST_DIGESTS = 64
+_IMAGES: dict[tuple[int, ...], str] = {}  # by what changes with every change of a file
+_MOST_IMAGES = 20_000
+
+
+def _engine_digest(fingerprint: Mapping[str, Json]) -> str:
+    """`digest` of a whole fingerprint, which is long, shared by all cases of an engine and never changed."""
+    found = _DIGESTS.get(id(fingerprint))
+    if found is None or found[0] is not fingerprint:
+        if len(_DIGESTS) >= _MOST_DIGESTS:
+            _DIGESTS.clear()
+        found = _DIGESTS[id(fingerprint)] = fingerprint, digest(dict(fingerprint))
+    return found[1]
+
+
 def _engine_id(fingerprint: Mapping[str, Json], engine: str) -> str:
     settings = fingerprint.get("settings")
     kind = settings.get("kind") if isinstance(settings, dict) else None
@@ -321,6 +352,7 @@ def _hashes(what: str, path: Path | str, files: Callable[[Path], Mapping[str, Pa
         ) from error
 
 
+@lru_cache(maxsize=64)  # of what many cases share
 def _text_digest(text: str | None) -> str | None:
     return None if text is None else digest(text)[:_ASKED_DIGITS]
 
@@ -337,8 +369,7 @@ def _remembered_hash(path: Path, remembered: Journal) -> str:
     key = f"{path.resolve()} {status.st_size} {times} {status.st_ino}"
     if (entry := remembered.get(key)) is not None:
         return str(entry["sha256"])
-    if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < _FRESH_NS:
-        # A second change so soon after could leave the same time stamps, so this one is not remembered.
+    if _is_fresh(status):
         return _file_hash(path)
     with remembered.locked():  # so that of several processes one reads the gigabytes
         if (entry := remembered.get(key)) is not None:
@@ -346,6 +377,11 @@ def _remembered_hash(path: Path, remembered: Journal) -> str:
         digest = _file_hash(path)
         remembered.append(key, {"sha256": digest})
         return digest
+
+
+def _is_fresh(status: os.stat_result) -> bool:
+    """Whether a second change so soon after could leave the same time stamps: it is not remembered."""
+    return time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < _FRESH_NS
 
 
 def _file_hash(path: Path) -> str:

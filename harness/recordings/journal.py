@@ -19,30 +19,26 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shlex
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from filelock import FileLock
+from typing import Any
 
 from harness.engines.contract import Json
 from harness.errors import RecordingError
 
-__all__ = ["Journal", "compact_json", "disk_error"]
+__all__ = ["Journal", "compact_json", "disk_error", "json_text", "other_version"]
 
 _CUT_OFF = b"#cut-off"
-_LOCK_POLL_SECONDS = 0.01
+_HALF = re.compile("[\ud800-\udfff]")
+_SIZE_BITS = 32  # a hundred thousand places as numbers take a third of what they take as tuples
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
-
-
-class _Place(NamedTuple):
-    offset: int
-    size: int
+_State = tuple[tuple[int, int], int]
 
 
 @dataclass(slots=True)
@@ -54,9 +50,52 @@ class _Seen:
     newlines: int = 0
     header: bool = False
     missing_end: bytes = b""  # what the next append must write first, to end the last line
-    places: dict[str, _Place] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)  # of a line: offset and size in one, see _SIZE_BITS
     damaged: list[int] = field(default_factory=list)
-    cut_off: int = 0
+    file: int = -1  # open for entries, each of which is read by itself
+
+    def __del__(self) -> None:
+        if self.file >= 0:
+            os.close(self.file)
+
+
+class _Lock:
+    """A lock among processes, as filelock's, which opens its file each time and so takes long an entry."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file = -1
+        self._depth = 0
+
+    def acquire(self) -> None:
+        """Wait for it, and make its folder; may be nested. Raises OSError."""
+        import fcntl  # on other systems `harness` says what is missing
+
+        while self._depth == 0:
+            if self._file < 0:
+                os.makedirs(os.path.dirname(self._path), exist_ok=True)  # noqa: PTH103, PTH120
+                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            if os.fstat(self._file).st_nlink:
+                break
+            self._close()  # somebody removed it, and others lock another one
+        self._depth += 1
+
+    def release(self) -> None:
+        """Let go of one level."""
+        import fcntl
+
+        self._depth -= 1
+        if self._depth == 0:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __del__(self) -> None:
+        self._close()
 
 
 class Journal:
@@ -72,24 +111,21 @@ class Journal:
         self.path = path
         self._header: dict[str, Json] = {"format": format_name, "version": version}
         self._seed = zlib.crc32(compact_json(self._header))
-        self._lock = FileLock(f"{path}.lock")
+        self._lock = _Lock(f"{path}.lock")
         self._seen = _Seen()
 
     @property
-    def damaged(self) -> tuple[int, ...]:
-        """Numbers (1-based) of the lines that fail their checksum, without those that were merely cut off."""
-        return tuple(self._seen.damaged)
-
-    @property
     def damage(self) -> str:
-        """A sentence about the damaged lines, '' without any."""
+        """A sentence about the lines that fail their checksum, '' without any; one cut off is none."""
         lines = self._seen.damaged
         return f"{self.path}: {len(lines)} damaged lines left out, first {lines[0]}" if lines else ""
 
     @property
-    def cut_off(self) -> int:
-        """How many lines were left unfinished by a process that was ended while it wrote."""
-        return self._seen.cut_off
+    def unfinished(self) -> str:
+        """A sentence where the last line has no end, '' where it has; who copies the file loses that line."""
+        if not self._seen.missing_end.startswith(_CUT_OFF):
+            return ""
+        return f"{self.path}: its last line is not finished, as of a run at work or one that was ended"
 
     def keys(self) -> list[str]:
         """Keys of all entries, in the order in which they were first written. Raises as `get` does."""
@@ -110,6 +146,19 @@ class Journal:
             entry = self._read(key)
         return entry
 
+    @contextmanager
+    def understood(self) -> Iterator[None]:
+        """What an entry lacks or has of another kind is a `RecordingError`; a checksum is no signature."""
+        try:
+            yield
+        except Exception as error:
+            what = str(error) if isinstance(error, RecordingError) else f"{type(error).__name__}: {error}"
+            aside = shlex.join(["mv", str(self.path), f"{self.path}.aside"])
+            raise RecordingError(
+                f"{self.path}: found an entry of another form ({what})\n"
+                f"Move the file aside, and its contents are made again:\n  {aside}"
+            ) from error
+
     def has(self, key: str) -> bool:
         """Whether `get` would find an entry, without reading it. Raises as `get` does."""
         self.refresh()
@@ -126,10 +175,14 @@ class Journal:
         except (TypeError, ValueError) as error:
             raise RecordingError(f"an entry for {self.path} is not JSON: {error}\nentry: {key}") from error
         with self.locked():
-            self._write(
-                self._seen.missing_end + (b"" if self._seen.header else _line(self._header, 0)) + line
-            )
-            self.refresh()
+            seen = self._seen
+            start = seen.missing_end + (b"" if seen.header else _line(self._header, 0))
+            if self._write(start + line) != (seen.identity, seen.end + len(line)) or start:
+                self.refresh()
+                return
+            # Nobody else wrote: what stands there is known without reading it.
+            seen.places[key] = seen.end << _SIZE_BITS | len(line) - 1
+            seen.end, seen.newlines = seen.end + len(line), seen.newlines + 1
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -138,25 +191,50 @@ class Journal:
         May be nested. Raises `RecordingError` when the lock file cannot be made.
         """
         try:
-            if not self.path.parent.is_dir():
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(poll_interval=_LOCK_POLL_SECONDS)
+            self._lock.acquire()
         except OSError as error:
             raise disk_error("lock", self.path, error) from error
         try:
-            self.refresh()
+            self._refresh(self._state_opened)
             yield
         finally:
             self._lock.release()
 
+    def compact(self, keep: Callable[[str], bool]) -> tuple[int, int]:
+        """Write the file anew without the keys that ``keep`` refuses, and without lines that count no more.
+
+        Returns how many keys went, and by how many bytes the file shrank. Another process finds the new file
+        when it looks next. Raises `RecordingError` when the disk refuses; then the file is as it was.
+        """
+        with self.locked():
+            places = self._seen.places
+            stay = [place for key, place in places.items() if keep(key)]
+            unfinished = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+            try:
+                with self.path.open("rb") as old, unfinished.open("wb") as new:
+                    new.write(_line(self._header, 0))
+                    for place in stay:
+                        new.write(_at(old.fileno(), place) + b"\n")
+                    new.flush()
+                    os.fsync(new.fileno())
+                shrunk = self.path.stat().st_size - unfinished.stat().st_size
+                unfinished.replace(self.path)
+            except OSError as error:
+                unfinished.unlink(missing_ok=True)
+                raise disk_error("write", self.path, error) from error
+            self.refresh()
+        return len(places) - len(stay), shrunk
+
     def refresh(self) -> None:
         """Read what was appended since the last look. Raises `RecordingError` as `get` does."""
+        self._refresh(self._state)
+
+    def _refresh(self, state: Callable[[], _State]) -> None:
         try:
-            status = self.path.stat()
-            identity = (status.st_dev, status.st_ino)
-            if identity != self._seen.identity or status.st_size < self._seen.end:
+            identity, size = state()
+            if identity != self._seen.identity or size < self._seen.end:
                 self._seen = _Seen(identity=identity)
-            if status.st_size == self._seen.end:
+            if size == self._seen.end:
                 return
             with self.path.open("rb") as file:
                 file.seek(self._seen.end)
@@ -168,6 +246,18 @@ class Journal:
             self._seen = _Seen()
         except OSError as error:
             raise disk_error("read", self.path, error) from error
+
+    def _state(self) -> _State:
+        """Which file it is now, and its size in bytes; raises OSError."""
+        return _state_of(os.stat(self.path))  # noqa: PTH116 - asked for each entry, and pathlib takes its time
+
+    def _state_opened(self) -> _State:
+        """Likewise, where a client of NFS may else tell of the file as it was seconds ago."""
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            return _state_of(os.fstat(descriptor))
+        finally:
+            os.close(descriptor)
 
     def sync(self) -> None:
         """Wait until the disk has all entries. Raises `RecordingError` when it reports a failure."""
@@ -185,15 +275,14 @@ class Journal:
         body = line.removesuffix(b"\n")
         ended = len(body) < len(line)
         if (entry := _checked(body, self._seed)) is not None and isinstance(entry.get("key"), str):
-            seen.places[entry["key"]] = _Place(seen.end, len(body))
+            seen.places[entry["key"]] = seen.end << _SIZE_BITS | len(body)
         elif (header := _checked(body, 0)) is not None and "format" in header:
             self._check_header(header)
             seen.header = True
         elif not ended:
             return False
-        elif body.endswith(_CUT_OFF):
-            seen.cut_off += 1
-        elif body:  # an empty one is the late end of a line that had lost only its newline
+        elif body and not body.endswith(_CUT_OFF):
+            # An empty one is the late end of a line that had lost only its newline.
             seen.damaged.append(seen.newlines + 1)
         seen.missing_end = b"" if ended else b"\n"
         seen.newlines += ended
@@ -203,35 +292,33 @@ class Journal:
     def _check_header(self, header: Mapping[str, Json]) -> None:
         if header == self._header:
             return
-        aside = self.path.with_name(f"{self.path.name}.{header.get('version')}")
-        raise RecordingError(
-            f"{self.path} is of another format or version\n"
-            f"found: {_named(header)}\nallowed: {_named(self._header)}\n"
-            f"Move it aside, and its contents are made again:\n"
-            f"  mv {shlex.quote(str(self.path))} {shlex.quote(str(aside))}"
+        raise other_version(
+            self.path, header.get("version"), found=_named(header), allowed=_named(self._header)
         )
 
     def _read(self, key: str) -> dict[str, Any] | None:
-        place = self._seen.places.get(key)
+        seen = self._seen
+        place = seen.places.get(key)
         if place is None:
             return None
         try:
-            with self.path.open("rb") as file:
-                file.seek(place.offset)
-                entry = _checked(file.read(place.size), self._seed)
+            if seen.file < 0:
+                seen.file = os.open(self.path, os.O_RDONLY)
+            entry = _checked(_at(seen.file, place), self._seed)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise disk_error("read", self.path, error) from error
         return entry if entry is not None and entry.get("key") == key else None
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> _State:
         try:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             try:
                 # Once, unless the disk takes only a part; then the next call succeeds or says why not.
                 while data:
                     data = data[os.write(descriptor, data) :]
+                return _state_of(os.fstat(descriptor))
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -250,11 +337,26 @@ def disk_error(doing: str, path: Path, error: OSError) -> RecordingError:
     return RecordingError(f"cannot {doing} {path}: {error.strerror or error}\n{remedy}")
 
 
+def other_version(path: Path, version: Json, *, found: str, allowed: str) -> RecordingError:
+    """A `RecordingError` for the journal ``path`` with what this harness cannot read, and what to do next."""
+    aside = path.with_name(f"{path.name}.{version}")
+    return RecordingError(
+        f"{path} is of another format or version\nfound: {found}\nallowed: {allowed}\n"
+        f"Move it aside, and its contents are made again:\n"
+        f"  mv {shlex.quote(str(path))} {shlex.quote(str(aside))}"
+    )
+
+
 def compact_json(data: Mapping[str, Json]) -> bytes:
     """JSON in UTF-8 without white space; raises ValueError or TypeError on what is not JSON, NaN included."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # surrogatepass: half a surrogate pair in a prompt must come back as it is; json.loads reads it likewise.
     return text.encode("utf-8", "surrogatepass")
+
+
+def json_text(data: Json) -> str:
+    """JSON for people to read: characters as they are, but half a surrogate pair, which a model may write."""
+    return _HALF.sub(lambda found: ascii(found[0])[1:-1], json.dumps(data, ensure_ascii=False))
 
 
 def _line(data: Mapping[str, Json], seed: int) -> bytes:
@@ -267,10 +369,19 @@ def _checked(body: bytes, seed: int) -> dict[str, Any] | None:
     if checksum != b"%08x" % zlib.crc32(text, seed):
         return None
     try:
-        data = json.loads(text)
-    except ValueError:
+        data = json.loads(text.decode("utf-8", "surrogatepass"))  # of bytes it would try every encoding
+    except (ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None
+
+
+def _state_of(status: os.stat_result) -> _State:
+    return (status.st_dev, status.st_ino), status.st_size
+
+
+def _at(file: int, place: int) -> bytes:
+    """The line at a place, without its end."""
+    return os.pread(file, place & (1 << _SIZE_BITS) - 1, place >> _SIZE_BITS)
 
 
 def _named(header: Mapping[str, Json]) -> str:

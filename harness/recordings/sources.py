@@ -22,9 +22,9 @@ __all__ = ["engine_sources", "sources_beside"]
 
 _PACKAGE = "harness"
 _WORKER = "harness.workers.serving"
-# Lists of what two packages offer to the parent, and what to do where a module or a GPU is missing.
+# Lists of what two packages offer to the parent, what to do where a module or a GPU is missing, and names.
 _NO_ANSWER = {"harness", "harness.workers", "harness.engines.requirements"}
-_NO_ANSWER |= {"harness.machine", "harness.machine.nvidia"}
+_NO_ANSWER |= {"harness.machine", "harness.machine.nvidia", "harness.machine.processor"}
 _NO_ANSWER |= {"harness.workers.tracing"}  # looks at what an engine holds, and never answers for it
 _ON_CPU = "harness.engines.lmdeploy_on_cpu"
 _INTERPRETED = "harness.engines.interpreted_kernels.installing"

@@ -87,7 +87,7 @@ class Releases:
         lines = [
             x for file in Path(".harness/recordings").glob("*.jsonl") for x in file.read_text().splitlines()
         ]
-        return sum("answer" in json.loads(line.split(" ", 1)[1]) for line in lines)
+        return sum("like" in json.loads(line.split(" ", 1)[1]) for line in lines)
 
     def _wheel(self, name: str, version: str, files: dict[str, str], requires: tuple[str, ...] = ()) -> None:
         info = f"{name}-{version}.dist-info"

@@ -146,7 +146,7 @@ class TestScript:
     def test_it_says_what_the_profile_says(
         self, kind: str, settings: dict[str, Json], words: list[str]
     ) -> None:
-        half = half_of("side", recording(kind, **settings), self.request, "image.png")
+        half = half_of("side", recording(kind, **settings), self.request, ["image.png"])
         text = script("s.c", [half])
         assert [word for word in (*words, repr(self.request.system)) if word not in text] == []
         imported = {
@@ -174,7 +174,7 @@ class TestScript:
     def test_what_it_cannot_do_is_named_and_not_written(
         self, kind: str, settings: dict[str, Json], lacks: str
     ) -> None:
-        half = half_of("side", recording(kind, **settings), self.request, "image.png")
+        half = half_of("side", recording(kind, **settings), self.request, ["image.png"])
         assert lacks in half.lacks
         assert script("s.c", [half]) == ""
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.bundles import container
 from harness.bundles.container import BundleError, read_bundle, write_bundle
+from harness.bundles.opening import opened
 
 Change = Callable[[dict[str, bytes]], None]
 
@@ -74,10 +77,11 @@ def test_equal_folders_make_equal_files(file: Path, folder: Path, tmp_path: Path
         (manifest(lambda data: data.update(version=2)), "'version': 2"),
         (manifest(lambda data: data.pop("files")), "'files'"),
         (lambda members: members.pop("manifest.json"), "manifest.json"),
+        (lambda members: members.update({"manifest.json": b"[" * 100_000}), "maximum recursion depth"),
         (lambda members: members.update({name: b"other" for name in members if "." not in name}), "damaged"),
         (lambda members: [members.pop(name) for name in [*members] if "." not in name], "no item named"),
     ],
-    ids=["format", "version", "no files", "no manifest", "another content", "a content gone"],
+    ids=["format", "version", "no files", "no manifest", "nested", "another content", "a content gone"],
 )
 def test_what_does_not_fit_is_refused(file: Path, change: Change, told: str, tmp_path: Path) -> None:
     changed(file, change)
@@ -134,6 +138,26 @@ def test_one_that_was_cut_short_is_refused(file: Path, tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-30])
     with pytest.raises(BundleError, match="allowed: a bundle"):
         read_bundle(file, tmp_path / "out")
+
+
+@pytest.mark.parametrize("sides", [None, [], {"p/e": "run"}])
+def test_sides_that_are_none_are_refused(folder: Path, tmp_path: Path, sides: Any) -> None:
+    write_bundle(tmp_path / "b.zip", {} if sides is None else {"sides": sides}, folder)
+    with (
+        pytest.raises(BundleError, match=r"b\.zip: found no stored runs by side"),
+        opened(tmp_path / "b.zip"),
+    ):
+        pass
+
+
+def test_cases_that_are_none_are_told_with_the_bundle(folder: Path, tmp_path: Path) -> None:
+    (folder / "cases" / "profiles.yaml").write_text("profiles: 5\n")
+    write_bundle(tmp_path / "b.zip", {"sides": {}}, folder)
+    with opened(tmp_path / "b.zip") as inside, pytest.raises(BundleError) as refused:
+        inside.load()
+    assert re.match(
+        r".*b\.zip: found 2 problems in the case files:\n  cases: found no suites", str(refused.value)
+    )
 
 
 def test_one_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from PIL import Image
 from harness.bundles import opened
 from harness.bundles.making import _profiles
 from harness.cases.folder import load
-from harness.cases.profiles import load_profiles
 from harness.checks.log_odds import centred
 from harness.cli import main
 from harness.drift.kept import read_kept
@@ -27,6 +26,7 @@ from harness.recordings.store import RecordingStore
 from harness.verdicts.noise_floor import CaseNoise, NoiseFloor
 from tests.bundles.conftest import bundle
 from tests.bundles.traces import keep_trace
+from tests.cases.writing import load_profiles
 from tests.gate_folder import Folder
 
 ROOT = Path(__file__).parents[2]
@@ -44,12 +44,16 @@ def away(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def judged(file: str) -> Any:
-    """A report's data without when and where it was made, and without what an engine's error adds to why."""
+    """A report's data without when and where it was made, and without what an engine's error adds to why.
+
+    Nor does a bundle hold the earlier runs that are stored beside its own.
+    """
     document = json.loads(Path(file).read_text(encoding="utf-8"))
     del document["made"]
     for image in document["images"].values():
         del image["file"]
     for comparison in document["comparisons"]:
+        assert [line["cases"] for line in comparison.pop("runs")] == [13]
         for side in (comparison["baseline"], comparison["candidate"]):
             del side["made"]
         for case in comparison["cases"]:

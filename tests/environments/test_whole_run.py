@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.environments.store import Environments
+from harness.recordings.store import RecordingStore
 from tests.environments.conftest import StandInUv, engine, unseen
 from tests.suite.conftest import HERE, Project
 
@@ -90,13 +91,13 @@ def test_a_run_makes_its_environment_and_the_next_one_does_not(
     result = project.run(*where, *letters)
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(["*p-lmdeploy: making its environment: numpy*"])
-    (line,) = (
-        line
-        for journal in (project.folder / ".harness" / "recordings").glob("lmdeploy-*.jsonl")
-        for line in journal.read_text().splitlines()
-        if '"environment":{"lock"' in line
-    )
-    assert '"packages":{"numpy":"' in line
+    store = RecordingStore(project.folder / ".harness")
+    (file,) = (store.root / "recordings").glob("lmdeploy-*.jsonl")
+    recording = store.get(store.answers(file.stem)[0])
+    assert recording is not None
+    environment: Any = recording.fingerprint["environment"]
+    assert environment["lock"]
+    assert "numpy" in environment["packages"]
     # From now on neither uv nor a network is there.
     monkeypatch.setattr("uv.find_uv_bin", lambda: "/nowhere/uv")
     made = len(project.recorded())

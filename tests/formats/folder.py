@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 FROZEN = Path(__file__).parent / "f586fa1"
+FROZEN_THIRD = Path(__file__).parent / "0510ca5"
 _CASES = Path(__file__).parents[2] / "cases"
 
 

@@ -18,7 +18,7 @@ from harness.schemas.report import ReportFile
 from harness.scoring.stored_runs import StoredRuns
 from harness.snapshots.converting import convert
 from harness.snapshots.files import read_engine
-from tests.formats.folder import FROZEN, frozen_folder
+from tests.formats.folder import FROZEN, FROZEN_THIRD, frozen_folder
 
 
 def changed_files(folder: Path) -> list[str]:
@@ -39,8 +39,9 @@ def store(tmp_path: Path) -> Path:
     return Path(shutil.copytree(FROZEN / "store", tmp_path / "store"))
 
 
-def test_nothing_was_changed() -> None:
-    assert changed_files(FROZEN) == []
+@pytest.mark.parametrize("frozen", [FROZEN, FROZEN_THIRD])
+def test_nothing_was_changed(frozen: Path) -> None:
+    assert changed_files(frozen) == []
 
 
 def test_a_change_would_be_noticed(tmp_path: Path) -> None:
@@ -75,6 +76,37 @@ def test_runs_and_their_recordings_are_read(store: Path) -> None:
     assert recordings.get_metrics(*pair)
 
 
+@pytest.mark.parametrize("frozen", [FROZEN, FROZEN_THIRD])
+def test_recordings_are_read_and_come_back_the_same_from_what_is_written_today(
+    frozen: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(frozen / "store", tmp_path / "old")
+    old, new = RecordingStore(tmp_path / "old"), RecordingStore(tmp_path / "new")
+    read = [
+        recording
+        for file in sorted((old.root / "recordings").glob("*.jsonl"))
+        for key in sorted(old.answers(file.stem))
+        if (recording := old.get(key)) is not None
+    ]
+    assert len(read) == {FROZEN: 6, FROZEN_THIRD: 4}[frozen]
+    for one in read:
+        new.put(one, run_id="today")
+    assert [new.get(one.key, run_id="today") for one in read] == read
+
+
+def test_todays_recordings_stand_beside_those_of_an_earlier_version(tmp_path: Path) -> None:
+    shutil.copytree(FROZEN_THIRD / "store", tmp_path / "store")
+    store = RecordingStore(tmp_path / "store")
+    first, second = sorted(store.answers("torch-1e395b8e0f36"))
+    renewed = store.get(first)
+    assert renewed is not None
+    store.put(renewed, run_id="today")
+    again = RecordingStore(store.root)
+    assert again.get(first, run_id="today") == renewed
+    assert again.get(second) is not None
+    assert len(again.shared("torch-1e395b8e0f36", [first, second])) == 2  # a fingerprint and a sample
+
+
 def test_errors_are_read(store: Path) -> None:
     names = [
         key
@@ -107,5 +139,5 @@ def test_accepted_outputs_are_converted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["report-gate.json", "report-pytest.json"])
 def test_reports_of_an_earlier_version_are_refused_with_what_to_do(name: str) -> None:
-    with pytest.raises(ValidationError, match=r"found version 1 of the report; allowed: version 2\."):
+    with pytest.raises(ValidationError, match=r"found version 1 of the report; allowed: version 3\."):
         ReportFile.model_validate_json((FROZEN / name).read_text(encoding="utf-8"))

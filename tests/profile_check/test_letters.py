@@ -124,3 +124,15 @@ def test_without_a_template_the_models_own_code_renders(checked: Checked) -> Non
     checked.answers["answers"] = None
     (found,) = of(checked.findings(), "letters")
     assert found.mark is Mark.UNKNOWN
+
+
+def test_a_text_that_holds_the_end_of_an_answer_is_found_before_a_run(asking: Checked) -> None:
+    cases = [
+        {"id": name, "prompt": "What?", "expect_text": text}
+        for name, text in (("plain", "A"), ("ends", "A<|im_end|>"))
+    ]
+    (asking.folder / "s.yaml").write_text(yaml.safe_dump({"cases": cases}))
+    found = [finding for finding in of(asking.findings(), "text") if finding.mark is Mark.WRONG]
+    assert found
+    assert all(finding.text.startswith("s.ends: the text") for finding in found)
+    assert all("expect_text" in finding.command for finding in found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import json
 import shlex
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ from uv import find_uv_bin
 from harness.cases.folder import load
 from harness.cli import main
 from harness.profile_check.starter import Starter, starter_files
+from tests.repository.workflow_files import ACTION, CHECKS, read
+from tests.repository.workflow_lint import findings_in_workflow
 
 ROOT = Path(__file__).parents[2]
 EMBEDDED = ROOT / "cases" / "models" / "embedded"
@@ -147,11 +151,63 @@ def test_nothing_is_overwritten_and_what_git_ignores_stays(
     assert main(["init", "--model", name, "--cases", "checks"]) == 2
     assert "checks/profiles.yaml: found, and " in capsys.readouterr().err
     assert (here / "checks" / "starter.yaml").read_text() == "mine"
-    pinned = (ROOT / ".github" / "workflows" / "gpu-gate.yml").read_text()
-    steps = yaml.safe_load((here / ".github/workflows/consistency.yml").read_text())["jobs"]["consistency"][
-        "steps"
-    ]
-    assert f"uses: {steps[0]['uses']} #" in pinned
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+@pytest.mark.parametrize(
+    ("noted", "uses", "installs"),
+    [
+        (None, "OWNER/REPOSITORY/.github/actions/gate@COMMIT", "${{ vars.HARNESS }}"),
+        (
+            {"url": "https://github.com/o/r.git", "vcs_info": {"vcs": "git", "commit_id": "0" * 40}},
+            f"o/r/.github/actions/gate@{'0' * 40}",
+            f"vlm-consistency-harness[lmdeploy,torch] @ git+https://github.com/o/r.git@{'0' * 40}",
+        ),
+        (
+            {"url": "https://git.example/o/r", "vcs_info": {"vcs": "git", "commit_id": "0" * 40}},
+            "OWNER/REPOSITORY/.github/actions/gate@COMMIT",
+            f"vlm-consistency-harness[lmdeploy,torch] @ git+https://git.example/o/r@{'0' * 40}",
+        ),
+        (
+            {"url": "file:///home/me/x.whl", "archive_info": {}},
+            "OWNER/REPOSITORY/.github/actions/gate@COMMIT",
+            "${{ vars.HARNESS }}",
+        ),
+    ],
+)
+def test_the_workflow_installs_what_is_installed_here(
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    noted: Mapping[str, Any] | None,
+    uses: str,
+    installs: str,
+    gpu: bool,
+) -> None:
+    text = None if noted is None else json.dumps(noted)
+    found = SimpleNamespace(read_text=lambda _: text, version="1")
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda _: found)
+    name = model(here, "m", QWEN)
+    starter = Starter(model=name, cases=Path("checks"), here=here, gpu=gpu, workflow=True)
+    files = starter_files(starter)
+    (path,) = (path for path in files if path.suffix == ".yml")
+    (here / path).parent.mkdir(parents=True)
+    (here / path).write_text(files[path].decode().replace("@COMMIT", f"@{'1' * 40}"))
+    assert findings_in_workflow(here / path) == ""
+    workflow = read(here / path)
+    checkout, *rest = workflow["jobs"]["consistency"]["steps"]
+    pinned = [one["uses"] for one in (checkout, *rest) if one.get("uses", "").startswith("actions/")]
+    assert [one for one in pinned if f"uses: {one} #" not in CHECKS.read_text()] == []
+    if gpu:
+        # On a runner of one's own, code of anybody's pull request would run.
+        assert set(workflow["on"]) == {"schedule", "workflow_dispatch"}
+        (gate,) = rest
+        assert gate["uses"] == uses.replace("@COMMIT", f"@{'1' * 40}")
+        assert set(gate["with"]) <= set(read(ACTION)["inputs"])
+        assert (gate["with"]["profile"], gate["with"]["cases"]) == ("m", "checks")
+    else:
+        assert set(workflow["on"]) == {"pull_request"}
+        assert rest[0]["env"]["HARNESS"] == installs
+        assert "--cases=checks " in rest[1]["run"]
 
 
 @pytest.mark.parametrize("given", [["--model", "nosuch"], []])

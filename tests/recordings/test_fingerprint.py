@@ -4,9 +4,11 @@ import dataclasses
 import hashlib
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -172,6 +174,34 @@ def test_image_by_its_bytes(tmp_path: Path) -> None:
         image_fingerprint(tmp_path / "b.png")
 
 
+def test_an_image_that_changes_is_read_again_whatever_its_size_and_date_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = tmp_path / "a.png"
+    image.write_bytes(b"pixels")
+    monkeypatch.setattr(fingerprint, "_FRESH_NS", 0)
+    before = image.stat()
+    assert {image_fingerprint(image) for _ in range(2)} == {hashlib.sha256(b"pixels").hexdigest()}
+    time.sleep(0.05)  # longer than the clock of a file system takes for a step
+    image.write_bytes(b"slexip")
+    os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert image_fingerprint(image) == hashlib.sha256(b"slexip").hexdigest()
+
+
+def test_an_image_is_read_once_unless_it_is_so_new_that_a_change_would_not_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = tmp_path / "a.png"
+    image.write_bytes(b"pixels")
+    digest = mock.Mock(wraps=hashlib.file_digest)
+    monkeypatch.setattr(hashlib, "file_digest", digest)
+    for fresh, times in ((10**18, 2), (0, 3)):
+        monkeypatch.setattr(fingerprint, "_FRESH_NS", fresh)
+        for _ in range(2):
+            image_fingerprint(image)
+        assert digest.call_count == times
+
+
 def key_for(model: Path, cache: Path) -> str:
     return recording_key(
         engine_fingerprint(settings_for(model), INSTALLED, patch=None, cache=cache), REQUEST, "0f"
@@ -197,6 +227,7 @@ REQUEST_CHANGES: dict[str, object] = {
     "answer_prefix": "Answer: ",
     "max_new_tokens": 8,
     "kind": "text",
+    "target": "1984",
 }
 
 

@@ -83,26 +83,29 @@ def test_a_case_stays_small(
         made = recording(number, vocabulary=vocabulary, words=words, image=image)
         store.put(made, run_id="0123456789abcdef0123456789abcdef")
     lines = journal_path(store).read_bytes().splitlines()
-    assert max(map(len, lines[2:])) <= limit
-    assert len(lines) == 2 + 40  # a header, one fingerprint, the recordings
+    assert max(map(len, lines[3:])) <= limit
+    assert len(lines) == 3 + 40  # a header, one fingerprint, one sample, the recordings
 
 
 def test_fingerprints_are_stored_once_each(store: RecordingStore) -> None:
     other: dict[str, Json] = {**ENGINE, "loaded": {"device": "cuda"}}
     for number in range(4):
         store.put(recording(number, fingerprint=(LOADED, other)[number % 2]))
-    assert journal_path(store).read_text().count("safetensors") == 2 * 8
+    assert journal_path(store).read_text().count('"key":"fingerprint:') == 2
     reader = RecordingStore(store.root)
     assert [stored(reader.get(key_of(n))).fingerprint for n in range(4)] == [LOADED, other] * 2
 
 
-def test_a_recording_whose_fingerprint_is_damaged_is_made_again(store: RecordingStore) -> None:
+@pytest.mark.parametrize(("line", "what"), [(2, b"fingerprint:"), (3, b"sample:")])
+def test_a_recording_whose_fingerprint_or_sample_is_damaged_is_made_again(
+    store: RecordingStore, line: int, what: bytes
+) -> None:
     store.put(recording())
     path = journal_path(store)
-    path.write_bytes(path.read_bytes().replace(b"safetensors", b"safetensorz", 1))
+    path.write_bytes(path.read_bytes().replace(what, what[::-1], 1))
     again = RecordingStore(store.root)
     assert again.get(key_of(1)) is None
-    assert again.damage() == (f"{path}: 1 damaged lines left out, first 2",)
+    assert again.damage() == (f"{path}: 1 damaged lines left out, first {line}",)
     again.put(recording())
     assert stored(RecordingStore(store.root).get(key_of(1))).fingerprint == LOADED
 
@@ -115,9 +118,12 @@ def test_a_deleted_journal_is_begun_anew(store: RecordingStore) -> None:
     assert stored(RecordingStore(store.root).get(key_of(2))).fingerprint == LOADED
 
 
-def test_another_version_is_refused(store: RecordingStore, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "step"), [("_VERSION", 1), ("_ENTRY_VERSION", -1)])
+def test_another_version_is_refused(
+    store: RecordingStore, monkeypatch: pytest.MonkeyPatch, name: str, step: int
+) -> None:
     store.put(recording())
-    monkeypatch.setattr(recordings, "_VERSION", recordings._VERSION + 1)
+    monkeypatch.setattr(recordings, name, getattr(recordings, name) + step)
     with pytest.raises(RecordingError, match=rf"{journal_path(store)} is of another.*\n(.*\n)+  mv "):
         RecordingStore(store.root).get(key_of(1))
 
@@ -239,9 +245,9 @@ def test_two_processes_make_each_recording_once(store: RecordingStore) -> None:
                 journal_path(store), format_name="vlm-harness recordings", version=recordings._VERSION
             ).keys()
         )
-        == 21
+        == 22
     )
-    assert len(journal_path(store).read_bytes().splitlines()) == 22
+    assert len(journal_path(store).read_bytes().splitlines()) == 23
 
 
 def test_a_journal_is_not_held_in_memory(store: RecordingStore) -> None:

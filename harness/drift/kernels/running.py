@@ -108,7 +108,7 @@ def check(
         outputs = f"{folder}/outputs.npz"
         order = {"card": card, "checks": [one.name for one in checks], "outputs": outputs}
         report: dict[str, Any] = ask(python, order, _SECONDS, script=_SCRIPT)
-        with np.load(outputs) as kept:
+        with np.load(outputs, allow_pickle=False) as kept:
             left = dict(kept)
     rows = {(row.pop("check"), row.pop("dtype")): Row(**row) for row in report.pop("rows")}
     return Checked(rows=rows, left=left, **report)

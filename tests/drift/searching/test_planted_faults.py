@@ -48,9 +48,8 @@ def test_a_fault_of_several_tiles_is_found_and_shrunk(folder: Path) -> None:
     (suite,) = (folder / "found").glob("*.yaml")
     (case,) = load_suite(suite).cases
     assert case.prompt.startswith("What is it?\nA. red\nB. blue\n")
-    assert case.image is not None
     # The smallest picture that is cut into more than one tile.
-    assert case.image.read_bytes()[16:24] == (28).to_bytes(4) + (38).to_bytes(4)
+    assert case.images[0].read_bytes()[16:24] == (28).to_bytes(4) + (38).to_bytes(4)
 
 
 def test_a_relation_is_broken_by_a_fault_of_company(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

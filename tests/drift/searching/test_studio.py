@@ -24,9 +24,9 @@ def pixels(file: Path) -> tuple[tuple[int, int], bytes]:
 def test_a_suite_is_read_as_it_was_drawn(tmp_path: Path) -> None:
     suite, image = write_suite(tmp_path, [PLAIN, PICTURED], ["B", "C"], "Found")
     plain, pictured = load_suite(suite).cases
-    assert (plain.prompt, plain.letters, plain.expect, plain.image) == (PLAIN.prompt, ("A", "B"), "B", None)
+    assert (plain.prompt, plain.letters, plain.expect, plain.images) == (PLAIN.prompt, ("A", "B"), "B", ())
     assert pictured.prompt == "What is it?\nA. a\nB. b\nC. c\nAnswer in the form 'Answer: X'."
-    assert (pictured.image, pictured.expect) == (image.resolve(), "C")
+    assert (pictured.images, pictured.expect) == ((image.resolve(),), "C")
     assert (pictured.answer_prefix, pictured.system, pictured.max_new_tokens) == ("Answer: ", "Be brief.", 8)
     assert pixels(image)[0] == (40, 28)
 

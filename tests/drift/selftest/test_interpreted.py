@@ -20,8 +20,8 @@ CASES = ("answer_line.yellow-circle-colour", "shapes.red-circle-colour")
 @pytest.mark.engines
 def test_a_fault_of_prefill_and_one_of_decoding_are_found_named_and_told_apart(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    # No fault of pages: what it reads there depends on which request came first.
-    words = ["selftest", "--kernels", "--faults", "mask_off_prefill", "mask_off_decoding"]
+    # None of pages or masks: what it reads there depends on which request came first.
+    words = ["selftest", "--kernels", "--faults", "gqa_head_prefill", "gqa_head_decoding"]
     words += [word for case in CASES for word in ("--case", case)]
     words += ["--cases", "cases", "--recordings", str(tmp_path / "kept"), "--json", str(figures)]
     command = [sys.executable, "-m", "harness.cli", *words]
