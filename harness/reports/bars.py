@@ -6,13 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["BAR_WIDTH", "Column", "bar", "distinct", "side_by_side"]
+__all__ = ["BAR_WIDTH", "Column", "bar", "distinct", "short", "side_by_side"]
 
 BAR_WIDTH = 14
 COLUMN_WIDTH = 30
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _FULL = "█"
 _LEAST_DIGITS, _MOST_DIGITS = 3, 6
+_NAME_WIDTH = 16
 
 
 class Column(NamedTuple):
@@ -60,22 +61,39 @@ def distinct(values: Sequence[float]) -> list[str]:
 
 
 def side_by_side(letters: Sequence[str], columns: Sequence[Column], *, expected: str | None) -> list[str]:
-    """Lines with a row per letter and a column per distribution; the expected letter is marked with '<'."""
+    """Lines with a row per letter and a column per distribution; the expected letter is marked with '<'.
+
+    In place of letters there may be a text, which is cut, and anything else.
+    """
     titles = "".join(f"{_cut(column.title):<{COLUMN_WIDTH}}" for column in columns)
-    lines = [f"      {titles}".rstrip()]
+    names = [short(letter) for letter in letters]
+    room = max(2, *map(len, names))
+    indent = " " * (room + 4)
+    lines = [f"{indent}{titles}".rstrip()]
     for index, letter in enumerate(letters):
         known = [share for column in columns if (share := column.probabilities[index]) is not None]
         numbers = dict(zip(known, distinct(known), strict=True))
         cells = "".join(f"{_cell(column, index, numbers):<{COLUMN_WIDTH}}" for column in columns)
-        lines.append(f"  {letter:<2}{'<' if letter == expected else ' '} {cells}".rstrip())
+        mark = "<" if letter == expected else " "
+        lines.append(f"  {names[index]:<{room}}{mark} {cells}".rstrip())
     if any(column.text for column in columns):
         texts = "".join(
             f"{_cut(f'wrote {column.text!r}' if column.text else ''):<{COLUMN_WIDTH}}" for column in columns
         )
-        lines.append(f"      {texts}".rstrip())
+        lines.append(f"{indent}{texts}".rstrip())
     if expected is not None:
         lines.append("  < expected")
     return lines
+
+
+def short(text: str, *, limit: int = _NAME_WIDTH) -> str:
+    """``text`` on one line, cut beyond ``limit`` characters.
+
+    In quotes with its line ends as escapes where white space would be lost, as each counts in a text.
+    """
+    if text != " ".join(text.split()):
+        text = repr(text)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _cell(column: Column, index: int, numbers: Mapping[float, str]) -> str:

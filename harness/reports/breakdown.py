@@ -27,6 +27,7 @@ __all__ = [
     "accuracies",
     "breakdown",
     "lines",
+    "share_of",
     "tag_rows",
 ]
 
@@ -108,7 +109,7 @@ def accuracies(cases: Iterable[CaseVerdict]) -> tuple[Estimate, Estimate] | None
     if not known:
         return None
     clusters = [case.cluster or case.case for case in known]
-    before, after = (_share(clusters, [bool(case.right[side]) for case in known]) for side in (0, 1))
+    before, after = (share_of(clusters, [bool(case.right[side]) for case in known]) for side in (0, 1))
     return before, after
 
 
@@ -159,8 +160,8 @@ def tag_rows(found: Breakdown) -> Sequence[tuple[str, ...]]:
     ][:_MOST_TAGS]
 
 
-def _share(clusters: Sequence[str], right: Sequence[bool]) -> Estimate:
-    """The share of cases that are right, with its interval."""
+def share_of(clusters: Sequence[str], right: Sequence[bool]) -> Estimate:
+    """The share of cases, at least one, that are right; with its interval, as `accuracies` has it."""
     count, share = len(right), sum(right) / len(right)
     sizes, sums = Counter(clusters), dict.fromkeys(clusters, 0.0)
     for cluster, is_right in zip(clusters, right, strict=True):

@@ -74,7 +74,7 @@ def _accounts(result: Result, recording: Recording) -> list[Column]:
     ]
     if not columns:
         return [Column(recording.engine, (None,) * len(result.letters), answer.text)]
-    if answer.reported_top:
+    if answer.reported_top and answer.letter_ids:
         reported = {entry.id: math.exp(entry.logprob) for entry in answer.reported_top}
         columns.insert(1, Column("as reported", tuple(reported.get(i) for i in answer.letter_ids)))
     return columns

@@ -12,12 +12,18 @@ from typing import Any
 import pytest
 
 from harness.reports.refusals import Refusal, Refusals
-from harness.reports.summary import CheckSummary, Status
+from harness.reports.summary import CheckSummary, Status, Tally
 
-__all__ = ["NOT_ACCEPTED", "PROPERTY", "SNAPSHOT", "Outcomes", "TestFacts"]
+__all__ = ["AGAIN", "BULK", "NOT_ACCEPTED", "PROPERTY", "SNAPSHOT", "BulkFacts", "Outcomes", "TestFacts"]
 
 PROPERTY = "vlm-harness"
 """The user property in which a test's `TestFacts` travel, from pytest-xdist's workers too."""
+
+BULK = "vlm-harness-bulk"
+"""The user property in which the `BulkFacts` of a test of a whole suite travel likewise."""
+
+AGAIN = "\nrun again: "
+"""Stands before the command by which a test's error is met again; what comes before it is the case's."""
 
 SNAPSHOT = "vlm-harness-snapshot"
 """The user property in which what was done with a snapshot travels likewise."""
@@ -44,29 +50,69 @@ class TestFacts:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
-        return {**asdict(self), "summary": self.summary.to_json()}
+        # Field by field: asdict copies what is below as well, which of ten thousand cases takes a minute.
+        return {
+            "summary": self.summary.to_json(),
+            "rows": self.rows,
+            "done_with_rows": self.done_with_rows,
+            "refusal": None if self.refusal is None else asdict(self.refusal),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class BulkFacts:
+    """What a test of a whole suite found: its checks by profile, how many of them want an accepted answer.
+
+    ``kept`` recordings have full rows for a failure; ``refusals`` are by engine, with their number of checks.
+    """
+
+    tallies: list[Tally]
+    unaccepted: int
+    kept: int
+    refusals: Mapping[str, tuple[int, Refusal]]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON."""
+        refusals = {engine: [count, asdict(one)] for engine, (count, one) in self.refusals.items()}
+        tallies = [tally.to_json() for tally in self.tallies]
+        return {"tallies": tallies, "unaccepted": self.unaccepted, "kept": self.kept, "refusals": refusals}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> BulkFacts:
+        """The inverse of `to_json`."""
+        refusals = {engine: (count, Refusal(**one)) for engine, (count, one) in data["refusals"].items()}
+        tallies = list(map(Tally.from_json, data["tallies"]))
+        return cls(tallies, data["unaccepted"], data["kept"], refusals)
 
 
 @dataclass(slots=True)
 class Outcomes:
     """Takes the reports of one run, in pytest's main process.
 
-    ``refused`` are the ids of the tests that some engine of ``refusals`` has kept from running, and
-    ``unaccepted`` those of tests that failed since nothing is accepted yet.
+    ``refused`` are the ids of the tests that some engine of ``refusals`` has kept from running,
+    ``unaccepted`` those of tests that failed since nothing is accepted yet, and ``repeated`` those of tests
+    that have an error which another test has told. ``bulk`` are those of whole suites.
     """
 
     summaries: list[CheckSummary] = field(default_factory=list)
     refusals: Refusals = field(default_factory=Refusals)
     refused: set[str] = field(default_factory=set)
     unaccepted: set[str] = field(default_factory=set)
+    repeated: set[str] = field(default_factory=set)
+    bulk: list[BulkFacts] = field(default_factory=list)
+    _told: dict[str, int] = field(default_factory=dict)  # by what is told, how many tests say it
     _rows: dict[str, list[str]] = field(default_factory=dict)
     _done: set[str] = field(default_factory=set)
     _wanted: set[str] = field(default_factory=set)
 
     def take(self, report: pytest.TestReport) -> None:
         """Note how a test of the suite ended; other reports are passed over."""
-        facts = dict(report.user_properties).get(PROPERTY)
-        status = _status(report)
+        properties = dict(report.user_properties)
+        facts, status = properties.get(PROPERTY), _status(report)
+        if status is not None and isinstance(whole := properties.get(BULK), Mapping):
+            self.bulk.append(facts_of_all := BulkFacts.from_json(whole))
+            for engine, (count, refusal) in facts_of_all.refusals.items():
+                self.refusals.take(engine, refusal, tests=count)
         if not isinstance(facts, Mapping) or status is None:
             return
         summary = replace(CheckSummary.from_json(facts["summary"]), status=status)
@@ -75,6 +121,11 @@ class Outcomes:
             self.refused.add(report.nodeid)
             told = facts["refusal"]
             self.refusals.take(summary.refused, None if told is None else Refusal(**told))
+        elif status in (Status.ERROR, Status.FAILED):
+            told = report.longreprtext.partition(AGAIN)[0]
+            self._told[told] = self._told.get(told, 0) + 1
+            if self._told[told] > 1:
+                self.repeated.add(report.nodeid)
         rows: Mapping[str, list[str]] = facts["rows"]
         self._rows.update(rows)
         if NOT_ACCEPTED in dict(report.user_properties):
@@ -83,6 +134,23 @@ class Outcomes:
             self._wanted.update(rows)
         elif facts["done_with_rows"]:
             self._done.update(rows)
+
+    @property
+    def tallies(self) -> list[Tally]:
+        """Those of whole suites."""
+        return [tally for facts in self.bulk for tally in facts.tallies]
+
+    @property
+    def without_accepted(self) -> int:
+        """How many checks failed since nothing is accepted yet."""
+        return len(self.unaccepted) + sum(facts.unaccepted for facts in self.bulk)
+
+    def several_of_one(self) -> Iterator[str]:
+        """A line for each reason that several tests have, of which one has told it."""
+        for told, count in self._told.items():
+            if count > 1:
+                head = ": ".join(told.partition("\n")[0].split(": ")[:3])
+                yield f"{count} tests for one reason, told once: {head}"
 
     def rows_to_drop(self) -> Iterator[tuple[str, list[str]]]:
         """Keys and paths of the full rows that nothing needs any more: all their tests passed."""

@@ -9,7 +9,7 @@ from harness.reports.worst_cases import one_line, worst_cases
 from harness.verdicts.rules import ALPHA
 from harness.verdicts.verdict import ComparisonVerdict, ExitStatus, Verdict
 
-__all__ = ["COLUMNS", "ending", "overview", "overview_text"]
+__all__ = ["COLUMNS", "ending", "overview", "overview_text", "worst_case"]
 
 COLUMNS = (
     "candidate",
@@ -41,6 +41,12 @@ def overview(verdicts: Sequence[ComparisonVerdict]) -> list[tuple[str, ...]]:
     return [_row(verdict) for verdict in verdicts]
 
 
+def worst_case(verdict: ComparisonVerdict) -> str:
+    """Of those that are told the worst, or else the one that moved most; '' where there is none."""
+    told = worst_cases(verdict.cases).shown or sorted(verdict.cases, key=lambda case: -(case.largest or 0))
+    return told[0].case if told else ""
+
+
 def ending(verdicts: Sequence[ComparisonVerdict]) -> str:
     """How all end together: 'exit status 1 (FAILED) by p/b; 4 comparisons share ...'."""
     status = ExitStatus.worst({verdict.status for verdict in verdicts})
@@ -54,8 +60,7 @@ def _row(verdict: ComparisonVerdict) -> tuple[str, ...]:
     spread = None if verdict.whole is None else verdict.whole.spread
     known = [case.right for case in verdict.cases if None not in case.right]
     before, after = (sum(bool(pair[side]) for pair in known) for side in (0, 1))
-    # Of those that are told the worst, or else the one that moved most.
-    worst = worst_cases(verdict.cases).shown or sorted(verdict.cases, key=lambda case: -(case.largest or 0))
+    worst = worst_case(verdict)
     return (
         verdict.candidate,
         verdict_words(verdict),
@@ -64,7 +69,7 @@ def _row(verdict: ComparisonVerdict) -> tuple[str, ...]:
         f"{spread.value:.3g}" if spread is not None else "-",
         f"{before / len(known):.1%} → {after / len(known):.1%}" if known else "-",
         str(sum(suite.flips for suite in verdict.suites)),
-        worst[0].case if worst else "-",
+        worst or "-",
     )
 
 

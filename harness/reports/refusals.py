@@ -11,7 +11,8 @@ __all__ = ["Refusal", "Refusals"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """That ``engine`` (its label) could not be loaded; ``again`` is a command that tries it.
+    """That ``engine`` (its label) could not be loaded; ``again`` is a command that tries it, ``look`` one
+    that finds what can be known without loading.
 
     ``reason`` is what engines may have in common, ``where`` the rest of the message.
     """
@@ -22,9 +23,10 @@ class Refusal:
     log: str = ""
     log_tail: str = ""
     again: str = ""
+    look: str = ""
 
     @classmethod
-    def of(cls, engine: str, error: EngineError, *, again: str) -> Refusal:
+    def of(cls, engine: str, error: EngineError, *, again: str, look: str = "") -> Refusal:
         """From the error that every case of the engine has."""
         return cls(
             engine=engine,
@@ -33,6 +35,7 @@ class Refusal:
             log=error.log,
             log_tail=error.log_tail,
             again=again,
+            look=look,
         )
 
 
@@ -43,9 +46,9 @@ class Refusals:
     _tests: dict[str, int] = field(default_factory=dict)  # by engine
     _told: dict[str, dict[str, Refusal]] = field(default_factory=dict)  # by reason, then engine
 
-    def take(self, engine: str, refusal: Refusal | None) -> None:
-        """Count a test that ``engine`` could not answer. The first of each process has the ``refusal``."""
-        self._tests[engine] = self._tests.get(engine, 0) + 1
+    def take(self, engine: str, refusal: Refusal | None, *, tests: int = 1) -> None:
+        """Count tests that ``engine`` could not answer. The first of each process has the ``refusal``."""
+        self._tests[engine] = self._tests.get(engine, 0) + tests
         if refusal is not None:
             self._told.setdefault(refusal.reason, {}).setdefault(engine, refusal)
 
@@ -67,5 +70,7 @@ class Refusals:
                 said += [f"log: {refusal.log}"] if refusal.log else []
                 lines.append(f"  {engine}: {'; '.join(filter(None, said))}")
                 lines += [f"    | {line}" for line in refusal.log_tail.splitlines()]
-            lines.append(f"  run again: {next(iter(engines.values())).again}")
+            first = next(iter(engines.values()))
+            lines += [f"  what its model, settings and environment lack: {first.look}"] if first.look else []
+            lines.append(f"  run again: {first.again}")
         return lines

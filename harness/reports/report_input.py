@@ -10,10 +10,11 @@ from harness.cases.suites import Case
 from harness.checks.tolerances import Tolerances
 from harness.engines.contract import Json
 from harness.recordings.fingerprint import Difference
-from harness.reports.summary import CheckSummary, Status
-from harness.verdicts.verdict import Change, ComparisonVerdict
+from harness.recordings.pace import Pace
+from harness.reports.summary import CheckSummary, Status, Tally, total
+from harness.verdicts.verdict import Change, ComparisonVerdict, Estimate
 
-__all__ = ["Explanation", "HistoryPoint", "PytestRun", "ReportInput", "ReportSide"]
+__all__ = ["Explanation", "HistoryLine", "HistoryPoint", "PytestRun", "ReportInput", "ReportSide"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,7 @@ class ReportSide:
 
     ``label`` is how it was named, ``device`` the line of `harness.recordings.device.device_line`,
     ``dtype`` as the engine says it ('' if it does not). ``made`` is the ISO day of its answers, '' for those
-    of now.
+    of now. ``pace`` is how fast it went where one start of it on this machine answered every case, else None.
     """
 
     label: str
@@ -31,6 +32,7 @@ class ReportSide:
     made: str
     model: str
     fingerprint: Mapping[str, Json] = field(repr=False)
+    pace: Pace | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,31 @@ class HistoryPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryLine:
+    """What the candidate's engine answered in ``runs`` stored runs in a row that gave the same answers.
+
+    ``when`` and ``until`` are ISO times of the first and the last of them, ``fingerprint`` and ``version`` as
+    in `HistoryPoint`. ``cases`` were asked then what they ask now and answered, ``errors`` got no answer.
+    ``accuracy`` has a 95% interval. Against the last answers before, of as many as there are: ``spread``
+    is the root mean square change of a letter's log-odds, ``largest`` the largest one, in ``case``; None and
+    '' where there are none. ``shown`` is whether these are the answers of this comparison.
+    """
+
+    when: str
+    until: str
+    runs: int
+    fingerprint: str
+    version: str
+    cases: int
+    errors: int
+    accuracy: Estimate | None
+    spread: float | None
+    largest: float | None
+    case: str
+    shown: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PytestRun:
     """What pytest itself counted, in a ``sentence``; ``failed`` are failures and errors together.
 
@@ -78,10 +105,14 @@ class PytestRun:
     gate: bool
 
     @classmethod
-    def of(cls, checks: Sequence[CheckSummary], *, gate: bool) -> PytestRun:
+    def of(cls, tallies: Sequence[Tally], *, gate: bool) -> PytestRun:
         """From all checks of a run."""
-        every = Counter(one.status for one in checks)
-        failed = Counter(one.check for one in checks if one.status is Status.FAILED)
+        every = {status: total(tallies, status) for status in Status}
+        failed = Counter[str]()
+        for tally in tallies:
+            failed.update({check: counts[Status.FAILED.name] for check, counts in tally.counts.items()})
+        failed = +failed
+        checks = total(tallies)
         of = f" ({', '.join(f'{name} {count}' for name, count in failed.most_common())})" if failed else ""
         words = [
             f"{every[Status.PASSED]} passed",
@@ -89,7 +120,7 @@ class PytestRun:
             *([f"{every[Status.ERROR]} without an answer"] if every[Status.ERROR] else []),
             *([f"{every[Status.KNOWN]} known to fail"] if every[Status.KNOWN] else []),
         ]
-        sentence = f"pytest: of {len(checks)} check{'s' * (len(checks) != 1)} {', '.join(words)}."
+        sentence = f"pytest: of {checks} check{'s' * (checks != 1)} {', '.join(words)}."
         return cls(sentence=sentence, failed=every[Status.FAILED] + every[Status.ERROR], gate=gate)
 
 
@@ -99,8 +130,9 @@ class ReportInput:
 
     ``changes`` are what the judge was given, and ``cases`` the cases that they are about, as far as they are
     known. ``changed`` is what differs between the fingerprints. By case name (``suite.id``): ``commands`` to
-    reproduce it, ``limits`` of the metrics, ``histories`` from the oldest run on. ``checks`` are those of a
-    pytest run on either side. ``texts`` are those of the candidate's tokens, as far as they are known.
+    reproduce it, ``limits`` of the metrics, ``histories`` from the oldest run on. ``runs`` is the history of
+    all cases together, likewise. ``checks`` are those of a pytest run on either side. ``texts`` are those of
+    the candidate's tokens, as far as they are known.
     """
 
     name: str
@@ -115,4 +147,5 @@ class ReportInput:
     limits: Mapping[str, Tolerances] = field(default_factory=dict, repr=False)
     checks: Sequence[CheckSummary] = field(default=(), repr=False)
     histories: Mapping[str, Sequence[HistoryPoint]] = field(default_factory=dict, repr=False)
+    runs: Sequence[HistoryLine] = field(default=(), repr=False)
     texts: Mapping[int, str] = field(default_factory=dict, repr=False)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Literal
 
 from rich import box
@@ -13,22 +13,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.reports.summary import CheckSummary, Status
+from harness.reports.bars import short
+from harness.reports.summary import (
+    FIGURES,
+    FULL_TABLE,
+    CheckSummary,
+    Row,
+    Status,
+    Tally,
+    tallies_of,
+    total,
+    worst_of,
+)
 
 __all__ = ["FULL_TABLE", "render_table"]
-
-FULL_TABLE = 200
-"""Up to this many cases of a profile each has its row; beyond it only those with something to tell."""
 
 UNLIMITED = 10_000
 LEAST_ID = 20
 _PAIR = 2
-_WORST: Mapping[str, Callable[[CheckSummary], float | None]] = {
-    "|Δp|": lambda summary: summary.figures.worst,
-    "KL": lambda summary: summary.figures.kl,
-}
-
-Row = Sequence[CheckSummary]
 _STYLES = {
     Status.PASSED: "green",
     Status.FAILED: "bold red",
@@ -47,18 +49,24 @@ _LEGEND = "marks: one for each engine, in the order of columns: ✓ passed, ✗ 
 
 
 def render_table(
-    summaries: Iterable[CheckSummary], *, width: int | None = None, color: bool = False, every: bool = True
+    summaries: Iterable[CheckSummary],
+    *,
+    tallies: Iterable[Tally] = (),
+    width: int | None = None,
+    color: bool = False,
+    every: bool = True,
 ) -> str:
     """Text for a terminal ``width`` columns wide, or as wide as it gets; empty without summaries.
 
-    Where columns do not fit, ids are cut, and then lines grow longer than ``width``.
+    Where columns do not fit, ids are cut, and then lines grow longer than ``width``. ``tallies`` are of other
+    cases than ``summaries``.
 
     Each profile has a table of its own. Without ``every``, and beyond `FULL_TABLE` cases, it holds only those
     that did not pass, at most as many; beyond it totals for each suite follow.
     """
-    by_profile: dict[str, list[CheckSummary]] = {}
-    for summary in summaries:
-        by_profile.setdefault(summary.profile, []).append(summary)
+    by_profile: dict[str, list[Tally]] = {}
+    for tally in (*tallies_of(summaries), *tallies):
+        by_profile.setdefault(tally.profile, []).append(tally)
     out = io.StringIO()
     # The console itself never wraps or crops; tables are given their width one by one.
     color_system: Literal["standard"] | None = "standard" if color else None
@@ -70,24 +78,26 @@ def render_table(
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
-def _print_profile(console: Console, profile: str, summaries: Row, width: int, *, every: bool) -> None:
-    cases = _group(summaries, lambda summary: summary.case)
-    engines = list(dict.fromkeys(summary.engine for summary in summaries))
-    checks = list(dict.fromkeys(summary.check for summary in summaries))
-    shown = {name: row for name, row in cases.items() if not all(s.refused for s in row)}
-    if len(cases) > FULL_TABLE or not every:
-        shown = {name: row for name, row in shown.items() if any(s.status is not Status.PASSED for s in row)}
+def _print_profile(
+    console: Console, profile: str, tallies: Sequence[Tally], width: int, *, every: bool
+) -> None:
+    cases, right = (sum(getattr(tally, name) for tally in tallies) for name in ("cases", "right"))
+    engines = list(dict.fromkeys(chain.from_iterable(tally.engines for tally in tallies)))
+    checks = list(dict.fromkeys(chain.from_iterable(tally.counts for tally in tallies)))
+    shown = [row for tally in tallies for row in tally.rows]
+    if cases > FULL_TABLE or not every:
+        shown = [row for row in shown if any(s.status is not Status.PASSED for s in row)]
     if shown:
-        _print_table(console, _case_table(list(shown.values())[:FULL_TABLE], engines, checks), width)
+        _print_table(console, _case_table(shown[:FULL_TABLE], engines, checks), width)
         console.print(_LEGEND)
-    if len(shown) > FULL_TABLE:
-        console.print(f"and {len(shown) - FULL_TABLE} more cases that did not pass")
-    right = sum(all(s.status is Status.PASSED for s in row) for row in cases.values())
+    more = sum(tally.beyond for tally in tallies) + max(0, len(shown) - FULL_TABLE)
+    if more:
+        console.print(f"and {more} more cases that did not pass")
     if right and not every:
         console.print(f"{_count(right, 'case', 'cases')} without a row, ✓ throughout: -v shows them")
-    if len(cases) > FULL_TABLE:
-        _print_table(console, _suite_table(summaries), width)
-    for line in _closing(profile, summaries, len(cases), engines):
+    if cases > FULL_TABLE:
+        _print_table(console, _suite_table(tallies), width)
+    for line in _closing(profile, tallies, cases, engines):
         console.print(line)
 
 
@@ -114,66 +124,67 @@ def _case_table(rows: Sequence[Row], engines: Sequence[str], checks: Sequence[st
     for row in rows:
         table.add_row(
             row[0].case,
-            row[0].expected,
+            short(row[0].expected),
             *(_top(row, engine) for engine in engines),
             _change(row),
-            _figure(_worst([s.figures.kl for s in row])),
+            _kl(row),
             *(_marks(row, check, engines) for check in checks),
         )
     return table
 
 
-def _suite_table(summaries: Row) -> Table:
+def _suite_table(tallies: Sequence[Tally]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("suite")
     for name in ("cases", "checks", *(many for _, many in _NAMES.values()), "|Δp|", "KL"):
         table.add_column(name, justify="right", no_wrap=True)
-    for suite, own in _group(summaries, lambda summary: summary.suite).items():
-        counts = Counter(summary.status for summary in own)
+    for tally in tallies:
+        worst = list(tally.worst.values())
         table.add_row(
-            suite,
-            str(len({summary.case for summary in own})),
-            str(len(own)),
-            *(str(counts[status]) for status in _NAMES),
-            _change(own),
-            _figure(_worst([s.figures.kl for s in own])),
+            tally.suite,
+            str(tally.cases),
+            str(tally.checks),
+            *(str(tally.count(status)) for status in _NAMES),
+            _change(worst),
+            _kl(worst),
         )
     return table
 
 
-def _closing(profile: str, summaries: Row, cases: int, engines: Sequence[str]) -> list[Text]:
-    counts = Counter(summary.status for summary in summaries)
+def _closing(profile: str, tallies: Sequence[Tally], cases: int, engines: Sequence[str]) -> list[Text]:
     parts = [f"{profile}: {_count(cases, 'case', 'cases')} × {_count(len(engines), 'engine', 'engines')}, "]
-    parts.append(f"{_count(len(summaries), 'check', 'checks')}: ")
+    parts.append(f"{_count(total(tallies), 'check', 'checks')}: ")
     line = Text("".join(parts))
-    told = [status for status in _NAMES if counts[status]]
-    for place, status in enumerate(told):
+    told = [(status, count) for status in _NAMES if (count := total(tallies, status))]
+    for place, (status, count) in enumerate(told):
         line.append(", " if place else "")
-        line.append(f"{_count(counts[status], *_NAMES[status])} {status.value}", style=_STYLES[status])
+        line.append(f"{_count(count, *_NAMES[status])} {status.value}", style=_STYLES[status])
     lines = [line]
-    for title, pick in _WORST.items():
-        if worst := _where_worst(title, summaries, pick):
-            lines.append(Text(worst))
+    by_engine = {
+        engine: {title: worst_of(title, (t.worst.get((engine, title)) for t in tallies)) for title in FIGURES}
+        for engine in engines
+    }
+    worst = {title: worst_of(title, (own[title] for own in by_engine.values())) for title in FIGURES}
+    lines += [Text(_where_worst(title, one)) for title, one in worst.items() if one is not None]
     for engine in engines:
-        own = [s for s in summaries if s.engine == engine]
         farthest = [
-            f"{title} up to {value:.2g}"
-            for title, pick in _WORST.items()
-            if (value := _worst(map(pick, own))) is not None
+            f"{title} up to {FIGURES[title](one):.2g}"
+            for title, one in by_engine[engine].items()
+            if one is not None
         ]
         # Which of several candidates moved is seen here; the lines above name only the worst of all.
         ending = f"; {', '.join(farthest)}" if farthest and len(engines) > _PAIR else ""
-        devices = dict.fromkeys(s.device for s in own if s.device)
+        devices = dict.fromkeys(chain.from_iterable(tally.devices.get(engine, ()) for tally in tallies))
         lines += [Text(f"{engine}: {device}{ending}") for device in devices]
-    return [*lines, *_limits(summaries, engines)]
+    return [*lines, *_limits(tallies, engines)]
 
 
-def _limits(summaries: Row, engines: Sequence[str]) -> list[Text]:
+def _limits(tallies: Sequence[Tally], engines: Sequence[str]) -> list[Text]:
     """Where the limits come from: a line for each engine, or one where several have the same."""
     found = {
         engine: counts
         for engine in engines
-        if (counts := Counter(s.figures.limits for s in summaries if s.engine == engine and s.figures.limits))
+        if (counts := sum((tally.limits.get(engine, Counter()) for tally in tallies), Counter[str]()))
     }
     every = {source for counts in found.values() for source in counts}
     if len(found) > 1 and len(every) == 1:
@@ -186,22 +197,19 @@ def _limits(summaries: Row, engines: Sequence[str]) -> list[Text]:
     return lines
 
 
-def _where_worst(title: str, summaries: Row, pick: Callable[[CheckSummary], float | None]) -> str:
-    known = [(value, summary) for summary in summaries if (value := pick(summary)) is not None]
-    if not known:
-        return ""
-    value, summary = max(known, key=lambda pair: (math.isnan(pair[0]), pair[0]))
-    letter = f", letter {summary.figures.worst_letter}" if title == "|Δp|" else ""
+def _where_worst(title: str, summary: CheckSummary) -> str:
+    of = summary.figures.worst_letter if title == "|Δp|" else ""
+    letter = f", letter {of}" if of else ""
     bound = "at most " if title == "|Δp|" and summary.figures.bounded else ""
     most = summary.figures.allowed if title == "|Δp|" else None
     allowed = "" if most is None else f" of {most:.2g} allowed"
     where = f"{summary.case}, {summary.engine}{letter}; {summary.place}"
-    return f"largest {title}: {bound}{value:.2g}{allowed} ({where})"
+    return f"largest {title}: {bound}{FIGURES[title](summary):.2g}{allowed} ({where})"
 
 
 def _top(row: Row, engine: str) -> str:
     own = [s.figures for s in row if s.engine == engine and s.figures.probability is not None]
-    return f"{own[0].top} {own[0].probability:.3f}" if own else ""
+    return f"{short(own[0].top)} {own[0].probability:.3f}" if own else ""
 
 
 def _marks(row: Row, check: str, engines: Sequence[str]) -> Text:
@@ -211,27 +219,15 @@ def _marks(row: Row, check: str, engines: Sequence[str]) -> Text:
     return text
 
 
-def _worst(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return max(known, key=lambda value: (math.isnan(value), value), default=None)
-
-
 def _change(row: Row) -> str:
     """The largest |Δp|, with '≤' where it is only known to be no larger."""
-    worst = _worst([s.figures.worst for s in row])
-    bounded = any(s.figures.bounded for s in row if s.figures.worst == worst)
-    return f"{'≤' if bounded else ''}{_figure(worst)}"
+    worst = worst_of("|Δp|", row)
+    return "" if worst is None else f"{'≤' if worst.figures.bounded else ''}{worst.figures.worst:.0e}"
 
 
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.0e}"
-
-
-def _group(summaries: Row, key: Callable[[CheckSummary], str]) -> dict[str, list[CheckSummary]]:
-    groups: dict[str, list[CheckSummary]] = {}
-    for summary in summaries:
-        groups.setdefault(key(summary), []).append(summary)
-    return groups
+def _kl(row: Row) -> str:
+    worst = worst_of("KL", row)
+    return "" if worst is None else f"{worst.figures.kl:.0e}"
 
 
 def _count(number: int, one: str, many: str) -> str:

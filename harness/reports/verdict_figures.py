@@ -115,7 +115,7 @@ def _matters(whole: SuiteVerdict, verdict: ComparisonVerdict) -> str:
     if not whole.shown.within:
         return "yes, it is not shown to be within the margin"
     if any(case.flip is not None and case.verdict in _FOUND for case in cases):
-        return "yes, a wide margin flipped"
+        return "yes, a wide lead flipped"
     return "yes, with --strict every move does"
 
 

@@ -23,14 +23,15 @@ from harness.checks.full_vocabulary import FullVocabulary
 from harness.checks.tolerances import DEFAULTS
 from harness.engines.contract import Answer, Entry, Question, Reading
 from harness.recordings.fingerprint import Difference
+from harness.recordings.pace import Pace
 from harness.recordings.store import Recording
 from harness.reports.page.document import make_report
 from harness.reports.page.page import render_page
-from harness.reports.report_input import HistoryPoint, ReportInput, ReportSide
+from harness.reports.report_input import HistoryLine, HistoryPoint, ReportInput, ReportSide
 from harness.reports.summary import CheckSummary, Status
 from harness.verdicts.judging import judge
 from harness.verdicts.noise_model import Noise
-from harness.verdicts.verdict import Change
+from harness.verdicts.verdict import Change, Estimate
 from tests.verdicts.changes import Floats, floor_of
 
 LETTERS = ("A", "B", "C", "D")
@@ -157,7 +158,7 @@ def make_input(
                 letters=LETTERS,
                 expect=expect,
                 location=Location(Path(f"/cases/{suites[i]}.yaml"), 4 + 6 * i, 5),
-                image=path if images and i % 41 != 13 else None,
+                images=(path,) if images and i % 41 != 13 else (),
                 system="You are a careful reader." if i % 3 == 0 else None,
             )
         )
@@ -175,7 +176,7 @@ def make_input(
     return ReportInput(
         name=name,
         baseline=_side(BASELINE, "0.14.0", "2.8.0", _HASHES[0]),
-        candidate=_side(CANDIDATE, "0.18.0", "2.12.1", _HASHES[1]),
+        candidate=_side(CANDIDATE, "0.18.0", "2.12.1", _HASHES[1], paced=True),
         verdict=verdict,
         changes=changes,
         texts={9: "Ġthe"},
@@ -199,6 +200,7 @@ def make_input(
             for check in ("letter", "question", "agree")
         ],
         histories=history,
+        runs=[_line(number, names[1], shown=number == 2) for number in range(3)],
     )
 
 
@@ -217,7 +219,7 @@ def differences() -> list[Difference]:
     ]
 
 
-def _side(label: str, lmdeploy: str, torch: str, digest: str) -> ReportSide:
+def _side(label: str, lmdeploy: str, torch: str, digest: str, *, paced: bool = False) -> ReportSide:
     return ReportSide(
         label=label,
         device=f"CPU device plug-in (EPYC 9R14), bfloat16, lmdeploy {lmdeploy}",
@@ -227,7 +229,9 @@ def _side(label: str, lmdeploy: str, torch: str, digest: str) -> ReportSide:
         fingerprint={
             "installed": {"packages": {"lmdeploy": lmdeploy, "torch": torch}},
             "model": {"hash": digest},
+            "settings": {"kind": "lmdeploy"},
         },
+        pace=Pace(loaded=1.0, host="ab", seconds=20.0, cases=60, tokens=48_000) if paced else None,
     )
 
 
@@ -284,6 +288,23 @@ def _change(
         asked="asked",
         tags=("easy", "rare")[: 1 + (i % 5 == 0)] if tagged else (),
         errors=errors,
+    )
+
+
+def _line(number: int, case: str, *, shown: bool) -> HistoryLine:
+    return HistoryLine(
+        when=f"2026-0{number + 7}-04T02:00:00+02:00",
+        until=f"2026-0{number + 7}-09T02:00:00+02:00",
+        runs=number + 1,
+        fingerprint=f"lmdeploy-01{number}abc",
+        version=f"0.1{number}.0",
+        cases=60,
+        errors=number % 2,
+        accuracy=Estimate(value=0.9, low=0.8, high=0.95),
+        spread=0.02 * number or None,
+        largest=0.1 * number or None,
+        case=case if number else "",
+        shown=shown,
     )
 
 

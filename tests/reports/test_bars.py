@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.reports.bars import BAR_WIDTH, Column, bar, distinct, side_by_side
+from harness.reports.bars import BAR_WIDTH, Column, bar, distinct, short, side_by_side
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,21 @@ def test_columns_that_are_not_equal_do_not_look_so() -> None:
     lines = side_by_side(("A",), [Column("a", (0.98761,)), Column("b", (0.98768,))], expected=None)
     assert "0.9876 " in lines[1]
     assert "0.9877 " in lines[1]
+
+
+def test_a_text_in_place_of_letters_keeps_columns_in_line() -> None:
+    columns = [Column("a", (0.9, 0.1), "1984"), Column("b", (0.8, 0.2), "1984")]
+    lines = side_by_side(("nineteen eighty-four", "anything else"), columns, expected="nineteen eighty-four")
+    assert lines[1].startswith("  nineteen eighty…< 0.9 ")
+    assert (
+        len({line.index(text) for line, text in zip(lines[:4], ("a", "0.9", "0.1", "wrote"), strict=True)})
+        == 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("A", "A"), ("A ", "'A '"), ("A\nB", "'A\\nB'"), ("two words", "two words"), ("x" * 20, "x" * 15 + "…")],
+)
+def test_white_space_that_counts_is_seen(text: str, shown: str) -> None:
+    assert short(text) == shown

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.checks.agreement import compare, judge
+from harness.checks.agreement import check_agreement, compare
 from harness.checks.expected_letter import ExpectedLetter
+from harness.checks.full_vocabulary import compare_rows
 from harness.checks.result import Finding, Metric
 from harness.checks.stages import check_stages
 from harness.checks.tolerances import DEFAULTS
@@ -71,7 +72,7 @@ def test_a_disagreement_shows_both_engines_the_limits_the_devices_and_the_comman
     other = ROW.copy()
     other[0] = 2.0
     a, b = recording(ROW, "forward"), recording(other, "two-stage", engine="embedded-lmdeploy", device=PLUGIN)
-    result = judge(compare(a, b, LETTERS, row_a=ROW, row_b=other), FLOAT32)
+    result = check_agreement(compare(a, b, LETTERS, full=compare_rows(ROW, other)), FLOAT32)
     lines = lines_of(render_failure(result, location="cases/shapes.yaml:12", recordings=[a, b], again=AGAIN))
     assert lines[0] == "cases/shapes.yaml:12: engines agree: 5 findings"
     titles = next(
@@ -94,7 +95,7 @@ def test_a_disagreement_shows_both_engines_the_limits_the_devices_and_the_comman
 
 def test_a_value_that_is_hardly_over_its_limit_does_not_look_equal_to_it() -> None:
     a = recording(ROW, "forward")
-    result = judge(compare(a, a, LETTERS, row_a=ROW, row_b=ROW), FLOAT32)
+    result = check_agreement(compare(a, a, LETTERS, full=compare_rows(ROW, ROW)), FLOAT32)
     result = replace(result, metrics=(Metric("probability", 0.02501, 0.025),))
     lines = lines_of(render_failure(result, location="s.yaml:1", recordings=[a], again=AGAIN))
     assert ["probability", "0.02501", "0.025", "over"] in [line.split() for line in lines]
@@ -140,7 +141,7 @@ def test_an_answer_never_reached_shows_what_was_written() -> None:
     made = recording(ROW, "forward")
     bare = Reading(path="forward", argmax=(1,), logprobs=(-0.1,))
     lost = replace(made, answer=replace(made.answer, readings=(bare,), answer_step=None, text="no idea"))
-    result = judge(compare(made, lost, LETTERS), FLOAT32)
+    result = check_agreement(compare(made, lost, LETTERS), FLOAT32)
     message = render_failure(result, location="c.yaml:1", recordings=[made, lost], again="pytest x")
     assert "wrote 'no idea'" in message
     lines_of(message)

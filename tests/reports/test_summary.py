@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from harness.checks.agreement import compare, judge
+from harness.checks.agreement import check_agreement, compare
 from harness.checks.expected_letter import ExpectedLetter
+from harness.checks.full_vocabulary import compare_rows
 from harness.checks.result import Result
 from harness.checks.tolerances import DEFAULTS
 from harness.engines.contract import Answer, Reading
@@ -54,11 +55,11 @@ def test_an_agreement_tells_the_worst_letter_and_kl() -> None:
         return Recording(key="k", case="s.c", engine="e", answer=answer, fingerprint={})
 
     rows = [np.array([first, 0.0, 0.0], dtype=np.float32) for first in (1.0, 2.0)]
-    agreement = compare(recording(1.0), recording(2.0), ("A", "B"), row_a=rows[0], row_b=rows[1])
-    figures = figures_of(judge(agreement, DEFAULTS["float32"]))
+    agreement = compare(recording(1.0), recording(2.0), ("A", "B"), full=compare_rows(*rows))
+    figures = figures_of(check_agreement(agreement, DEFAULTS["float32"]))
     assert figures.worst == agreement.worst
     assert figures.worst_letter == "A"
     assert agreement.full is not None
     assert figures.kl == agreement.full.kl
-    without = judge(compare(recording(1.0), recording(2.0), ("A", "B")), DEFAULTS["float32"])
+    without = check_agreement(compare(recording(1.0), recording(2.0), ("A", "B")), DEFAULTS["float32"])
     assert figures_of(without).kl is None

@@ -191,3 +191,16 @@ def test_where_limits_come_from_is_said_once_where_engines_share_it() -> None:
         "a: limits: the table",
         "b: limits: a noise floor",
     ]
+
+
+def test_a_text_is_cut_and_shown_with_what_was_written() -> None:
+    """Behind what was written stands the probability of the accepted text, and no letter is named."""
+    wrote = Figures(top="the year\n1985, I think", probability=0.00123)
+    agree = Figures(worst=2e-7, kl=1e-12)
+    rows = [
+        summary(expected="1984, of all years", figures=wrote, status=Status.FAILED),
+        summary(expected="1984, of all years", engine="lmdeploy", check="agree", figures=agree),
+    ]
+    shown = render_table(rows)
+    assert r"1984, of all ye…  'the year\n1985… 0.001" in shown
+    assert "(shapes.red, lmdeploy; cases/shapes.yaml:12)" in shown

@@ -170,7 +170,8 @@ def _level(case: CaseVerdict, *, passes: bool) -> Level:
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    plain = "".join(each if each.isprintable() or each in "\r\n" else "?" for each in text)
+    return plain.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:

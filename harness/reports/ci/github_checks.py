@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.reports.ci.github import Level, annotation, cell, in_workspace, table
-from harness.reports.summary import CheckSummary, Status
+from harness.reports.summary import CheckSummary, Status, Tally, tallies_of, total
 from harness.reports.worst_cases import MOST
 
 __all__ = ["checks_annotations", "checks_summary"]
@@ -48,31 +47,42 @@ class _Bad:
         return f"no answer from the engine ({listed})" if self.error else f"failed: {listed}"
 
 
-def checks_summary(summaries: Sequence[CheckSummary], *, reasons: Mapping[str, str] = _NONE) -> str:
+def checks_summary(
+    summaries: Sequence[CheckSummary],
+    *,
+    tallies: Sequence[Tally] = (),
+    reasons: Mapping[str, str] = _NONE,
+) -> str:
     """Markdown: totals of each profile, then at most `worst_cases.MOST` cases that did not pass.
 
-    ``reasons`` says by label why an engine could not be loaded.
+    ``tallies`` are of other cases than ``summaries``; ``reasons`` says by label why an engine could not be
+    loaded.
     """
-    bad = _bad_cases(summaries, reasons)
-    profiles = dict.fromkeys(summary.profile for summary in summaries)
+    bad = _bad_cases([*summaries, *(one for tally in tallies for row in tally.rows for one in row)], reasons)
+    tallies = [*tallies_of(summaries), *tallies]
     rows = []
-    for profile in profiles:
-        own = [summary for summary in summaries if summary.profile == profile]
-        counts = Counter(summary.status for summary in own)
-        cases, engines = len({s.case for s in own}), len({s.engine for s in own})
-        rows.append((profile, *map(str, (cases, engines, len(own), *(counts[status] for status in _WORDS)))))
+    for profile in dict.fromkeys(tally.profile for tally in tallies):
+        own = [tally for tally in tallies if tally.profile == profile]
+        engines = {engine for tally in own for engine in tally.engines}
+        counts = (total(own, status) for status in _WORDS)
+        figures = (sum(tally.cases for tally in own), len(engines), total(own), *counts)
+        rows.append((profile, *map(str, figures)))
     parts = [
-        f"## {_sentence(summaries, sum(one.cases for one in bad))}",
+        f"## {_sentence(tallies)}",
         table(("profile", "cases", "engines", "checks", *_WORDS.values()), rows),
     ]
     if bad:
         shown = [(one.place, one.case, one.side, one.words()) for one in bad[:MOST]]
         parts += ["### Cases that did not pass", table(("place", "case", "engine", "what"), shown)]
-    if (more := len(bad) - MOST) > 0:
+    if (more := max(0, len(bad) - MOST) + sum(tally.beyond for tally in tallies)) > 0:
         parts.append(f"and {more} more")
-    devices = dict.fromkeys((s.profile, s.engine, s.device) for s in summaries if s.device)
-    told = [f"- {cell(f'{profile}/{engine}: {device}')}" for profile, engine, device in devices]
-    parts.append("\n".join(told[:MOST]))
+    told = {
+        f"- {cell(f'{tally.profile}/{engine}: {device}')}": None
+        for tally in tallies
+        for engine, devices in tally.devices.items()
+        for device in devices
+    }
+    parts.append("\n".join([*told][:MOST]))
     return "".join(f"{part}\n\n" for part in parts if part)
 
 
@@ -95,11 +105,11 @@ def checks_annotations(
     ]
 
 
-def _sentence(summaries: Sequence[CheckSummary], bad: int) -> str:
-    total = len({(s.profile, s.engine, s.case) for s in summaries})
+def _sentence(tallies: Sequence[Tally]) -> str:
+    bad, answers = sum(tally.bad for tally in tallies), sum(sum(tally.engines.values()) for tally in tallies)
     if not bad:
-        return f"All checks of {total} answers passed or fail as is known"
-    return f"{bad} of {total} answers did not pass"
+        return f"All checks of {answers} answers passed or fail as is known"
+    return f"{bad} of {answers} answers did not pass"
 
 
 def _bad_cases(summaries: Sequence[CheckSummary], reasons: Mapping[str, str]) -> list[_Bad]:

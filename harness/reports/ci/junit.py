@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from harness.reports.breakdown import breakdown, lines
-from harness.reports.outcomes import PROPERTY, SNAPSHOT
+from harness.reports.outcomes import BULK, PROPERTY, SNAPSHOT
 from harness.reports.summary import CheckSummary
 from harness.reports.verdict_figures import context, headline, suite_words, verdict_words
 from harness.verdicts.judging import ALL
@@ -72,6 +72,8 @@ def flatten(report: pytest.TestReport, *, gate: str) -> None:
     for name, value in report.user_properties:
         if name == PROPERTY and isinstance(value, Mapping):
             flat += flat_properties(CheckSummary.from_json(value["summary"]))
+        elif name == BULK and isinstance(value, Mapping):
+            flat += [("vlm.suite", suite) for suite in dict.fromkeys(t["suite"] for t in value["tallies"])]
         elif name == SNAPSHOT and isinstance(value, Mapping):
             flat += [("vlm.verdict", str(value["verdict"]))] if value.get("verdict") else []
         elif name == gate and isinstance(value, Mapping):

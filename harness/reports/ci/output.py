@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.reports.breakdown import Breakdown
 from harness.reports.ci.github import MOST_BYTES, Level, annotation, annotations_of, cell, step_summary
 from harness.reports.ci.github_checks import checks_annotations, checks_summary
-from harness.reports.summary import CheckSummary
+from harness.reports.summary import CheckSummary, Tally
 from harness.verdicts.verdict import ComparisonVerdict
 
 __all__ = ["GitHub", "github_here", "tell_checks", "tell_refusal", "tell_sentences", "tell_verdicts"]
@@ -94,11 +94,13 @@ def tell_checks(
     environ: Mapping[str, str],
     write_line: Callable[[str], None],
     reasons: Mapping[str, str],
+    tallies: Sequence[Tally] = (),
 ) -> None:
     """Tell the checks of a run of the suite, as `tell_verdicts` tells comparisons; see `checks_summary`."""
-    if (github := github_here(environ)) is None or not summaries:
+    if (github := github_here(environ)) is None or not (summaries or tallies):
         return
-    _append(github, checks_summary(summaries, reasons=reasons), write_line)
+    _append(github, checks_summary(summaries, tallies=tallies, reasons=reasons), write_line)
+    summaries = [*summaries, *(one for tally in tallies for row in tally.rows for one in row)]
     for line in checks_annotations(summaries, workspace=github.workspace, folder=Path.cwd(), reasons=reasons):
         write_line(line)
 

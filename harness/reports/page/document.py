@@ -22,9 +22,12 @@ from harness.checks.tolerances import Tolerances
 from harness.errors import EngineError
 from harness.recordings.fingerprint import Difference, digest, image_fingerprint
 from harness.reports.breakdown import accuracies, breakdown
+from harness.reports.page.choosing import shown_cases
+from harness.reports.page.engines import engine_entries
 from harness.reports.report_input import Explanation, HistoryPoint, PytestRun, ReportInput, ReportSide
 from harness.reports.summary import CheckSummary
 from harness.reports.verdict_figures import verdict_words
+from harness.reports.worst_cases import worst_cases
 from harness.schemas import report as entries
 from harness.verdicts.paired_accuracy import LostAndGained
 from harness.verdicts.rules import TESTS
@@ -52,39 +55,65 @@ _KIND_ORDER: tuple[entries.KindOfDifference, ...] = (*dict.fromkeys(_KINDS.value
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The ``document``, and for the page where the ``pictures`` of its images are, by key, ``explained``,
-    and what a pytest run counted, where it is one's (``ran``).
+    """The ``document``, and for the page where the ``pictures`` of its images are, by key, those of the worst
+    cases first, ``explained``, and what a pytest run counted, where it is one's (``ran``).
 
-    An explanation belongs to the comparison whose sides, both asked now, have its labels.
+    An explanation belongs to the comparison whose sides, both asked now, have its labels. ``whole`` are the
+    comparisons where the document lacks cases, else none.
     """
 
     document: entries.ReportFile
     pictures: Mapping[str, Path] = field(repr=False)
     explained: Sequence[Explanation] = field(default=(), repr=False)
     ran: PytestRun | None = None
+    whole: Sequence[ReportInput] = field(default=(), repr=False)
 
     def to_json(self) -> str:
         """The document as JSON text, valid by ``harness/schemas/report.schema.json``."""
         return self.document.model_dump_json(indent=1) + "\n"
 
 
-def make_report(inputs: Sequence[ReportInput], *, made: datetime.datetime | None = None) -> Report:
+def make_report(
+    inputs: Sequence[ReportInput], *, made: datetime.datetime | None = None, page: bool = False
+) -> Report:
     """The report on one or more comparisons; ``made`` None is now.
 
-    An image that cannot be read is told in the document. Raises ValueError without a comparison.
+    Without ``page`` it has every case, with it as many as `shown_cases` says. An image that cannot be read is
+    told in the document. Raises ValueError without a comparison.
     """
     if not inputs:
         raise ValueError("a report needs at least one comparison; found none")
     when = datetime.datetime.now().astimezone() if made is None else made
     pictures = _Pictures()
+    every = [given.verdict.cases for given in inputs]
+    shown = [shown_cases(cases, len(inputs)) if page else (cases, "") for cases in every]
     document = entries.ReportFile(
-        version=2,
+        version=3,
         harness=_own_version(),
         made=when.isoformat(timespec="seconds"),
-        comparisons=[_comparison(one, pictures) for one in inputs],
+        comparisons=(
+            comparisons := [
+                _comparison(given, pictures, *own) for given, own in zip(inputs, shown, strict=True)
+            ]
+        ),
+        engines=engine_entries(inputs),
         images=pictures.entries,
     )
-    return Report(document, pictures.paths)
+    whole = inputs if any(note for _, note in shown) else ()
+    return Report(document, _worst_first(inputs, comparisons, pictures.paths), whole=whole)
+
+
+def _worst_first(
+    inputs: Sequence[ReportInput], comparisons: Sequence[entries.ComparisonEntry], paths: Mapping[str, Path]
+) -> dict[str, Path]:
+    """The pictures, those of the worst cases of each comparison before others."""
+    ranks: dict[str, int] = {}
+    for given, told in zip(inputs, comparisons, strict=True):
+        images = {case.case: case.images for case in told.cases}
+        for rank, case in enumerate(worst_cases(given.verdict.cases, most=len(images)).shown):
+            for key in images.get(case.case, ()):
+                ranks[key] = min(rank, ranks.get(key, rank))
+    return dict(sorted(paths.items(), key=lambda item: ranks.get(item[0], len(paths))))
 
 
 class _Pictures:
@@ -108,7 +137,9 @@ class _Pictures:
         return self._keys[path]
 
 
-def _comparison(given: ReportInput, pictures: _Pictures) -> entries.ComparisonEntry:
+def _comparison(
+    given: ReportInput, pictures: _Pictures, shown: Sequence[CaseVerdict], note: str
+) -> entries.ComparisonEntry:
     judged = given.verdict
     changes = {change.case: change for change in given.changes}
     known = {case.name: case for case in given.cases}
@@ -129,7 +160,7 @@ def _comparison(given: ReportInput, pictures: _Pictures) -> entries.ComparisonEn
         words=verdict_words(judged),
         status=judged.status.name,
         changed=_differences(given.changed),
-        notes=given.notes,
+        notes=[*filter(None, [note]), *given.notes],
         whole=None if judged.whole is None else _suite(judged.whole, judged.cases),
         where=[_entry(entries.PlaceEntry, one, evidence=_evidence(one.evidence)) for one in judged.where],
         accuracy=None if found.accuracy is None else _lost_and_gained(found.accuracy),
@@ -148,8 +179,9 @@ def _comparison(given: ReportInput, pictures: _Pictures) -> entries.ComparisonEn
                 history=given.histories.get(verdict.case, ()),
                 texts=given.texts,
             )
-            for verdict in judged.cases
+            for verdict in shown
         ],
+        runs=given.runs,
     )
 
 
@@ -215,7 +247,6 @@ def _case(
     texts: Mapping[int, str],
 ) -> entries.CaseEntry:
     agreement = None if change is None else change.agreement
-    image = None if case is None or case.image is None else pictures.key(case.image)
     sides = (None, None) if agreement is None else (agreement.a, agreement.b)
     baseline, candidate = (
         None if side is None else _answer(side, verdict.letters, log_odds, right, texts)
@@ -231,7 +262,7 @@ def _case(
         verdict,
         prompt=None if case is None else case.prompt,
         system=None if case is None else case.system,
-        image=image,
+        images=[] if case is None else list(map(pictures.key, case.images)),
         cluster=verdict.cluster or verdict.case,
         mass=None if verdict.rest is None else (1 - verdict.rest[0], 1 - verdict.rest[1]),
         baseline=baseline,

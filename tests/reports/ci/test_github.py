@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,6 +116,7 @@ class TestAnnotation:
     def test_no_text_breaks_out_of_its_line(self, title: str, message: str, file: str) -> None:
         line = annotation(Level.WARNING, title=title, message=message, where=(file, 1, 1))
         assert len(line.splitlines()) == 1 or not {"\n", "\r"} & set(line)
+        assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e]", line)
         properties = line.removeprefix("::warning ").split("::")[0]
         assert [part.partition("=")[0] for part in properties.split(",")] == ["file", "line", "col", "title"]
 

@@ -19,7 +19,7 @@ from harness.reports.page.document import Report, make_report
 from harness.reports.page.page import render_page
 from harness.reports.report_files import write_page
 from harness.reports.report_input import Explanation, PytestRun
-from harness.reports.summary import Status
+from harness.reports.summary import Status, tallies_of
 from tests.reports.conftest import Open
 from tests.reports.page.test_page import embedded
 from tests.reports.page.test_page_in_browser import CONTRAST
@@ -168,6 +168,9 @@ def test_drawings_leave_the_page_its_room(report: Report, monkeypatch: pytest.Mo
     assert {each["text"] for each in told} == {one.text}
 
 
+RED = ("#ran strong", "h1")
+
+
 def test_what_pytest_counted_comes_first_and_no_gate_is_claimed(
     report: Report, open_page: Open, tmp_path: Path
 ) -> None:
@@ -177,20 +180,23 @@ def test_what_pytest_counted_comes_first_and_no_gate_is_claimed(
         summary(check="agree", status=Status.FAILED),
         summary(status=Status.ERROR),
     ]
-    ran = PytestRun.of(checks, gate=False)
+    ran = PytestRun.of(tallies_of(checks), gate=False)
     assert ran.sentence == (
         "pytest: of 4 checks 1 passed, 2 failed (letter 1, agree 1), 1 without an answer."
     )
     write_page(replace(report, explained=(), ran=ran), tmp_path / "red.html")
     page = open_page(tmp_path / "red.html")
-    assert page.locator("main > :not(noscript)").first.inner_text() == ran.sentence
-    assert page.locator("#verdict .status").inner_text().startswith("As a gate this ")
+    assert page.locator("main > :not(noscript)").first.inner_text() == f"3 failed\n{ran.sentence}"
+    assert page.locator("#all .status").inner_text().startswith("As a gate this ")
+    sizes = [page.locator(name).evaluate("e => parseFloat(getComputedStyle(e).fontSize)") for name in RED]
+    assert sizes[0] > 1.5 * sizes[1]  # a red run is not told by a verdict, which may be green
     assert page.title().startswith("3 failed; ")
 
     write_page(
-        replace(report, explained=(), ran=PytestRun.of(checks[:1], gate=True)), tmp_path / "green.html"
+        replace(report, explained=(), ran=PytestRun.of(tallies_of(checks[:1]), gate=True)),
+        tmp_path / "green.html",
     )
     page = open_page(tmp_path / "green.html")
     assert page.locator("#ran").inner_text() == "pytest: of 1 check 1 passed."
-    assert page.locator("#verdict .status").inner_text().startswith("The gate ")
+    assert page.locator("#all .status").inner_text().startswith("The gate ")
     assert "failed" not in page.title()

@@ -21,7 +21,7 @@ def test_a_drift_within_the_margin_has_words_and_a_colour_of_its_own(
     assert open_page(file).locator("h1").inner_text().strip() == "REGRESSION"
     page = open_page(file, fragment="#comparison=1")
     colour = "one => getComputedStyle(one).color"
-    assert page.locator("h1").inner_text().strip() == "DRIFT within the margin"
+    assert page.locator("#verdict-title").inner_text().strip() == "DRIFT within the margin"
     assert page.title().startswith("DRIFT within the margin: ")
     assert (
         "The gate passes: what moved is shown to be within the margin (exit status 0)"
@@ -29,10 +29,10 @@ def test_a_drift_within_the_margin_has_words_and_a_colour_of_its_own(
     )
     badge = page.locator("#suites tbody tr").first.locator(".badge")
     assert badge.inner_text() == "DRIFT within the margin"
-    own = page.locator("h1").evaluate(colour)
+    own = page.locator("#verdict-title").evaluate(colour)
     assert own == badge.evaluate(colour)
-    page.evaluate("document.querySelector('h1').className = 'verdict DRIFT'")
-    assert page.locator("h1").evaluate(colour) != own  # that of a drift which matters
+    page.evaluate("document.querySelector('#verdict-title').className = 'verdict DRIFT'")
+    assert page.locator("#verdict-title").evaluate(colour) != own  # that of a drift which matters
     assert page.locator("#suites tbody th").all_inner_texts()[:4] == [
         "all cases",
         "charts",

@@ -5,7 +5,8 @@ const PASSES = { PASSED: "passed", FAILED: "failed", KNOWN: "known failure", ERR
 function detail(entry, page) {
   return el("div", { class: "detail" },
     el("div", { class: "asked" },
-      thumbnail(entry.image, page.pictures, page.report.images, "large"),
+      el("div", { class: "pictures" }, (entry.images.length ? entry.images : [null]).map((key) =>
+        thumbnail(key, page.pictures, page.report.images, "large"))),
       el("div", {},
         entry.system && [el("h3", {}, "System message"), el("p", { class: "prompt" }, entry.system)],
         el("h3", {}, "Prompt"),
@@ -23,7 +24,8 @@ function detail(entry, page) {
       entry.history.length > 0 && el("div", {}, el("h3", {}, `Earlier runs: probability of ${entry.expect}`), earlier(entry))),
     entry.checks.length > 0 && el("p", { class: "small" }, "Checks: ",
       entry.checks.map((one, place) => `${place ? "; " : ""}${one.check} (${one.engine}) ${PASSES[one.status]}`)),
-    entry.command && command(entry.command));
+    el("div", { class: "command" }, entry.command && [el("h3", {}, "To reproduce"), copies(entry.command, "Copy")],
+      copies(markdown(entry, page.comparison), "Copy case as Markdown", { hidden: true })));
 }
 
 function distributions(entry) {
@@ -117,8 +119,9 @@ function earlier(entry) {
           el("td", { class: "number" }, figure(one.log_odds)))), { hidden: true }))];
 }
 
-function command(text) {
+function copies(text, name, { hidden = false } = {}) {
   const code = el("code", {}, text);
+  const box = el("pre", { hidden }, code);
   const said = el("span", { class: "small", role: "status" });
   const copy = async () => {
     try {
@@ -126,10 +129,27 @@ function command(text) {
       said.textContent = "copied";
     } catch {
       // Not every browser lets a file from disk write to the clipboard: select, so that a key does it.
+      box.hidden = false;
       getSelection().selectAllChildren(code);
       said.textContent = "selected: press Ctrl or Cmd and C";
     }
   };
-  return el("div", { class: "command" }, el("h3", {}, "To reproduce"),
-    el("div", { class: "copy" }, el("pre", {}, code), el("button", { type: "button", onclick: copy }, "Copy"), said));
+  return el("div", { class: "copy" }, box, el("button", { type: "button", onclick: copy }, name), said);
+}
+
+// A case as one pastes it into an issue.
+function markdown(entry, comparison) {
+  const cell = (text) => String(text).replaceAll("|", "\\|").replaceAll("\n", " ");
+  const lines = (head, rows) => ["", `| ${head.join(" | ")} |`, `| ${head.map(() => "---").join(" | ")} |`, ...rows.map((row) => `| ${row.map(cell).join(" | ")} |`)];
+  const share = (answer, place) => shareText(answer?.reached ? { least: answer.least[place], most: answer.most[place] } : null);
+  const block = (text) => {
+    const fence = "~".repeat(Math.max(3, ...[...text.matchAll(/~+/g)].map(([run]) => run.length + 1)));
+    return ["", fence, text, fence];
+  };
+  return [`### ${entry.case}: ${entry.verdict}`, "", `${comparison.candidate.label} against ${comparison.baseline.label}`, "", entry.reason,
+    ...(entry.errors.length ? block(entry.errors.join("\n")) : []), ...entry.question.map((text) => `\n- ${text}`),
+    ...lines(["letter", "baseline", "candidate"], entry.letters.map((letter, place) => [letter === entry.expect ? `${letter} (expected)` : letter, share(entry.baseline, place), share(entry.candidate, place)])),
+    ...(entry.metrics.length ? lines(["metric", "value", "limit"], entry.metrics.map((one) => [one.name + (one.where && ` of ${one.where}`), (one.bounded ? "≤ " : "") + figure(one.value), one.limit === null ? "none" : figure(one.limit)])) : []),
+    "", `baseline: ${comparison.baseline.device}`, `candidate: ${comparison.candidate.device}`, `case: ${entry.place}`,
+    ...(entry.prompt === null ? [] : block(entry.prompt)), ...(entry.command ? block(entry.command) : []), ""].join("\n");
 }

@@ -41,10 +41,9 @@ class CaseTable {
   constructor(page, section) {
     this.page = page;
     this.entries = page.comparison.cases;
-    this.texts = new Map(this.entries.map((entry) => [entry,
-      [entry.case, entry.prompt, entry.reason, entry.baseline?.text, entry.candidate?.text].filter(Boolean).join("\n").toLowerCase()]));
     this.sort = { key: "verdict", direction: 1 };
     this.open = new Set();
+    this.current = null;
     this.start = 0;
     this.size = 50;
     this.controls(section);
@@ -52,34 +51,26 @@ class CaseTable {
   }
 
   controls(section) {
-    const counts = (name, of) => this.entries.filter((entry) => of(entry) === name).length;
-    const select = (id, label, options, kind = "") => {
-      const input = el("select", { id, onchange: () => this.update({ first: true }) },
-        options.map(([value, text]) => el("option", { value }, text)));
+    const changed = () => this.update({ first: true });
+    const options = (of, names, all) => [["", all], ...names.map((name) => [name, `${name === name.toUpperCase() ? name.toLowerCase() : name} (${this.entries.filter((entry) => of(entry) === name).length})`])];
+    this.filters = new Filters({ id: "filter", entries: this.entries, changed, ticks: [["flipped", "flipped only"]], selects: [
+      ["verdict", "Verdict", options((entry) => entry.verdict, VERDICTS, "all verdicts")],
+      ["suite", "Suite", options((entry) => entry.suite, [...new Set(this.entries.map((entry) => entry.suite))], "all suites")]] });
+    const select = (id, label, all, kind, onchange) => {
+      const input = el("select", { id, onchange: () => onchange(input.value) }, all.map(([value, text]) => el("option", { value }, text)));
       return [input, el("label", { class: `field ${kind}`, for: id }, el("span", {}, label), input)];
     };
-    const suites = [...new Set(this.entries.map((entry) => entry.suite))];
-    const [verdict, verdictField] = select("filter-verdict", "Verdict", [["", "all verdicts"],
-      ...VERDICTS.map((name) => [name, `${name.toLowerCase()} (${counts(name, (entry) => entry.verdict)})`])]);
-    const [suite, suiteField] = select("filter-suite", "Suite", [["", "all suites"],
-      ...suites.map((name) => [name, `${name} (${counts(name, (entry) => entry.suite)})`])]);
-    const [sort, sortField] = select("sort-by", "Sort by", COLUMNS.map((column) => [column.key, column.long ?? column.title]), "narrow-only");
-    const [size, sizeField] = select("rows", "Rows", [["50", "50"], ["200", "200"], ["0", "all"]]);
-    sort.value = this.sort.key;
-    sort.addEventListener("change", () => this.sortBy(sort.value, { again: false }));
-    size.addEventListener("change", () => { this.size = Number(size.value) || Infinity; this.update({ first: true }); });
-    const text = el("input", { id: "filter-text", type: "search", placeholder: "case, prompt, answer", autocomplete: "off",
-      oninput: () => { clearTimeout(this.waiting); this.waiting = setTimeout(() => this.update({ first: true }), 60); } });
-    const flipped = el("input", { id: "filter-flipped", type: "checkbox", onchange: () => this.update({ first: true }) });
-    this.inputs = { text, verdict, suite, flipped, sort };
+    const [sort, sortField] = select("sort-by", "Sort by", COLUMNS.map((column) => [column.key, column.long ?? column.title]), "narrow-only", (key) => this.sortBy(key, { again: false }));
+    const [, sizeField] = select("rows", "Rows", [["50", "50"], ["200", "200"], ["0", "all"]], "", (rows) => { this.size = Number(rows) || Infinity; changed(); });
+    this.sorting = sort;
     this.status = el("p", { class: "small", role: "status", id: "case-count" });
     this.head = el("tr");
     this.body = el("tbody");
     this.pager = el("nav", { class: "pager", "aria-label": "Pages of cases" });
     section.append(
-      el("div", { class: "filters", role: "search", "aria-label": "Filter the cases" },
-        el("label", { class: "field grow", for: "filter-text" }, el("span", {}, "Text"), text), verdictField, suiteField, sortField, sizeField,
-        el("label", { class: "tick", for: "filter-flipped" }, flipped, "flipped only")),
+      el("div", { class: "filters", role: "search", "aria-label": "Filter the cases" }, this.filters.elements, sortField, sizeField,
+        downloads("cases.csv", () => this.csv())),
+      el("label", { class: "tick keys", for: "keys" }, this.page.keys, el("span", {}, el("kbd", {}, "J"), " next case, ", el("kbd", {}, "K"), " previous case")),
       this.status,
       el("table", { class: "cases", id: "case-table" },
         el("caption", { class: "unseen" }, "Cases; a case opens when its name is pressed"), el("thead", {}, this.head), this.body),
@@ -94,38 +85,43 @@ class CaseTable {
     this.head.querySelector(`[data-key="${key}"]`)?.focus();
   }
 
-  clear() {
-    this.inputs.text.value = this.inputs.verdict.value = this.inputs.suite.value = "";
-    this.inputs.flipped.checked = false;
-  }
-
   show(verdict) {
-    this.clear();
-    this.inputs.verdict.value = verdict;
+    this.filters.clear();
+    this.filters.inputs.verdict.value = verdict;
     this.update({ first: true });
   }
 
   found() {
-    const { text, verdict, suite, flipped } = this.inputs;
-    const words = text.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const kept = this.entries.filter((entry) =>
-      (!verdict.value || entry.verdict === verdict.value) && (!suite.value || entry.suite === suite.value) &&
-      (!flipped.checked || entry.flip !== null) && words.every((word) => this.texts.get(entry).includes(word)));
+    const [verdict, suite, flipped] = ["verdict", "suite", "flipped"].map((name) => this.filters.value(name));
+    const kept = this.entries.filter((entry) => (!verdict || entry.verdict === verdict) && (!suite || entry.suite === suite) &&
+      (!flipped || entry.flip !== null) && this.filters.fits(entry));
     return ordered(kept, this.sort.key, this.sort.direction);
   }
 
-  update({ first = false } = {}) {
+  update({ first = false, printed = false } = {}) {
     if (first) this.start = 0;
     this.list = this.found();
     if (this.start >= this.list.length) this.start = 0;
-    this.inputs.sort.value = this.sort.key;
+    this.sorting.value = this.sort.key;
     this.drawHead();
-    const shown = this.list.slice(this.start, this.start + this.size);
-    this.body.replaceChildren(...shown.flatMap((entry) => this.row(entry)));
-    if (!shown.length) this.body.append(el("tr", {}, el("td", { colspan: COLUMNS.length, class: "nothing" }, "No case is like that.")));
+    const shown = printed ? this.list.filter(matters) : this.list.slice(this.start, this.start + this.size);
+    put(this.body, shown.map((entry) => this.row(entry)));
+    if (!shown.length) this.body.append(el("tr", {}, el("td", { colspan: COLUMNS.length, class: "nothing" }, `No case is like that.${this.filters.hint}`)));
     const all = this.entries.length;
-    this.status.textContent = this.list.length === all ? count(all, "case") : `${this.list.length} of ${count(all, "case")}`;
-    this.drawPager();
+    this.status.textContent = printed ? `${shown.length} of ${count(all, "case")}: those that are neither the same nor noise, wrong or flipped.`
+      : this.list.length === all ? count(all, "case") : `${this.list.length} of ${count(all, "case")}`;
+    pager(this.pager, { start: this.start, size: this.size, total: this.list.length, go: (start) => {
+      this.start = start;
+      this.update();
+      byId("cases").scrollIntoView();
+      this.body.querySelector("button")?.focus({ preventScroll: true });
+    } });
+  }
+
+  csv() {
+    return [["case", "suite", "verdict", "expected", "answer baseline", "answer candidate", ...COLUMNS.filter((column) => column.kind?.startsWith("number")).map((column) => column.long ?? column.title), "tags", "place"],
+      ...this.list.map((entry) => [entry.case, entry.suite, entry.verdict, entry.expect, topOf(entry.baseline), topOf(entry.candidate),
+        ...COLUMNS.filter((column) => column.kind?.startsWith("number")).map((column) => column.get(entry)), entry.tags.join(" "), entry.place])];
   }
 
   drawHead() {
@@ -136,25 +132,6 @@ class CaseTable {
         el("button", { type: "button", "data-key": column.key, title: column.long, onclick: () => this.sortBy(column.key) },
           column.title, el("span", { class: "arrow", "aria-hidden": "true" }, own ? (this.sort.direction === 1 ? "▲" : "▼") : "")));
     }));
-  }
-
-  drawPager() {
-    const total = this.list.length;
-    if (total <= this.size) {
-      this.pager.replaceChildren();
-      return;
-    }
-    const end = Math.min(total, this.start + this.size);
-    const step = (to) => () => {
-      this.start = to;
-      this.update();
-      byId("cases").scrollIntoView();
-      this.body.querySelector("button")?.focus({ preventScroll: true });
-    };
-    this.pager.replaceChildren(
-      el("button", { type: "button", disabled: this.start === 0, onclick: step(Math.max(0, this.start - this.size)) }, "Previous"),
-      el("span", {}, `${this.start + 1}–${end} of ${total}`),
-      el("button", { type: "button", disabled: end >= total, onclick: step(end) }, "Next"));
   }
 
   row(entry) {
@@ -170,7 +147,7 @@ class CaseTable {
       shares[0], shares[1], worst ? `${worst.bounded ? "≤ " : ""}${figure(worst.value)}` : UNKNOWN,
       figure(entry.largest), figure(steps(entry)), figure(entry.gap)];
     const row = el("tr", { id, class: `row ${isOpen ? "is-open" : ""}`, "data-case": entry.case },
-      el("th", { scope: "row" }, el("span", { class: "name" }, thumbnail(entry.image, this.page.pictures, this.page.report.images, "tiny"),
+      el("th", { scope: "row" }, el("span", { class: "name" }, thumbnail(entry.images[0] ?? null, this.page.pictures, this.page.report.images, "tiny"),
         el("button", { type: "button", class: "opens", "aria-expanded": String(isOpen), "aria-controls": isOpen ? `${id}-detail` : null,
           onclick: () => this.toggle(entry) }, entry.case))),
       cells.map((cell, place) => el("td", { class: COLUMNS[place + 1].kind ?? "" }, cell)));
@@ -182,6 +159,7 @@ class CaseTable {
   }
 
   toggle(entry) {
+    this.current = entry;
     if (this.open.has(entry)) this.open.delete(entry);
     else {
       this.open.add(entry);
@@ -202,8 +180,9 @@ class CaseTable {
   }
 
   goTo(entry) {
+    this.current = entry;
     if (!this.list.includes(entry)) {
-      this.clear();
+      this.filters.clear();
       this.update({ first: true });
     }
     this.open.add(entry);
@@ -213,5 +192,13 @@ class CaseTable {
     this.page.linkTo(entry);
     byId(`case-${this.entries.indexOf(entry)}`).scrollIntoView();
     this.button(entry).focus({ preventScroll: true });
+  }
+  // The next or the previous case of what is listed, in place of the one that is open.
+  step(by) {
+    const place = this.list.indexOf(this.current);
+    const next = this.list[place < 0 ? 0 : place + by];
+    if (!next) return;
+    this.open.delete(this.current);
+    this.goTo(next);
   }
 }

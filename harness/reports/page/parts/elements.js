@@ -23,6 +23,17 @@ const put = (element, ...children) => {
   element.replaceChildren();
   return fill(element, {}, children);
 };
+// A choice that the browser remembers; it may keep nothing for files, so what was chosen now counts as well.
+const chosen = new Map();
+function stored(name, value) {
+  if (value) chosen.set(name, value);
+  try {
+    if (value) localStorage.setItem(name, value);
+    return localStorage.getItem(name);
+  } catch {
+    return chosen.get(name) ?? null;
+  }
+}
 const byId = (id) => document.getElementById(id);
 const isNumber = (value) => typeof value === "number";
 
@@ -72,6 +83,10 @@ const icon = (verdict, size = 14) =>
   svg("svg", { class: `icon mark ${verdict}`, width: size, height: size, viewBox: "-8 -8 16 16", "aria-hidden": "true" },
     svg("path", { d: shape(verdict, 0, 0, 5.2) }));
 
+const quiet = (verdict) => verdict === "SAME" || verdict === "NOISE";
+// What a reader must see, also on paper.
+const matters = (entry) => !quiet(entry.verdict) || entry.flip !== null || entry.candidate?.right === false;
+
 const badge = (verdict, words = verdict) => el("span", { class: `badge ${shade(verdict, words)}` }, icon(verdict), words);
 
 // What was found and is shown to be within the margin has a colour of its own.
@@ -111,8 +126,19 @@ function thumbnail(key, pictures, documentImages, kind) {
     return el("span", { class: `picture none ${kind}` }, picture ? picture.problem : "image missing");
   }
   const file = documentImages[key] ? documentImages[key].file : "";
-  return el("img", { class: `picture ${kind}`, src: picture.address, alt: kind === "large" ? `The image ${file}` : "",
+  const image = el("img", { class: `picture ${kind}`, src: picture.address, alt: kind === "large" ? `The image ${file}` : "",
     loading: "lazy", decoding: "async" });
+  if (kind !== "large") return image;
+  return el("button", { type: "button", class: "zooms", "aria-label": `See ${file} larger`, onclick: () => enlarge(picture, file) }, image);
+}
+
+// The picture as large as this page has it, until Escape or a click.
+function enlarge(picture, file) {
+  const dialog = el("dialog", { class: "enlarged", "aria-label": file, onclick: () => dialog.close(), onclose: () => dialog.remove() },
+    el("img", { src: picture.full || picture.address, alt: `The image ${file}` }),
+    el("p", { class: "small" }, file, picture.full === "" && ". This page has room for the small picture only."), el("button", { type: "button" }, "Close"));
+  document.body.append(dialog);
+  dialog.showModal();
 }
 
 const expectedShare = (entry, answer) => {

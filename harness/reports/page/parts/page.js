@@ -1,17 +1,15 @@
 // Puts the page together: which comparison is shown, the theme, and addresses that lead to a case.
 
 class Page {
-  constructor() {
+  constructor(report) {
     const read = (id) => JSON.parse(byId(id).textContent);
-    this.report = read("document");
+    this.report = report;
     this.pictures = read("pictures");
     this.explained = byId("explanations") ? read("explanations") : [];
     this.theme();
-    // A page of several opens with the one that decides how all end.
-    const worst = ["FAILED", "ERROR", "INCONCLUSIVE", "PASSED"];
-    const ranks = this.report.comparisons.map((one) => worst.indexOf(one.status));
-    this.first = ranks.indexOf(Math.min(...ranks));
-    drawAll(byId("all"), this.report, this);
+    this.first = report.engines.find((one) => one.against).comparison; // the worst
+    this.keys = this.listen();
+    drawAll(byId("all"), this);
     const wanted = this.wanted();
     this.select(wanted.comparison);
     this.follow(wanted.name);
@@ -45,6 +43,35 @@ class Page {
     if (entry) this.table.goTo(entry);
   }
 
+  // One click away from every row and every cell: a comparison, or a case in it.
+  show(place, entry = null) {
+    if (place !== this.place) this.select(place);
+    if (entry) this.table.goTo(entry);
+    else {
+      this.linkTo(null);
+      byId("verdict").scrollIntoView();
+      byId("comparisons")?.children[place].focus({ preventScroll: true });
+    }
+  }
+
+  // J and K lead through the cases, but not out of what one types in, and not where they are switched off.
+  listen() {
+    const on = el("input", { id: "keys", type: "checkbox", checked: stored("vlm-harness-keys") !== "off", onchange: () => stored("vlm-harness-keys", on.checked ? "on" : "off") });
+    addEventListener("keydown", (event) => {
+      const by = { j: 1, k: -1 }[event.key.toLowerCase()];
+      if (!by || !on.checked || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, dialog")) return;
+      event.preventDefault();
+      this.table.step(by);
+    });
+    const print = (printed) => {
+      for (const one of [this.table, this.grid]) one?.update({ printed });
+      for (const image of document.querySelectorAll("img[loading=lazy]")) image.loading = printed ? "eager" : "lazy";
+    };
+    addEventListener("beforeprint", () => print(true));
+    addEventListener("afterprint", () => print(false));
+    return on;
+  }
+
   select(place) {
     this.place = place;
     this.comparison = this.report.comparisons[place];
@@ -59,7 +86,8 @@ class Page {
     drawCharts(byId("charts"), this.comparison, this);
     drawFlips(byId("flips"), this.comparison, this);
     drawCoverage(byId("coverage"), this.comparison, this);
-    drawHistory(byId("history"), this.comparison);
+    drawHistory(byId("history"), this.comparison, this);
+    for (const row of document.querySelectorAll("[data-comparison]")) row.classList.toggle("is-open", this.report.comparisons.length > 1 && Number(row.dataset.comparison) === place);
     drawMade(byId("made"), this.report, this.comparison);
     const failed = Number(byId("ran")?.dataset.failed ?? 0);
     document.title = `${failed ? `${failed} failed; ` : ""}${this.comparison.words}: ${this.comparison.name}`;
@@ -71,38 +99,45 @@ class Page {
       box.remove();
       return;
     }
-    box.replaceChildren(...this.report.comparisons.map((one, place) =>
+    const { comparisons } = this.report;
+    const several = new Set(comparisons.map((one) => one.baseline.label)).size > 1;
+    box.replaceChildren(...comparisons.map((one, place) =>
       el("button", { type: "button", class: "tab", "aria-current": place === this.place ? "true" : null, onclick: () => {
         this.select(place);
         this.linkTo(null);
         byId("comparisons").children[place].focus();
-      } }, icon(one.verdict), one.name, el("span", { class: "unseen" }, `: ${one.words}`))));
+      } }, icon(one.verdict), several ? one.name : one.candidate.label, el("span", { class: "unseen" }, `: ${one.words}`))));
   }
 
   theme() {
     const button = byId("theme");
     const dark = matchMedia("(prefers-color-scheme: dark)");
-    const kept = (value) => {
-      try {
-        if (value) localStorage.setItem("vlm-harness-theme", value);
-        return localStorage.getItem("vlm-harness-theme");
-      } catch {
-        return null; // a browser may keep nothing for files
-      }
+    const set = () => {
+      const [own, system] = [stored("vlm-harness-theme"), dark.matches ? "dark" : "light"];
+      document.documentElement.dataset.theme = own ?? system;
+      button.textContent = `Theme: ${own ?? `${system} (system)`}`;
     };
-    const set = (theme) => {
-      document.documentElement.dataset.theme = theme;
-      button.setAttribute("aria-pressed", String(theme === "dark"));
-    };
-    set(kept() ?? (dark.matches ? "dark" : "light"));
-    dark.addEventListener("change", () => { if (!kept()) set(dark.matches ? "dark" : "light"); });
+    set();
+    dark.addEventListener("change", set);
     button.addEventListener("click", () => {
-      const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-      kept(theme);
-      set(theme);
+      stored("vlm-harness-theme", document.documentElement.dataset.theme === "dark" ? "light" : "dark");
+      set();
     });
   }
 }
 
-new Page();
-document.documentElement.dataset.ready = "true";
+// The report is stored compressed: a thousand cases of nine engines repeat each other's prompts.
+async function unpacked(id) {
+  const text = atob(byId(id).textContent);
+  const bytes = new Uint8Array(text.length);
+  for (let place = 0; place < text.length; place += 1) bytes[place] = text.charCodeAt(place);
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+}
+
+unpacked("document").then((report) => {
+  new Page(report);
+  document.documentElement.dataset.ready = "true";
+}).catch((error) => {
+  byId("main").prepend(el("p", { class: "finding blocks" }, `This browser cannot show the page (${error}). It is made for browsers of 2024 and later.`));
+  throw error;
+});

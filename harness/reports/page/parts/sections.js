@@ -7,35 +7,24 @@ const ENDS = {
 };
 const KINDS = { version: "version", package: "package", model: "model", setting: "setting", "as loaded": "as loaded", machine: "machine", other: "other" };
 
-function drawAll(section, report, page) {
-  if (report.comparisons.length < 2) {
-    section.remove();
-    return;
-  }
-  const rows = report.comparisons.map((one, place) => {
-    const found = (one.whole?.evidence ?? []).filter((test) => test.found).map((test) => test.name);
-    return el("tr", {},
-      el("th", { scope: "row" }, el("button", { type: "button", class: "quiet", onclick: () => { page.select(place); page.linkTo(null); byId("verdict").scrollIntoView(); } }, one.candidate.label)),
-      el("td", {}, badge(one.verdict, one.words)), el("td", { class: "number" }, ENDS[one.status][1]),
-      el("td", { class: "number" }, one.cases.length), el("td", { class: "number" }, figure(one.whole?.spread?.value ?? null)),
-      el("td", { class: "number" }, one.whole?.flips ?? UNKNOWN), el("td", {}, found.join(", ") || "nothing"));
-  });
-  put(section, heading("all", "All comparisons"),
-    table("Each comparison of this report, all its cases together", ["candidate", "verdict", "#exit status", "#cases", "#spread, × noise", "#flips", "found"], rows));
-}
-
-function drawVerdict(section, comparison, page) {
+// What was found before the numbers, the verdict, and how a gate ends with it.
+function ending(comparison, title) {
   const [gate, status] = ENDS[comparison.status];
   const ends = byId("ran")?.dataset.gate === "none" ? gate.replace("The gate", "As a gate this") : gate;
-  const told = comparison.whole ? [comparison.whole] : comparison.suites.filter((suite) => suite.verdict === comparison.verdict).slice(0, 3);
-  const counts = VERDICTS.map((verdict) => [verdict, comparison.cases.filter((entry) => entry.verdict === verdict).length]);
   const text = comparison.sentence.startsWith(`${comparison.words}: `) ? comparison.sentence.slice(comparison.words.length + 2) : comparison.sentence;
-  put(section, comparison.findings.map((one) => el("p", { class: `finding${one.blocks ? " blocks" : ""}` }, one.text)),
-    el("h1", { id: "verdict-title", class: `verdict ${shade(comparison.verdict, comparison.words)}` }, icon(comparison.verdict, 34), el("span", {}, comparison.words)),
+  return [comparison.findings.map((one) => el("p", { class: `finding${one.blocks ? " blocks" : ""}` }, one.text)),
+    el(title, { id: title === "h1" ? "all-title" : "verdict-title", class: `verdict ${shade(comparison.verdict, comparison.words)}` }, icon(comparison.verdict, title === "h1" ? 34 : 24), el("span", {}, comparison.words)),
+    title !== "h1" && el("p", { class: "label" }, comparison.name),
     el("p", { class: "sentence" }, text, /[.!?]$/.test(text) ? "" : "."),
     el("p", { class: "status" }, `${ends}${comparison.words.endsWith(" within the margin") ? ": what moved is shown to be within the margin" : ""} (exit status ${status}).`),
     comparison.where.length > 0 && el("p", { class: "where" }, `Where: ${[...Map.groupBy(comparison.where, (one) => `${one.kind} ${one.name}`)]
-      .map(([place, found]) => `${place} (${found.map((one) => one.evidence.name).join(", ")})`).join("; ")}.`),
+      .map(([place, found]) => `${place} (${found.map((one) => one.evidence.name).join(", ")})`).join("; ")}.`)];
+}
+
+function drawVerdict(section, comparison, page) {
+  const told = comparison.whole ? [comparison.whole] : comparison.suites.filter((suite) => suite.verdict === comparison.verdict).slice(0, 3);
+  const counts = VERDICTS.map((verdict) => [verdict, comparison.cases.filter((entry) => entry.verdict === verdict).length]);
+  put(section, page.report.comparisons.length > 1 ? ending(comparison, "h2") : el("h2", { id: "verdict-title", class: "unseen" }, "The verdict"),
     el("div", { class: "counts", role: "group", "aria-label": "Number of cases by verdict" },
       counts.filter(([, number]) => number > 0).map(([verdict, number]) =>
         el("button", { type: "button", class: `count ${verdict}`, onclick: () => { page.table.show(verdict); byId("cases").scrollIntoView(); byId("filter-verdict").focus({ preventScroll: true }); } },
@@ -61,10 +50,14 @@ function drawChanged(section, comparison) {
     el("td", { class: "mono" }, el("span", { class: "stacked" }, "before "), shown(one.before)),
     el("td", { class: "mono" }, el("span", { class: "stacked" }, "after "), shown(one.after))));
   const asked = comparison.findings.some((one) => one.name === "question");
+  const [before, after] = [comparison.baseline, comparison.candidate].map((side) => side.fingerprint.settings?.kind);
+  const expected = before && after && before !== after && comparison.changed.length > 0;
+  const list = () => some(comparison.changed, 10, (items) => table("What differs between the two sides' fingerprints", ["about", "what", "baseline", "candidate"], rows(items), { hidden: true, kind: "changes" }), "difference");
   put(section, heading("changed", "What changed"),
     asked && el("p", {}, "The question: the two sides were not asked the same, as told above the verdict."),
-    comparison.changed.length
-      ? some(comparison.changed, 10, (items) => table("What differs between the two sides' fingerprints", ["about", "what", "baseline", "candidate"], rows(items), { hidden: true, kind: "changes" }), "difference")
+    expected ? el("details", { class: "folded" }, el("summary", {}, `${count(comparison.changed.length, "difference")}, as is to be expected between ${before} and ${after}`), list())
+      : comparison.changed.length
+      ? list()
       : el("p", {}, [comparison.baseline, comparison.candidate].every(answered) ? "Nothing differs between the two sides' fingerprints."
         : "Not known: an engine that gave no answer has no fingerprint."));
 }
@@ -253,34 +246,26 @@ function drawCoverage(section, comparison, page) {
         el("th", { scope: "row" }, caseLink(entry, page)), sides.map(([name]) => el("td", {}, entry[name] ? covered(entry[name]) : UNKNOWN)))), { hidden: true }), "case")) : "");
 }
 
-function drawHistory(section, comparison) {
-  const runs = new Map();
-  for (const entry of comparison.cases) {
-    for (const one of entry.history) {
-      const key = `${one.when} ${one.fingerprint}`;
-      if (!runs.has(key)) runs.set(key, { ...one, shares: [], right: [] });
-      if (isNumber(one.probability)) runs.get(key).shares.push(one.probability);
-      if (one.right !== null) runs.get(key).right.push(one.right);
-    }
-  }
-  const mean = (values) => (values.length ? values.reduce((sum, value) => sum + Number(value), 0) / values.length : null);
-  const list = [...runs.values()].sort((a, b) => a.when.localeCompare(b.when));
+function drawHistory(section, comparison, page) {
+  const { runs } = comparison;
   put(section, heading("history", "History"));
-  if (!list.length) {
-    section.append(el("p", {}, "No earlier run of these cases is stored."));
+  if (!runs.length) {
+    section.append(el("p", {}, "No run of the candidate's engine is stored."));
     return;
   }
-  const answered = comparison.cases.filter((entry) => entry.candidate && entry.candidate.reached);
-  const now = { shares: answered.map((entry) => expectedShare(entry, entry.candidate)).filter((share) => share && share.least === share.most).map((share) => share.least),
-    right: answered.map((entry) => entry.candidate.right).filter((right) => right !== null) };
-  const label = `Mean probability of the expected letter over ${count(list.length, "earlier run")} and now: ${[...list, now].map((one) => probability(mean(one.shares))).join(", ")}.`;
-  const row = (title, one, version) => el("tr", {}, el("th", { scope: "row" }, title), el("td", {}, version), el("td", { class: "mono" }, one.fingerprint ?? ""),
-    el("td", { class: "number" }, one.shares.length), el("td", { class: "number" }, probability(mean(one.shares))),
-    el("td", { class: "number" }, one.right.length ? percent(mean(one.right)) : UNKNOWN));
-  section.append(el("p", {}, "The candidate's engine in earlier stored runs. Runs may have asked other cases, so compare what has the same number of cases."),
-    sparkline([...list, now].map((one) => mean(one.shares)), label),
-    table("Earlier stored runs, mean over the cases of this comparison", ["run", "version", "fingerprint", "#cases", "#mean p of expected", "#right"],
-      [...list.map((one) => row(one.when.slice(0, 10), one, one.version || UNKNOWN)), row("this comparison", now, "")], { hidden: true }));
+  const label = `Share of right answers in ${count(runs.length, "line")} of stored runs, the oldest first: ${runs.map((one) => (one.accuracy ? percent(one.accuracy.value) : UNKNOWN)).join(", ")}.`;
+  const row = (one) => {
+    const entry = comparison.cases.find((each) => each.case === one.case);
+    return el("tr", { class: one.shown ? "now" : "" },
+      el("th", { scope: "row" }, one.until.slice(0, 16).replace("T", " "), one.runs > 1 && el("span", { class: "interval" }, `${one.runs} runs since ${one.when.slice(0, 10)}`), one.shown && el("span", { class: "interval" }, "this comparison")),
+      el("td", {}, one.version || UNKNOWN), el("td", { class: "mono" }, one.fingerprint),
+      el("td", { class: "number" }, one.cases, one.errors > 0 && el("span", { class: "interval" }, `${one.errors} without an answer`)),
+      el("td", { class: "number" }, interval(one.accuracy, percent)), el("td", { class: "number" }, figure(one.spread)),
+      el("td", { class: "number" }, figure(one.largest), entry && el("span", { class: "interval" }, caseLink(entry, page))));
+  };
+  section.append(el("p", {}, "All cases together in the stored runs of the candidate's engine, the newest first. Moved: how far log-odds are from those that each case had before. Runs may have asked other cases, so compare what has the same number of cases."),
+    sparkline(runs.map((one) => one.accuracy?.value ?? null), label),
+    some([...runs].reverse(), 10, (items) => table("Stored runs, over all cases", ["run", "version", "fingerprint", "#cases", "#right [95%]", "#moved, mean", "#moved most"], items.map(row), { hidden: true }), "line"));
 }
 
 function drawMade(footer, report, comparison) {
