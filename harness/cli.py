@@ -1,5 +1,5 @@
 # PYTHON_ARGCOMPLETE_OK
-"""The command `harness`: what is not a test. Each subcommand is a module of `harness.commands`.
+"""The command `harness`: what is not a test. Each subcommand is a module below `harness.commands`.
 
 Exit status: 0 all is well, 1 problems were found, 2 the command line is wrong.
 """
@@ -11,49 +11,47 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 from harness.commands import (
     accept,
-    bisect,
-    bundle,
     case_files,
+    clean,
     doctor,
     env,
-    explain,
-    factors,
     gate,
-    kernels,
+    importing,
+    merge,
     method,
     noise,
     plan,
     profile,
-    search,
-    selftest,
+    run,
 )
+from harness.commands.debugging import bisect, bundle, explain, factors, kernels, search, selftest
+from harness.commands.measuring import collect_rarely
 from harness.errors import HarnessError
 from harness.machine.system import elsewhere
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
 
 _INTERRUPTED = 130  # as shells say it: 128 and the signal's number
-_VERSION = version("vlm-consistency-harness")
 _STATUS = "Exit status: 0 all is well, 1 problems were found, 2 the command line is wrong"
 _COMMANDS = (
-    accept, bisect, bundle, case_files, doctor, env, explain, factors, gate, kernels, method, noise, plan,
-    profile, search, selftest,
+    accept, bisect, bundle, case_files, clean, doctor, env, explain, factors, gate, importing, kernels, merge,
+    method, noise, plan, profile, run, search, selftest,
 )  # fmt: skip
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line (of the process, where None is given); return the exit status."""
+def make_parser() -> argparse.ArgumentParser:
+    """The command line with all subcommands; ends the process for a pyproject.toml that cannot be read."""
     parser = argparse.ArgumentParser(
         prog="harness",
         description="What is not a test. To compare engines, run pytest.",
         epilog=f"{_STATUS}; each command says its own in harness COMMAND --help.",
     )
-    parser.add_argument(
-        "--version", action="version", version=f"%(prog)s {version('vlm-consistency-harness')}"
-    )
+    own = version("vlm-consistency-harness")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {own}")
     commands = parser.add_subparsers(dest="command", required=True)
     try:
         for command in _COMMANDS:
@@ -62,8 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     for each in commands.choices.values():
         each.epilog = each.epilog or f"{_STATUS}."
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line (of the process, where None is given); return the exit status."""
+    parser = make_parser()
     _complete(parser)
     options = parser.parse_args(arguments)
+    collect_rarely()
     try:
         status: int = options.run(options)
     except KeyboardInterrupt:
@@ -71,6 +76,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "\ninterrupted; what was recorded is kept, and the same command goes on from there\n"
         )
         return _INTERRUPTED
+    except OSError as error:  # of the user's disk: what the command writes or reads, whichever it is
+        if error.filename is None or not isinstance(
+            error, PermissionError | FileExistsError | NotADirectoryError | IsADirectoryError
+        ):
+            raise
+        from harness.recordings.journal import disk_error
+
+        sys.stderr.write(f"{disk_error('use', Path(os.fsdecode(error.filename)), error)}\n")
+        return 2
     except ModuleNotFoundError as error:
         if (said := elsewhere()) is None or error.name != "fcntl":
             raise

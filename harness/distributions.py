@@ -10,6 +10,8 @@ natural logarithms; divergences are in nats. A logit of ``-inf`` is a token that
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +22,8 @@ __all__ = [
     "TopK",
     "js_divergence",
     "kl_divergence",
+    "log1mexp",
+    "log_share",
     "log_softmax",
     "logsumexp",
     "softmax",
@@ -63,6 +67,34 @@ def log_softmax(logits: npt.ArrayLike, *, axis: int = -1) -> Floats:
     values = _logits(logits, axis=axis)
     shifted = values - values.max(axis=axis, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True)), dtype=np.float64)
+
+
+def log1mexp(value: float) -> float:
+    """``log(1 - exp(value))``, so that what is left of a probability near 0 or near 1 keeps its digits.
+
+    Of 0 it is ``-inf``. (Maechler, 'Accurately computing log(1 - exp(-|a|))', 2012.) Raises ValueError for
+    NaN and above 0.
+    """
+    if not value <= 0:
+        raise ValueError(f"log1mexp: found {value}; allowed: a log-probability, which is 0 at most")
+    if value == 0:
+        return -math.inf
+    return math.log(-math.expm1(value)) if value > -LOG_2 else math.log1p(-math.exp(value))
+
+
+def log_share(row: npt.ArrayLike, ids: Sequence[int]) -> float:
+    """The log of the probability that the tokens ``ids`` have together in the raw logits ``row`` [V].
+
+    Taken from the sum over all others where that is the smaller one, so that digits near 0 are kept.
+    Raises ValueError as `logsumexp` does, and IndexError for an id beyond V.
+    """
+    values = np.array(row, dtype=np.float64)
+    own = float(logsumexp(values[list(ids)]))
+    values[list(ids)] = -np.inf
+    if not np.isfinite(values.max()):
+        return 0.0
+    above = float(logsumexp(values)) - own
+    return -math.log1p(math.exp(above)) if above <= 0 else -above - math.log1p(math.exp(-above))
 
 
 def softmax(logits: npt.ArrayLike, *, axis: int = -1) -> Floats:

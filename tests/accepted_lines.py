@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.snapshots.accepted import AcceptedCase, suite_of
-from harness.snapshots.files import put_case, read_suite
+from harness.snapshots.files import put_cases, read_suite
 
 
 def move_letters(snapshots: Path, engine: str, case: str, **by: float) -> AcceptedCase:
@@ -19,5 +19,5 @@ def move_letters(snapshots: Path, engine: str, case: str, **by: float) -> Accept
         assert isinstance(share, float)
         letters[letter] = round(share + move, 6)
     moved = replace(own, letters=letters)
-    put_case(snapshots, suite, case, moved)
+    put_cases(snapshots, suite, {case: moved})
     return moved

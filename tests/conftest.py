@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 HERE = Path(__file__).parent
-QUICK = "not slow and not browser"
+QUICK = "not slow and not browser and not faults and not cluster"
 MOST_PROCESSES = 4  # each may hold two engines
 
 if not os.environ.get(

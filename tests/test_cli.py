@@ -60,7 +60,7 @@ def test_check_prints_remarks_and_passes(folder: Path, capsys: pytest.CaptureFix
     *_, remark, total = capsys.readouterr().out.splitlines()
     assert remark == (
         "cases/shapes.yaml:2:21: cases.0.prompt: remark: <image>, by which a model or engine finds the place "
-        "of an image; better: the words alone; the image is put before the prompt by itself"
+        "of an image; better: the words alone; the image is put before the prompt by itself, or at {image:1}"
     )
     assert total == "1 case, 1 suite, 1 profile: no problems, 1 remark"
 
@@ -104,7 +104,7 @@ def test_schemas_are_written_and_checked(tmp_path: Path, capsys: pytest.CaptureF
     assert "suite.schema.json: missing or out of date" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["run"], ["check", "a", "b"], ["--nope"]])
+@pytest.mark.parametrize("arguments", [[], ["walk"], ["check", "a", "b"], ["--nope"]])
 def test_a_wrong_command_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
@@ -141,6 +141,17 @@ def test_an_interruption_is_told_in_a_line(
     assert capsys.readouterr().err.strip().splitlines() == [
         "interrupted; what was recorded is kept, and the same command goes on from there"
     ]
+
+
+@pytest.mark.parametrize("below", ["", "/more"])
+@pytest.mark.parametrize("command", [["schema"], ["init", "--model=/", "--cases"]])
+def test_a_folder_that_cannot_be_written_to_is_told_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str], below: str
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert main([*command, f"{tmp_path}/file{below}"]) == 2
+    assert f"{tmp_path}/file" in (told := capsys.readouterr().err)
+    assert "See what stands there:" in told
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:

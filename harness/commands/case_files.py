@@ -56,9 +56,6 @@ def register(commands: Subparsers) -> None:
     schema.add_argument(
         "--check", action="store_true", help="write nothing; say which are missing or out of date"
     )
-    schema.add_argument(
-        "--options", action="store_true", help="print the page of engines' options, docs/options.md, instead"
-    )
     schema.set_defaults(run=_schema)
 
 
@@ -148,11 +145,7 @@ def _count(number: int, what: str) -> str:
 def _schema(options: argparse.Namespace) -> int:
     from harness.cases.problems import shown
     from harness.schemas import json_schema
-    from harness.schemas.options_page import options_page
 
-    if options.options:
-        print(options_page(), end="")
-        return 0
     folder = (options.folder or json_schema.FOLDER).absolute()
     if not options.check:
         for path in json_schema.write_schemas(folder):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.commands.measuring import add_cases, add_environments
+from harness.commands.measuring import add_cases, add_environments, positive
 from harness.errors import CaseFileError, EngineError
 
 if TYPE_CHECKING:
@@ -59,6 +59,12 @@ def register(commands: Subparsers) -> None:
     )
     remove.add_argument(
         "--unused", action="store_true", help="remove those that no profile of the folder of cases names"
+    )
+    remove.add_argument(
+        "--older-than",
+        type=positive,
+        metavar="DAYS",
+        help="remove those that no run has used for so many days",
     )
     remove.set_defaults(run=_run, act=_remove)
 
@@ -218,8 +224,8 @@ def _check(options: argparse.Namespace, environments: Environments, engines: Seq
 def _remove(options: argparse.Namespace, environments: Environments, engines: Sequence[NamedEngine]) -> int:
     from harness.environments.inventory import stored, used_by
 
-    if bool(options.names) == options.unused:
-        print("found neither names nor --unused, or both; allowed: one of them", file=sys.stderr)
+    if [bool(options.names), options.unused, options.older_than is not None].count(True) != 1:
+        print("found none or several of names, --unused and --older-than; allowed: one", file=sys.stderr)
         return 2
     locks = used_by(environments, engines)
     there = environments.folder.ids()
@@ -227,6 +233,10 @@ def _remove(options: argparse.Namespace, environments: Environments, engines: Se
     if options.unused:
         named = {lock.id for lock in locks.values() if lock is not None}
         doomed = [one for one in there if one not in named]
+    if options.older_than is not None:
+        before = time.time() - options.older_than * _AGES[0][0]
+        used = {one: environments.folder.last_used(one) for one in there}
+        doomed = [one for one, when in used.items() if when is not None and when < before]
     for name in options.names:
         if own := [one for one in there if len(name) >= _ID_DIGITS and one.startswith(name)]:
             doomed += own

@@ -6,6 +6,7 @@ import argparse
 import os
 import shutil
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,9 @@ from harness.commands.measuring import (
     add_bundle,
     add_folders,
     add_set,
+    add_shard,
     add_snapshots,
+    add_workers,
     count,
     from_bundle,
     measuring,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from harness.commands import Subparsers
     from harness.gate.comparison import Comparison
     from harness.gate.gating import Sides
+    from harness.gate.sides import SideName
     from harness.reports.page.document import Report
     from harness.reports.report_input import Explanation
 
@@ -39,14 +43,16 @@ __all__ = ["register"]
 _EPILOG = (
     "A side is PROFILE/ENGINE, made where recordings are missing; ENGINE; PROFILE/ENGINE@2026-10-25, the "
     "last stored run on or before that day; PROFILE/ENGINE@previous, the last one with another "
-    "fingerprint; accepted, what is accepted of the candidate's engine; or SNAPSHOTS/PROFILE/ENGINE, that of "
-    "any. Exit status: 0 the same, noise, a drift shown to be within the margin, or what budgets allow; 1 "
-    "right answers lost, a wide margin flipped, or a move beyond noise not shown within the margin; 2 "
+    "fingerprint; PROFILE/ENGINE@RECORDINGS, the last in another folder or a bundle, as of another machine; "
+    "accepted, what is accepted of the candidate's engine; or SNAPSHOTS/PROFILE/ENGINE, that of any. Exit "
+    "status: 0 the same, noise, a drift shown to be within the margin, or what budgets allow; 1 "
+    "right answers lost, a wide lead flipped, or a move beyond noise not shown within the margin; 2 "
     "an engine could not answer, or the sides cannot be compared; 3 inconclusive. Of several engines the "
     "first that holds of 1, 2, 3."
 )
 _ERROR = 2
 _NARROWEST = 80
+_MOST_REASONS = 5
 
 
 def register(commands: Subparsers) -> None:
@@ -126,6 +132,8 @@ def register(commands: Subparsers) -> None:
         help="judge other weights under the same model's name by accuracy, as those of another model are",
     )
     add_set(parser)
+    add_shard(parser)
+    add_workers(parser.add_argument)
     parser.add_argument(
         "--explain",
         nargs="?",
@@ -145,10 +153,13 @@ def register(commands: Subparsers) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from harness.reports.ci.output import tell_refusal, tell_verdicts
+    from harness.reports.ci.output import github_here, tell_refusal, tell_verdicts
     from harness.verdicts.verdict import ExitStatus
 
     try:
+        _refuse_folders(options)  # before hours of answers
+        if options.shard is not None:
+            return _make_shard(options)
         with from_bundle(options) as inside:
             comparisons = _compare(options, inside)
             report = _write_report(options, comparisons)
@@ -158,6 +169,7 @@ def _run(options: argparse.Namespace) -> int:
 
         verdicts = [comparison.verdict for comparison in comparisons]
         if options.junit_xml is not None:
+            options.junit_xml.parent.mkdir(parents=True, exist_ok=True)  # as for the report
             options.junit_xml.write_text(junit_of_verdicts(verdicts), encoding="utf-8")
     except (HarnessError, OSError) as error:
         say(str(error))
@@ -165,11 +177,9 @@ def _run(options: argparse.Namespace) -> int:
         return _ERROR
     # On standard error, which GitHub reads as well: standard output may be JSON.
     changed = [comparison.changed.lines for comparison in comparisons]
-    found = [breakdown_of(comparison) for comparison in comparisons]
+    found = [breakdown_of(comparison) for comparison in comparisons if github_here(os.environ)]
     tell_verdicts(verdicts, environ=os.environ, write_line=say, changed=changed, found=found)
-    if report is not None and str(options.json) == "-":
-        sys.stdout.write(report.to_json())
-    else:
+    if str(options.json) != "-":
         color = sys.stdout.isatty()
         width = max(shutil.get_terminal_size().columns, _NARROWEST) if color else None
         sys.stdout.write(gate_text(comparisons, width=width, color=color, cases=options.case))
@@ -183,7 +193,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace, comparisons: Sequence[Comparison]) -> list[Explanation]:
     """Say where the worst cases of each comparison that did not pass begin to differ; the verdict stands."""
-    from harness.commands.explain import pairs_of
+    from harness.commands.debugging.explain import pairs_of
     from harness.drift.run import explanations
     from harness.gate.candidates import engine_setting, with_settings
     from harness.reports.worst_cases import worst_cases
@@ -223,6 +233,15 @@ def _write_explained(options: argparse.Namespace, report: Report, explained: Seq
         say(f"not in the report, where differences begin: {error}")
 
 
+def _refuse_folders(options: argparse.Namespace) -> None:
+    """Raises GateError where a file to write cannot be one, as a folder has its name."""
+    for name in ("report", "json", "junit_xml"):
+        path = getattr(options, name)
+        if path is not None and path.is_dir():
+            option = f"--{name.replace('_', '-')}"
+            raise GateError(f"{option}: found {path}, which is a folder; allowed: a file to write")
+
+
 def _write_report(options: argparse.Namespace, comparisons: Sequence[Comparison]) -> Report | None:
     """Write the files that were asked for; the report, None where neither page nor data was."""
     if options.json is None and options.report is None:
@@ -233,11 +252,16 @@ def _write_report(options: argparse.Namespace, comparisons: Sequence[Comparison]
     from harness.reports.report_files import write_document, write_page
 
     store = RecordingStore(options.recordings.absolute())
-    report = make_report([report_input(comparison, store) for comparison in comparisons])
+    inputs = [report_input(comparison, store) for comparison in comparisons]
+    report = make_report(inputs, page=options.report is not None)
     if options.report is not None:
         write_page(report, options.report)
-    if options.json is not None and str(options.json) != "-":
-        write_document(report, options.json)
+    if options.json is not None:
+        whole = make_report(inputs) if report.whole else report
+        if str(options.json) == "-":
+            sys.stdout.write(whole.to_json())
+        else:
+            write_document(whole, options.json)
     return report
 
 
@@ -254,12 +278,13 @@ def _compare(options: argparse.Namespace, inside: Opened | None) -> tuple[Compar
         raise GateError(
             "--from: found --fresh or --set or --stop-early beside it; allowed: none, as no engine is asked"
         )
-    with measuring(options, fresh=options.fresh) as found:
+    with ExitStack() as stack, measuring(options, fresh=options.fresh) as found:
         loaded, snapshots = with_settings(found.loaded, settings), snapshots_folder(options)
         pairs = _pairs(options, loaded, snapshots)
         if inside is not None:
             loaded = inside.load()
             pairs = [Sides(*map(inside.side, sides)) for sides in pairs]
+        pairs = [Sides(*(_unpacked(side, stack) for side in sides)) for sides in pairs]
         terms = Terms(
             margin=options.margin,
             strict=options.strict,
@@ -278,6 +303,37 @@ def _compare(options: argparse.Namespace, inside: Opened | None) -> tuple[Compar
             more = {"at_most": options.at_most, "anew": options.looks_anew}
             return (gate_early(pairs[0], loaded, found.scoring, terms, suites, **more),)
         return gate(pairs, loaded, found.scoring, terms, suites)
+
+
+def _unpacked(side: SideName, stack: ExitStack) -> SideName:
+    """The side with a folder in the place of a bundle."""
+    from harness.bundles import opened
+
+    if side.store is None or side.store.is_dir():
+        return side
+    return replace(side, store=stack.enter_context(opened(side.store)).recordings)
+
+
+def _make_shard(options: argparse.Namespace) -> int:
+    from harness.gate.candidates import engine_setting, with_settings
+    from harness.gate.gating import chosen_suites, make_shard
+
+    if options.bundle is not None or options.stop_early:
+        other = "--from" if options.bundle is not None else "--stop-early"
+        raise GateError(f"--shard: found {other} beside it; allowed: what asks engines about all cases")
+    with measuring(options, fresh=options.fresh, shard=options.shard) as found:
+        loaded = with_settings(found.loaded, [engine_setting(text) for text in options.set])
+        pairs = _pairs(options, loaded, snapshots_folder(options))
+        answers = make_shard(pairs, loaded, found.scoring, chosen_suites(loaded, options.case))
+    reasons = list(dict.fromkeys(filter(None, answers.values())))
+    failed = sum(map(bool, answers.values()))
+    for reason in reasons[:_MOST_REASONS]:
+        say(reason)
+    sys.stdout.write(
+        f"shard {options.shard}: {len(answers) - failed} of {len(answers)} answers are recorded\n"
+        "Once those of all shards are in one folder, judge them with the same command without --shard\n"
+    )
+    return _ERROR if failed else 0
 
 
 def _pairs(options: argparse.Namespace, loaded: Loaded, snapshots: Path) -> Sequence[Sides]:

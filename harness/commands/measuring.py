@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import math
 import os
@@ -13,8 +14,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.cases.folders import folder_named
 from harness.cases.problems import shown
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from harness.environments.store import Environments
     from harness.scoring.resolving import EngineProgress
     from harness.scoring.scoring import Scoring
+    from harness.scoring.shards import Shard
 
 __all__ = [
     "Measuring",
@@ -38,7 +41,10 @@ __all__ = [
     "add_json",
     "add_recordings",
     "add_set",
+    "add_shard",
     "add_snapshots",
+    "add_workers",
+    "collect_rarely",
     "conclude",
     "count",
     "default_folder",
@@ -91,9 +97,9 @@ def add_cases(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cases",
         type=Path,
-        default=default_folder("cases"),
+        default=(default := default_folder("cases")),
         metavar="DIR",
-        help="suites and profiles; default: %(default)s",
+        help=f"suites and profiles; default: {default}",
     )
 
 
@@ -116,6 +122,51 @@ def add_environments(parser: argparse.ArgumentParser) -> None:
         default=folder_named("environments", Path.cwd()),
         metavar="DIR",
         help="default: in the user's cache folder, as for pytest",
+    )
+
+
+def add_shard(parser: argparse.ArgumentParser) -> None:
+    """Add ``--shard``, a `harness.scoring.shards.Shard` or None."""
+    parser.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="K/N",
+        help="make this share of the answers only, such as 3/8, and judge nothing; see docs/cluster.md",
+    )
+
+
+def _shard(text: str) -> Shard:
+    from harness.errors import HarnessError
+    from harness.scoring.shards import parse_shard
+
+    try:
+        return parse_shard(text)
+    except HarnessError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("--shard: ")) from error
+
+
+def add_workers(add: Callable[..., Any], *, prefix: str = "") -> None:
+    """Add ``--devices``, ``--executor`` and ``--ray-address`` by ``add``, argparse's way to add an option.
+
+    `measuring` reads them; with a ``prefix`` they are under that and the name.
+    """
+    add(
+        "--devices",
+        dest=f"{prefix}devices",
+        metavar="LIST",
+        help="an engine's worker on each of these visible GPUs, as 0,1; cpu,cpu: two of one on the CPU",
+    )
+    add(
+        "--executor",
+        dest=f"{prefix}executor",
+        choices=["ray"],
+        help="ray: workers on the machines of a Ray cluster, which is running; see docs/cluster.md",
+    )
+    add(
+        "--ray-address",
+        dest=f"{prefix}ray_address",
+        metavar="ADDRESS",
+        help="default: the one that Ray finds",
     )
 
 
@@ -176,16 +227,22 @@ def snapshots_folder(options: argparse.Namespace) -> Path:
 
 
 @contextmanager
-def measuring(options: argparse.Namespace, *, fresh: bool = False) -> Iterator[Measuring]:
+def measuring(
+    options: argparse.Namespace, *, fresh: bool = False, shard: Shard | None = None
+) -> Iterator[Measuring]:
     """What the folders of `add_folders` hold, for as long as the environments of its engines are in use.
 
-    With ``fresh`` all recordings are made again. What engines are at is said on standard error. Raises
-    CaseFileError with all problems of the folder.
+    With ``fresh`` all recordings are made again, and with ``shard`` others may make those of other shards.
+    What engines are at is said on standard error. Raises CaseFileError with all problems of the folder.
     """
     from harness.cases.folder import load
     from harness.environments.store import Environments
     from harness.scoring.scoring import Scoring
+    from harness.workers.executors.choosing import chosen
 
+    executor = None
+    if hasattr(options, "executor"):
+        executor = chosen(options.devices, options.executor, options.ray_address)
     loaded = load(options.cases)
     this_run = uuid.uuid4().hex
     environments = Environments(options.environments, run_id=this_run)
@@ -198,6 +255,8 @@ def measuring(options: argparse.Namespace, *, fresh: bool = False) -> Iterator[M
                 fresh=fresh,
                 show=_Progress().show,
                 environments=environments,
+                shard=shard,
+                executor=executor,
             ),
             environments=environments,
         )
@@ -267,6 +326,17 @@ def conclude(options: argparse.Namespace, measure: Callable[[], Outcome]) -> int
         return 2 if isinstance(error, UnknownName) else 1
     sys.stdout.write(data if str(options.json) == "-" else outcome.text)
     return 0 if outcome.complete else 1
+
+
+def collect_rarely() -> Callable[[], None]:
+    """Have the garbage collector look for circles rarely; returns what puts the former thresholds back.
+
+    Cases, tests and answers are in no circles, and hundreds of thousands are held: to look through them again
+    and again took a fifth of a gate's time. What is in one is still found, but for what lives long.
+    """
+    former = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 100)
+    return partial(gc.set_threshold, *former)
 
 
 def say(text: str) -> None:

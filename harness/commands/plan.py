@@ -12,14 +12,13 @@ from harness.errors import UnknownName
 if TYPE_CHECKING:
     from harness.cases.folder import Loaded
     from harness.cases.profiles import EngineSpec, Profile
-    from harness.cases.suites import Suite
     from harness.commands import Subparsers
     from harness.planning.suite_plan import SuitePlan
 
 __all__ = ["register"]
 
 _EPILOG = (
-    "No engine is started: the margins are those of stored recordings, the noise that of `harness noise` "
+    "No engine is started: the leads are those of stored recordings, the noise that of `harness noise` "
     "or, without one, the table of the dtype. Exit status: 0 planned, 1 the case files are wrong or there "
     "are no recordings, 2 the command line is wrong."
 )
@@ -42,7 +41,7 @@ def register(commands: Subparsers) -> None:
         help="say how many cases another model takes; without SUITE of all suites judged together",
     )
     parser.add_argument("--profile", metavar="NAME", help="default: the first that plain pytest runs")
-    parser.add_argument("--engine", metavar="NAME", help="whose margins and noise; default: the reference")
+    parser.add_argument("--engine", metavar="NAME", help="whose leads and noise; default: the reference")
     add_cases(parser)
     add_recordings(parser)
     parser.add_argument(
@@ -75,7 +74,7 @@ def _plan(options: argparse.Namespace) -> SuitePlan:
     from harness.planning.suite_plan import Goal, plan_suite
 
     loaded = load(options.cases)
-    suite = _suite(loaded, options.suite)
+    suite = loaded.suite(options.suite)
     profile = _profile(loaded, options.profile, suite.name)
     engine = _engine(profile, options.engine)
     root = options.recordings.absolute()
@@ -94,7 +93,7 @@ def _upgrade(options: argparse.Namespace) -> Outcome:
 
     loaded = load(options.cases)
     if options.suite is not None:
-        suites = [_suite(loaded, options.suite)]
+        suites = [loaded.suite(options.suite)]
     else:
         names = options.profile and loaded.profile(options.profile).suites
         suites = [s for s in loaded.suites if s.budgets.accuracy is None and (not names or s.name in names)]
@@ -108,13 +107,6 @@ def _upgrade(options: argparse.Namespace) -> Outcome:
         margin=MARGIN if (asked := suites[0].budgets.accuracy) is None else asked,
     )
     return Outcome(text=text, data=data)
-
-
-def _suite(loaded: Loaded, name: str | None) -> Suite:
-    known = {suite.name: suite for suite in loaded.suites}
-    if name is None or name not in known:
-        raise UnknownName(f"suite: found {name!r}; allowed: {', '.join(known)}")
-    return known[name]
 
 
 def _profile(loaded: Loaded, name: str | None, suite: str) -> Profile:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from harness.plugin.fixtures import accepted, agreement, recording, rows, suite_gate, tolerances, verify
+from harness.plugin.fixtures import (
+    accepted,
+    agreement,
+    recording,
+    rows,
+    suite_found,
+    suite_gate,
+    tolerances,
+    verify,
+)
 from harness.plugin.hooks import (
     pytest_addoption,
     pytest_collection_modifyitems,
@@ -31,6 +40,7 @@ __all__ = [
     "pytest_runtestloop",
     "recording",
     "rows",
+    "suite_found",
     "suite_gate",
     "tolerances",
     "verify",

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.checks.agreement import ROWS_MISSING, check_agreement
+from harness.errors import EngineError, HarnessError
+from harness.reports.refusals import Refusal
 from harness.reports.summary import CheckSummary, Status
 
 if TYPE_CHECKING:
@@ -17,7 +20,15 @@ if TYPE_CHECKING:
     from harness.reports.report_input import Explanation
     from harness.scoring.subjects import Subject
 
-__all__ = ["OPTION", "add_option", "explain_command", "explain_failures", "given_folders", "typed"]
+__all__ = [
+    "OPTION",
+    "add_option",
+    "explain_command",
+    "explain_failures",
+    "given_folders",
+    "refusal_of",
+    "typed",
+]
 
 OPTION = "harness_explain"
 _DEFAULT = 3
@@ -56,9 +67,9 @@ def given_folders(config: pytest.Config, *names: str) -> list[str]:
     return [f"--{name}={value}" for name, value in given.items() if value is not None]
 
 
-def explain_command(config: pytest.Config, subject: Subject) -> str:
-    """The command that looks where a case's difference begins; '' for the reference, beside which none is."""
-    if subject.is_reference:
+def explain_command(config: pytest.Config, run: Run, subject: Subject) -> str:
+    """The command that looks where a case's difference begins; '' where none to the reference is known."""
+    if subject.is_reference or not _part(run, subject):
         return ""
     profile = subject.profile
     words = [
@@ -68,6 +79,23 @@ def explain_command(config: pytest.Config, subject: Subject) -> str:
     ]
     words.append(subject.case.name)
     return typed([*words, *given_folders(config, "cases", "recordings", "environments")])
+
+
+def _part(run: Run, subject: Subject) -> bool:
+    """Whether an engine's answer and its reference's are known to differ beyond their limits."""
+    try:
+        agreement = run.scoring.agreement(subject.reference(), subject)
+        judged = check_agreement(agreement, run.tolerances(subject, agreement))
+    except HarnessError:
+        return False
+    return any(finding.text != ROWS_MISSING for finding in judged.findings)
+
+
+def refusal_of(config: pytest.Config, subject: Subject, error: EngineError, *, again: str) -> Refusal:
+    """That a subject's engine could not be loaded, with the commands that look and try it ``again``."""
+    check = ["harness", "profile", "check", subject.profile.name]
+    look = typed([*check, *given_folders(config, "cases", "environments")])
+    return Refusal.of(subject.engine_label, error, again=again, look=look)
 
 
 def explain_failures(

@@ -11,21 +11,19 @@ from syrupy.assertion import SnapshotAssertion
 from harness.checks.agreement import Agreement
 from harness.checks.result import Result
 from harness.checks.same_question import SameQuestion
-from harness.checks.tolerances import DEFAULTS, Tolerances, resolve
+from harness.checks.tolerances import Tolerances
 from harness.engines.contract import Json, Row
 from harness.errors import CheckFailed, EngineError, ErrorKind
+from harness.plugin.bulk import BULK_RUN, SuiteFound
 from harness.plugin.explaining import explain_command
 from harness.plugin.gate_tests import GATE, SuiteGate, tell
 from harness.plugin.run import RUN, Run, run_again
 from harness.recordings.store import Recording
 from harness.reports.failure import render_failure
-from harness.reports.outcomes import NOT_ACCEPTED, SNAPSHOT
+from harness.reports.outcomes import AGAIN, BULK, NOT_ACCEPTED, SNAPSHOT
 from harness.reports.token_texts import token_texts
-from harness.scoring.stored_runs import model_name
 from harness.scoring.subjects import Subject
-from harness.snapshots.accepted import AcceptedSuite, accepted_case
-from harness.snapshots.answers import LOWERED
-from harness.snapshots.extension import extension
+from harness.snapshots.extension import compared_with
 from harness.snapshots.told import Action
 from harness.snapshots.update import forbid_writing, missing_of, refusal, update_of
 from harness.verdicts.verdict import Verdict
@@ -37,6 +35,7 @@ __all__ = [
     "agreement",
     "recording",
     "rows",
+    "suite_found",
     "suite_gate",
     "tolerances",
     "verify",
@@ -74,19 +73,11 @@ def rows(subject: Subject, request: pytest.FixtureRequest) -> dict[str, Row]:
 def tolerances(subject: Subject, request: pytest.FixtureRequest) -> Tolerances:
     """The limits for this subject: by its noise floor or the dtypes in use, then profile, suite and case.
 
-    Noise floors are of letters, so they are for comparisons between engines; what else is checked has the
-    table's. A profile that asks for a noise floor where there is none makes the test an ERROR.
+    A profile that asks for a noise floor where there is none makes the test an ERROR.
     """
     compares = "agreement" in request.fixturenames
-    about = [subject, subject.reference()] if compares else [subject]
-    told = [_answered(request, each, lambda run, one: run.scoring.dtype(one)) for each in about]
-    dtypes = "+".join(told).split("+")
-    # Of a model with weights in several types, quantised ones among them, the floating types set the noise.
-    dtypes = [dtype for dtype in dtypes if dtype in DEFAULTS] or dtypes
-    if compares:
-        agreement = request.getfixturevalue("agreement")
-        return _answered(request, subject, lambda run, one: run.limits(one, agreement, dtypes))
-    return resolve(*dtypes, overrides=[subject.profile.tolerances, subject.case.tolerances])
+    agreement = request.getfixturevalue("agreement") if compares else None
+    return _answered(request, subject, lambda run, one: run.tolerances(one, agreement))
 
 
 @pytest.fixture
@@ -107,7 +98,7 @@ def verify(subject: Subject, request: pytest.FixtureRequest) -> Verify:
                 location=str(subject.case.location),
                 recordings=run.recordings_of(subject, result),
                 again=run_again(request.node),
-                explain=explain_command(request.config, subject),
+                explain=explain_command(request.config, run, subject),
                 tokens=[token_texts(one.engine.settings.model) for one in about],
             )
         )
@@ -118,20 +109,18 @@ def verify(subject: Subject, request: pytest.FixtureRequest) -> Verify:
 class AcceptedAnswer(NamedTuple):
     """What is to be kept of an answer, and the snapshot that it is compared with within tolerance.
 
-    ``refused`` says why ``--snapshot-update`` may not write this answer, None where it may, or is not given;
-    ``missing`` that nothing is accepted yet and nothing is to be written.
+    ``refused`` says why ``--snapshot-update`` may not write this answer, or that nothing is accepted yet and
+    nothing is to be written; else it is None. ``taken`` is an answer that is written at the end of the run.
     """
 
     answer: dict[str, Json]
     snapshot: SnapshotAssertion
     refused: str | None = None
-    missing: str | None = None
+    taken: bool = False
 
     def require_allowed(self) -> None:
         """Raise `CheckFailed` where an update is refused, or there is nothing to compare with."""
         __tracebackhide__ = True
-        if self.missing is not None:
-            raise CheckFailed(self.missing)
         if self.refused is not None:
             raise CheckFailed(self.refused)
 
@@ -151,29 +140,20 @@ def accepted(
     """
     __tracebackhide__ = True
     run = request.config.stash[RUN]
-    case, dtype, asked = subject.case, run.scoring.dtype(subject), run.scoring.asked(subject)
-    answer = accepted_case(recording.answer, case.letters, dtype, asked).to_json()
-    head = AcceptedSuite(
-        profile=subject.profile.name,
-        engine=subject.engine.name,
-        suite=case.suite,
-        model=model_name(subject.engine, run.loaded.folder),
-        fingerprint=recording.fingerprint,
-    )
-    compared = snapshot.use_extension(extension(run.snapshots_folder, head, case.name, tolerances.snapshot))
+    head, answer = run.accepted_file(subject, recording), run.answer(subject, recording)
+    name, within = subject.case.name, tolerances.snapshot
+    compared = compared_with(snapshot, run.snapshots_folder, head, name, within)
     because: str | None = request.config.getoption("harness_accept_regressions")
-    update = update_of(compared, answer, subject, tolerances, because=because)
+    update = update_of(compared, answer, subject, tolerances, because=because, key=recording.key)
     if update is None:
         missing = missing_of(compared, subject)
         if missing is not None:
             request.node.user_properties.append((NOT_ACCEPTED, missing))
-        return AcceptedAnswer(answer, compared, missing=missing)
+        return AcceptedAnswer(answer, compared, missing)
     request.node.user_properties.append((SNAPSHOT, update.to_json()))
-    if update.because:
-        answer[LOWERED] = update.because
-    if update.action is not Action.REFUSED:
-        return AcceptedAnswer(answer, compared)
     forbid_writing(compared)
+    if update.action is not Action.REFUSED:
+        return AcceptedAnswer(answer, compared, taken=update.action is not Action.KEPT)
     refused = refusal(update, expected=subject.case.expect, again=run_again(request.node))
     if update.verdict == Verdict.ERROR:
         raise EngineError(ErrorKind.FAILED, refused)
@@ -192,6 +172,16 @@ def suite_gate(gate_suite: str, request: pytest.FixtureRequest) -> SuiteGate:
     return gate.suite(gate_suite)
 
 
+@pytest.fixture
+def suite_found(bulk_suite: str, request: pytest.FixtureRequest) -> SuiteFound:
+    """What all checks on all cases of a suite found. An ERROR where they lack nothing but answers."""
+    __tracebackhide__ = True
+    found = request.config.stash[BULK_RUN].found(bulk_suite)
+    request.node.user_properties.append((BULK, found.facts().to_json()))
+    found.require_answers()
+    return found
+
+
 def _answered(request: pytest.FixtureRequest, subject: Subject, ask: Callable[[Run, Subject], _T]) -> _T:
     """What ``ask`` finds out of ``subject``, which heads the error where its engine could not answer."""
     __tracebackhide__ = True
@@ -200,7 +190,7 @@ def _answered(request: pytest.FixtureRequest, subject: Subject, ask: Callable[[R
     except EngineError as error:
         raise EngineError(
             error.kind,
-            f"{subject.case.location}: {subject.id}: {error.message}\nrun again: {run_again(request.node)}",
+            f"{subject.case.location}: {subject.id}: {error.message}{AGAIN}{run_again(request.node)}",
             log=error.log,
             log_tail=error.log_tail,
         ) from error

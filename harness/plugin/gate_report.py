@@ -17,9 +17,11 @@ from harness.gate.reporting import report_input
 from harness.gate.side import Kept, load_side
 from harness.gate.side_floors import SideFloors
 from harness.gate.sides import SideName
+from harness.plugin.bulk import BULK_RUN
 from harness.plugin.gate_tests import GATE, words_again
+from harness.reports.outcomes import Outcomes
 from harness.reports.report_input import Explanation, PytestRun
-from harness.reports.summary import CheckSummary
+from harness.reports.summary import CheckSummary, tallies_of
 
 if TYPE_CHECKING:
     from harness.plugin.run import Run
@@ -30,7 +32,7 @@ __all__ = ["write_reports"]
 def write_reports(
     config: pytest.Config,
     run: Run,
-    summaries: Sequence[CheckSummary],
+    outcomes: Outcomes,
     *,
     page: Path | None,
     data: Path | None,
@@ -38,18 +40,20 @@ def write_reports(
 ) -> Iterator[str]:
     """Write the report to the files that are asked for; yields lines for the terminal.
 
-    ``summaries`` are the checks of the run, ``explained`` where its failures begin. What cannot be compared
+    ``outcomes`` are those of the run, ``explained`` where its failures begin. What cannot be compared
     is told and fails nothing: what the run found stands. Raises HarnessError at the end where a file could
     not be written: who asks for one needs it.
     """
     from harness.reports.page.document import make_report
     from harness.reports.report_files import write_document, write_page
 
-    inputs = []
+    inputs, tallies = [], outcomes.tallies
+    summaries = [*outcomes.summaries, *(one for tally in tallies for row in tally.rows for one in row)]
     gate = config.stash.get(GATE, None)
     if gate is not None and gate.judged is not None:
         inputs.append(report_input(gate.judged, run.scoring.store, checks=summaries))
-    pairs = dict.fromkeys((one.profile, one.engine) for one in summaries)
+    pairs = dict.fromkeys((one.profile, one.engine) for one in outcomes.summaries)
+    pairs |= dict.fromkeys((tally.profile, engine) for tally in tallies for engine in tally.engines)
     for profile, engine in pairs:
         own = [one for one in summaries if one.profile == profile]
         try:
@@ -66,12 +70,12 @@ def write_reports(
     if not inputs:
         yield "no report: this run compared no engine with another"
         return
-    ran = PytestRun.of(summaries, gate=gate is not None)
-    report = replace(make_report(inputs), explained=explained, ran=ran)
+    ran = PytestRun.of([*tallies_of(outcomes.summaries), *tallies], gate=gate is not None)
     failed = []
     for file, write in ((page, write_page), (data, write_document)):
         if file is None:
             continue
+        report = replace(make_report(inputs, page=write is write_page), explained=explained, ran=ran)
         try:
             write(report, config.invocation_params.dir / file)
         except HarnessError as error:
@@ -90,6 +94,8 @@ def _compared(
     if engine == found.reference:
         return None
     names = {one.case for one in summaries if one.engine == engine}
+    if (bulk := config.stash.get(BULK_RUN, None)) is not None:
+        names |= bulk.cases(profile, engine)
     suites = [
         replace(suite, cases=own)
         for suite in run.loaded.suites

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from _pytest.terminal import TerminalReporter
 
 from harness.cases.folders import folder_named
 from harness.environments.store import Environments
-from harness.errors import CaseFileError, CheckFailed, GateError, HarnessError, UnknownProfile
-from harness.gate.reporting import breakdown_of
+from harness.errors import CaseFileError, CheckFailed, GateError, HarnessError, RecordingError, UnknownName
 from harness.machine.system import elsewhere
-from harness.plugin.explaining import OPTION, add_option, explain_command, explain_failures
-from harness.plugin.gate_report import write_reports
-from harness.plugin.gate_tests import GATE, GATE_PROPERTY, PARAMETER, GateOutcomes, GateRun
+from harness.plugin import sharding
+from harness.plugin.bulk import (
+    BULK_PARAMETER,
+    BULK_RUN,
+    BULK_TESTS,
+    CHECKS,
+    BulkRun,
+    add_bulk,
+    bulk_suite_of,
+    require_single,
+)
+from harness.plugin.explaining import add_option, explain_command
+from harness.plugin.gate_tests import GATE, PARAMETER, GateRun
+from harness.plugin.main_process import MainProcess
 from harness.plugin.run import (
-    COLUMNS,
     RUN,
+    SUITE,
     Run,
     environments_folder,
     recordings_folder,
@@ -28,24 +35,16 @@ from harness.plugin.run import (
     run_again,
     run_id,
     subject_of,
-    update_command,
 )
-from harness.plugin.told_once import ToldOnce
-from harness.reports.ci.junit import flatten
-from harness.reports.ci.output import tell_checks, tell_sentences, tell_verdicts
-from harness.reports.outcomes import Outcomes
 from harness.reports.progress import ProgressLine
-from harness.reports.report_input import Explanation
-from harness.reports.table import render_table
 from harness.scoring.scoring import Scoring
-from harness.scoring.stored_runs import StoredRuns
 from harness.scoring.subjects import SELECTIONS, Subject
 from harness.snapshots.files import require_converted
 from harness.snapshots.update import SnapshotSection, add_options, is_updating
 
-_LOG_COLUMNS = 132
-_SUITE = Path(__file__).parents[1] / "suite"
-_GATE_TESTS = _SUITE / "test_gate.py"
+_GATE_TESTS = SUITE / "test_gate.py"
+_OF_CASES = {SUITE / f"{name}.py" for name in CHECKS}
+_WITH_OTHERS = SUITE / "test_matches_snapshot.py"  # has a test of the whole run as well
 _PROGRESS = pytest.StashKey[ProgressLine]()
 
 
@@ -109,6 +108,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="keep every full row of logits, not only those of failures",
     )
+    sharding.add_options(group)
+    add_bulk(group)
     add_option(group)
     add_options(group)
 
@@ -119,13 +120,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", f"subjects(selection): which engines a test of the suite is for: {', '.join(SELECTIONS)}"
     )
+    # After Ctrl-C under pytest-xdist, where warnings may be errors, and then what was accepted is lost.
+    unsafe = "ignore:syrupy. received .* of .* xdist worker snapshot reports:UserWarning"
+    config.addinivalue_line("filterwarnings", unsafe)
     refuse_moved_root(config)
     try:
         folder_named("cases", config.invocation_params.dir)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from error
     if config.getoption("harness_cases") is not None and not _names_tests(config):
-        config.args[:] = [str(_SUITE)]
+        config.args[:] = [str(SUITE)]
     progress = config.stash[_PROGRESS] = ProgressLine(config)
     this_run = run_id(config)
     environments = Environments(environments_folder(config), run_id=this_run)
@@ -136,15 +140,21 @@ def pytest_configure(config: pytest.Config) -> None:
         run_id=this_run,
         fresh=config.getoption("harness_fresh"),
         show=progress.show,
+        shard=sharding.shard_of(config),
+        executor=sharding.executor_of(config),
     )
     config.stash[RUN] = Run(config, scoring)
+    if config.getoption("harness_bulk"):
+        config.stash[BULK_RUN] = BulkRun(config, config.stash[RUN], progress.show)
     if (gate := config.getoption("harness_gate")) is not None:
         config.stash[GATE] = GateRun(gate, config, config.stash[RUN])
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(_MainProcess(config), "vlm-harness-main-process")
+        config.pluginmanager.register(MainProcess(config), "vlm-harness-main-process")
         if is_updating(config):
+            require_single(config)
             # Behind the main process, so that of hooks that come first its own come before it.
-            config.pluginmanager.register(SnapshotSection(), "vlm-harness-snapshots")
+            section = SnapshotSection(config.stash[RUN].snapshots_folder, scoring.store)
+            config.pluginmanager.register(section, "vlm-harness-snapshots")
 
 
 def _names_tests(config: pytest.Config) -> bool:
@@ -161,8 +171,11 @@ def pytest_report_header() -> str | None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Without ``--gate`` there are no tests of one."""
-    return True if collection_path == _GATE_TESTS and GATE not in config.stash else None
+    """Without ``--gate`` there are no tests of one, and with ``--bulk`` none of single cases."""
+    if collection_path == _GATE_TESTS and GATE not in config.stash:
+        return True
+    left_out = _OF_CASES - {_WITH_OTHERS} if BULK_RUN in config.stash else {BULK_TESTS}
+    return True if collection_path in left_out else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -173,6 +186,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         except (CaseFileError, GateError) as error:
             raise pytest.Collector.CollectError(str(error)) from error
         metafunc.parametrize(PARAMETER, parameters)
+    if BULK_PARAMETER in metafunc.fixturenames and BULK_RUN in metafunc.config.stash:
+        try:
+            metafunc.parametrize(BULK_PARAMETER, metafunc.config.stash[BULK_RUN].suites())
+        except (CaseFileError, GateError, UnknownName) as error:
+            raise pytest.Collector.CollectError(str(error)) from error
     if "subject" not in metafunc.fixturenames:
         return
     marker = metafunc.definition.get_closest_marker("subjects")
@@ -185,8 +203,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     try:
         if "accepted" in metafunc.fixturenames:
             require_converted(run.snapshots_folder)
-        found = run.subjects(marker.args[0])
-    except (CaseFileError, GateError, UnknownProfile) as error:
+        in_bulk = BULK_RUN in metafunc.config.stash and metafunc.definition.path == _WITH_OTHERS
+        found = [] if in_bulk else run.subjects(marker.args[0])
+    except (CaseFileError, GateError, UnknownName) as error:
         raise pytest.Collector.CollectError(str(error)) from error
     for mark in sorted({mark for s in found for mark in (*s.case.marks, *s.profile.marks)}):
         metafunc.config.addinivalue_line("markers", f"{mark}: given in the case files")
@@ -213,21 +232,48 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.extra_keyword_matches.update(subject.case.tags)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, None, None]:
     """Leave out what this run is not about; what is left out is counted as deselected, never as skipped."""
-    gpu_wanted = config.stash[RUN].asks_for_gpu
     kept: list[pytest.Item] = []
+    if BULK_RUN in config.stash:
+        # What -k and -m select of a suite in bulk is decided case by case.
+        kept = [item for item in items if bulk_suite_of(item) is not None]
+        replaced = (*kept, *(item for item in items if item.path == _WITH_OTHERS and _is_empty(item)))
+        items[:] = [item for item in items if item not in replaced]
+    yield
+    gpu_wanted = config.stash[RUN].asks_for_gpu
     left_out: list[pytest.Item] = []
     for item in items:
-        subject = subject_of(item)
-        # pytest makes one skipped test of a function without subjects, which would look like a result.
-        empty = "subject" in getattr(item, "fixturenames", ()) and subject is None
+        subject, empty = subject_of(item), _is_empty(item)
         gpu = subject is not None and item.get_closest_marker("gpu") is not None
         (left_out if empty or (gpu and not gpu_wanted) else kept).append(item)
+    left_out += (others := sharding.left_out(config.stash[RUN], kept))
+    if left_out and not others and not any(map(_asks, kept)) and not _chosen(config):
+        # Only cases for a GPU that nobody asked for: that no snapshot is unused must not pass for them all.
+        others = {item for item in kept if item.path == _WITH_OTHERS}
+        left_out += others
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = kept
+    items[:] = [item for item in kept if item not in others]
+
+
+def _asks(item: pytest.Item) -> bool:
+    return subject_of(item) is not None or bulk_suite_of(item) is not None
+
+
+def _chosen(config: pytest.Config) -> bool:
+    """Whether ``-k``, ``-m`` or ``--shard`` may have left out all cases, as was asked for."""
+    chosen = config.option.keyword or config.option.markexpr or config.getoption("harness_shard")
+    return bool(chosen)
+
+
+def _is_empty(item: pytest.Item) -> bool:
+    """Whether it is the skipped test that pytest makes of a function without parameters: it is no result."""
+    named = {"subject", BULK_PARAMETER}.intersection(getattr(item, "fixturenames", ()))
+    return bool(named) and subject_of(item) is None and bulk_suite_of(item) is None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -240,9 +286,14 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
             gate = config.stash.get(GATE, None)
             also = () if gate is None else gate.subjects(session.items)
             config.stash[RUN].score(session.items, also=also)
+            if BULK_RUN in config.stash and not hasattr(config, "workerinput"):
+                suites = [suite for item in session.items if (suite := bulk_suite_of(item)) is not None]
+                config.stash[BULK_RUN].check(suites)
         except KeyboardInterrupt:
             config.stash[_PROGRESS].interrupted()
             raise
+        except RecordingError as error:  # no test could be told from another by what is not kept
+            pytest.exit(str(error), returncode=pytest.ExitCode.TESTS_FAILED)
     return (yield)
 
 
@@ -265,8 +316,13 @@ def pytest_runtest_makereport(
         report.longrepr = call.excinfo.getrepr(style="value", chain=False)
     elif report.failed and (subject := subject_of(item)) is not None:
         told = f"{subject.case.location}\nrun again: {run_again(item)}"
-        explain = explain_command(item.config, subject)
+        explain = explain_command(item.config, item.config.stash[RUN], subject)
         report.sections.append(("case", told + (f"\nwhere it begins: {explain}" if explain else "")))
+    else:
+        return report
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None:  # pytest's short summary has it, on a continuous integration with every line of it
+        crash.message = crash.message.partition("\n")[0]
     return report
 
 
@@ -274,112 +330,3 @@ def pytest_runtest_makereport(
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Note what the test is about, so that an error in its fixtures is told with its case."""
     item.config.stash[RUN].begin(item)
-
-
-class _MainProcess:
-    """Hooks for the process that reports to a person: under pytest-xdist its workers do without."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-        self._outcomes = Outcomes()
-        self._session: pytest.Session | None = None
-        config.pluginmanager.register(ToldOnce(self._outcomes), "vlm-harness-told-once")
-        self._gate = GateOutcomes() if GATE in config.stash else None
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._outcomes.take(report)
-        if self._gate is not None:
-            self._gate.take(report)
-        # Before pytest's own JUnit writer, for which these are.
-        flatten(report, gate=GATE_PROPERTY)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
-        if self._gate is not None:
-            terminalreporter.section("gate", sep="=")
-            for line in self._gate.lines():
-                terminalreporter.write_line(line)
-            say = terminalreporter.write_line
-            if (judged := self._config.stash[GATE].judged) is None:
-                tell_sentences(self._gate.lines(), environ=os.environ, write_line=say)
-            else:
-                changed = [judged.changed.lines]
-                found = [breakdown_of(judged)]
-                tell_verdicts(
-                    [judged.verdict], environ=os.environ, write_line=say, changed=changed, found=found
-                )
-        for remark in self._config.stash[RUN].remarks:
-            terminalreporter.write_line(remark, yellow=True)
-            for sentence in StoredRuns(self._config.stash[RUN].scoring.store.root).damage():
-                say(f"note: {sentence}", yellow=True)
-        if not self._outcomes.summaries:
-            self._write_reports(terminalreporter)
-            return
-        run = self._config.stash[RUN]
-        # Letters first: they come in the profile's order of engines, and so set that of the table.
-        order = {column: place for place, column in enumerate(COLUMNS.values())}
-        summaries = sorted(self._outcomes.summaries, key=lambda s: order.get(s.check, len(order)))
-        terminalreporter.section("engines", sep="=")
-        # A log has no width of its own; the table needs some to name its cases.
-        width = shutil.get_terminal_size().columns if terminalreporter.isatty else _LOG_COLUMNS
-        every = self._config.option.verbose > 0
-        color = terminalreporter.hasmarkup
-        terminalreporter.write(render_table(summaries, width=width, color=color, every=every))
-        if refusals := self._outcomes.refusals.lines():
-            terminalreporter.section("engines that could not be loaded", sep="=")
-            for line in refusals:
-                terminalreporter.write_line(line)
-        if count := len(self._outcomes.unaccepted):
-            every = sum(summary.check == "snapshot" for summary in summaries)
-            terminalreporter.write_line(
-                f"no accepted answer yet in {count} of {every} tests of snapshots, which fail. Where the "
-                f"table is right, accept it: {update_command(self._config)}"
-            )
-        if (others := run.unasked) and not self._config.getoption("harness_profiles"):
-            many = f"{len(others)} other profile{'s' * (len(others) != 1)}"
-            terminalreporter.write_line(f"{many} not run: name them with --profile: {', '.join(others)}")
-        for sentence in run.scoring.store.damage():
-            terminalreporter.write_line(sentence, yellow=True)
-        where = run.scoring.store.rows_folder
-        # A recording of an earlier run, whose case passed then, has no rows any more.
-        kept = [key for key in self._outcomes.rows_wanted() if any(where.glob(f"{key}.*.npy"))]
-        if kept:
-            terminalreporter.write_line(f"full logits of {len(kept)} recordings with failures: {where}")
-        explained: Sequence[Explanation] = ()
-        if most := self._config.getoption(OPTION):
-            terminalreporter.section("where differences begin", sep="=")
-            explained = explain_failures(run, summaries, most, terminalreporter.write_line)
-        self._write_reports(terminalreporter, explained)
-        reasons = self._outcomes.refusals.reasons
-        tell_checks(summaries, environ=os.environ, write_line=terminalreporter.write_line, reasons=reasons)
-
-    def _write_reports(
-        self, terminalreporter: TerminalReporter, explained: Sequence[Explanation] = ()
-    ) -> None:
-        page, data = (self._config.getoption(f"harness_report{end}") for end in ("", "_json"))
-        if page is None and data is None:
-            return
-        run, summaries = self._config.stash[RUN], self._outcomes.summaries
-        told = write_reports(self._config, run, summaries, page=page, data=data, explained=explained)
-        try:
-            for line in told:
-                terminalreporter.write_line(line)
-        except HarnessError as error:
-            terminalreporter.write_line(f"no report: {error}", red=True)
-            if self._session is not None and self._session.exitstatus == pytest.ExitCode.OK:
-                self._session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        self._session = session  # whose status is handed on after the summary
-        if self._gate is not None and not self._config.option.collectonly:
-            session.exitstatus = self._gate.exit_status(int(exitstatus))
-        if self._config.getoption("harness_keep_logits"):
-            return
-        store = self._config.stash[RUN].scoring.store
-        for key, paths in self._outcomes.rows_to_drop():
-            store.drop_rows(key, paths)
-        wanted = self._outcomes.rows_wanted()
-        for key, paths in ({} if self._gate is None else self._gate.rows).items():
-            if key not in wanted:
-                store.drop_rows(key, paths)

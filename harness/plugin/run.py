@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,23 +18,28 @@ from harness.cases.folder import Loaded, load
 from harness.cases.folders import FOLDERS, folder_named
 from harness.cases.problems import shown
 from harness.cases.profiles import Profile
-from harness.checks.agreement import Agreed, Agreement
+from harness.cases.suites import Suite
+from harness.checks.agreement import Agreed, Agreement, paths_with_rows
 from harness.checks.result import Result
 from harness.checks.same_question import SameQuestion
-from harness.checks.tolerances import Tolerances
-from harness.errors import EngineError, UnknownProfile
+from harness.checks.tolerances import DEFAULTS, Tolerances, resolve
+from harness.commands.measuring import collect_rarely
+from harness.engines.contract import Json
+from harness.errors import EngineError, UnknownName, UnknownProfile
 from harness.noise.limits import NoiseLimits
-from harness.plugin.explaining import given_folders, typed
+from harness.plugin.explaining import given_folders, refusal_of, typed
 from harness.recordings.device import device_line
 from harness.recordings.store import Recording
 from harness.reports.outcomes import PROPERTY, TestFacts
-from harness.reports.refusals import Refusal
-from harness.reports.summary import CheckSummary, Status, figures_of
-from harness.scoring.scoring import Scoring, paths_with_rows
-from harness.scoring.stored_runs import store_run
+from harness.reports.summary import CheckSummary, Figures, Status, figures_of
+from harness.scoring.scoring import Scoring
+from harness.scoring.stored_runs import model_name, store_run
 from harness.scoring.subjects import Subject, subjects
+from harness.snapshots.accepted import AcceptedSuite, accepted_case
 
-__all__ = ["RUN", "Run"]
+__all__ = ["COLUMNS", "RUN", "SUITE", "Run"]
+
+SUITE = Path(__file__).parents[1] / "suite"
 
 DEFAULT_CASES = "cases"
 DEFAULT_SNAPSHOTS = "snapshots"
@@ -65,13 +71,15 @@ class Run:
         self._loaded: Loaded | None = None
         self._broken = False  # whether loading has failed, and been told
         self._refused: set[str] = set()  # engines whose refusal this process has told
+        self._cases: dict[str, int] = {}  # by profile, how many it has
+        self._devices: dict[str, tuple[Mapping[str, Json], str]] = {}  # of the last one by engine label
 
-    @property
+    @cached_property
     def cases_folder(self) -> Path:
         """Where the suites are: ``--cases``, or ``cases`` in the home folder (see `_home`)."""
         return _folder(self._config, "cases", _home(self._config) / DEFAULT_CASES)
 
-    @property
+    @cached_property
     def snapshots_folder(self) -> Path:
         """Where the snapshots are: ``--snapshots``, or ``snapshots`` beside the folder of cases."""
         return _folder(self._config, "snapshots", self.cases_folder.parent / DEFAULT_SNAPSHOTS)
@@ -80,6 +88,7 @@ class Run:
     def loaded(self) -> Loaded:
         """Suites and profiles; raises `CaseFileError` with all their problems."""
         if self._loaded is None:
+            self._config.add_cleanup(collect_rarely())
             self._loaded = load(self.cases_folder)
             for name in self._config.getoption("harness_profiles") or ():
                 try:
@@ -102,9 +111,23 @@ class Run:
         if self._broken:
             return []
         self._broken = True
-        profiles = [profile for profile in self.loaded.profiles if self._is_asked(profile)]
+        profiles, suites = self.profiles, self.suites
         self._broken = False
-        return list(subjects(self.loaded.cases, profiles, selection=selection))
+        return [one for suite in suites for one in subjects(suite.cases, profiles, selection=selection)]
+
+    @property
+    def suites(self) -> tuple[Suite, ...]:
+        """Those that were asked for; raises `CaseFileError`, and `UnknownName` for one that is not there."""
+        names: Sequence[str] = self._config.getoption("harness_suites") or ()
+        try:
+            return tuple(map(self.loaded.suite, dict.fromkeys(names))) if names else self.loaded.suites
+        except UnknownName as error:
+            raise UnknownName(f"--{error}") from error
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """Those that were asked for; raises as `loaded`."""
+        return tuple(profile for profile in self.loaded.profiles if self._is_asked(profile))
 
     @property
     def unasked(self) -> tuple[str, ...]:
@@ -139,16 +162,7 @@ class Run:
         subject = subject_of(item)
         if subject is None:
             return
-        summary = CheckSummary(
-            suite=subject.case.suite,
-            case=subject.case.name,
-            place=str(subject.case.location),
-            profile=subject.profile.name,
-            engine=subject.engine.name,
-            check=check_name(item),
-            expected=subject.case.expect,
-            status=Status.ERROR,  # until pytest's report says otherwise
-        )
+        summary = summary_of(subject, check_name(item))
         compares = _compares(item)
         facts = TestFacts(summary=summary, done_with_rows=compares or len(subject.profile.engines) == 1)
         item.stash[_FACTS] = facts
@@ -170,26 +184,60 @@ class Run:
         facts.summary = replace(facts.summary, refused=label)
         if label not in self._refused:
             self._refused.add(label)
-            facts.refusal = Refusal.of(label, error, again=run_again(item))
+            facts.refusal = refusal_of(item.config, subject, error, again=run_again(item))
         told = f"{subject.case.location}: {label} could not be loaded, which is told once for all its tests"
         return EngineError(error.kind, f"{told}: {error.refused.splitlines()[0]}", refused=error.refused)
 
     def keep(self, item: pytest.Item, subject: Subject, result: Result) -> None:
         """Note a check's figures on its test, for the table."""
         facts = item.stash[_FACTS]
-        device = device_line(self.scoring.recording(subject).fingerprint)
-        facts.summary = replace(facts.summary, figures=figures_of(result), device=device)
+        facts.summary = replace(facts.summary, figures=figures_of(result), device=self.device(subject))
         self._tell(item)
+
+    def device(self, subject: Subject) -> str:
+        """On what the subject's engine computed, in a line."""
+        fingerprint, label = self.scoring.recording(subject).fingerprint, subject.engine_label
+        if label not in self._devices or self._devices[label][0] is not fingerprint:
+            self._devices[label] = fingerprint, device_line(fingerprint)
+        return self._devices[label][1]
 
     def recordings_of(self, subject: Subject, result: Result) -> list[Recording]:
         """The recordings that a result is about, the reference first."""
         about = [subject.reference(), subject] if isinstance(result, Agreed | SameQuestion) else [subject]
         return [self.scoring.recording(one) for one in about]
 
-    def limits(self, subject: Subject, agreement: Agreement, dtypes: Sequence[str]) -> Tolerances:
-        """The limits for a comparison; see `harness.noise.limits.NoiseLimits.tolerances`."""
-        cases = sum(map(subject.profile.takes, self.loaded.cases))
-        return self._noise.tolerances(subject, agreement, dtypes=dtypes, cases=cases)
+    def tolerances(self, subject: Subject, agreement: Agreement | None = None) -> Tolerances:
+        """The limits for a comparison with the reference, or without one for what an engine is held to alone.
+
+        Noise floors are of letters, so they are for comparisons; what else is checked has the table's.
+        Raises EngineError where an engine could not answer, and as
+        `harness.noise.limits.NoiseLimits.tolerances`.
+        """
+        about = [subject] if agreement is None else [subject, subject.reference()]
+        dtypes = "+".join(map(self.scoring.dtype, about)).split("+")
+        # Of a model with weights in several types, quantised ones too, the floating types set the noise.
+        dtypes = [dtype for dtype in dtypes if dtype in DEFAULTS] or dtypes
+        if agreement is None:
+            return resolve(*dtypes, overrides=[subject.profile.tolerances, subject.case.tolerances])
+        name = subject.profile.name
+        if name not in self._cases:
+            self._cases[name] = sum(map(subject.profile.takes, self.loaded.cases))
+        return self._noise.tolerances(subject, agreement, dtypes=dtypes, cases=self._cases[name])
+
+    def accepted_file(self, subject: Subject, recording: Recording) -> AcceptedSuite:
+        """The head of the file where the subject's accepted answer stands, or will."""
+        return AcceptedSuite(
+            profile=subject.profile.name,
+            engine=subject.engine.name,
+            suite=subject.case.suite,
+            model=model_name(subject.engine, self.loaded.folder),
+            fingerprint=recording.fingerprint,
+        )
+
+    def answer(self, subject: Subject, recording: Recording) -> dict[str, Json]:
+        """What is to be accepted of an answer, as on its line."""
+        asked, dtype = self.scoring.asked(subject), self.scoring.dtype(subject)
+        return accepted_case(recording.answer, subject.case.letters, dtype, asked).to_json()
 
     def _tell(self, item: pytest.Item) -> None:
         others = [(name, value) for name, value in item.user_properties if name != PROPERTY]
@@ -211,12 +259,35 @@ class Run:
         if wanted:
             self.scoring.make(wanted, compared=compared)
             about = {s.id: s for s in (*wanted, *(one for pair in compared for one in pair))}
-            folder = self.loaded.folder
-            store_run(self.scoring, about.values(), folder=folder)
+            store_run(self.scoring, about.values(), folder=self.loaded.folder)
 
 
 RUN = pytest.StashKey[Run]()
 _FACTS = pytest.StashKey[TestFacts]()
+
+
+def summary_of(
+    subject: Subject,
+    check: str,
+    *,
+    place: str = "",
+    status: Status = Status.ERROR,
+    figures: Figures | None = None,
+    device: str = "",
+) -> CheckSummary:
+    """One check on a subject, an ERROR until it is known how it ended; ``place`` is its case's, if known."""
+    return CheckSummary(
+        suite=subject.case.suite,
+        case=subject.case.name,
+        place=place or str(subject.case.location),
+        profile=subject.profile.name,
+        engine=subject.engine.name,
+        check=check,
+        expected=subject.case.expect,
+        status=status,
+        figures=figures or Figures(),
+        device=device,
+    )
 
 
 def check_name(item: pytest.Item) -> str:
@@ -238,16 +309,21 @@ def subject_of(item: pytest.Item) -> Subject | None:
 
 def run_again(item: pytest.Item) -> str:
     """The command that runs just this test again, from the folder pytest was started in."""
-    config, where = item.config, item.path
+    gpu = item.get_closest_marker("gpu") is not None
+    return words_again(item.config, item.path, item.name, subject_of(item), gpu=gpu)
+
+
+def words_again(config: pytest.Config, where: Path, name: str, subject: Subject | None, *, gpu: bool) -> str:
+    """The command that runs the test ``name`` of the file ``where``, marked ``gpu`` or not."""
     if where.is_relative_to(config.rootpath):
         near = os.path.relpath(where, config.invocation_params.dir)
-        words = ["pytest", f"{near}::{item.name}"]
+        words = ["pytest", f"{near}::{name}"]
     else:
-        words = ["pytest", "--pyargs", f"harness.suite.{where.stem}::{item.name}"]
+        words = ["pytest", "--pyargs", f"harness.suite.{where.stem}::{name}"]
     words += given_folders(config, *FOLDERS)
-    if (subject := subject_of(item)) is not None and subject.profile.by_name_only:
+    if subject is not None and subject.profile.by_name_only:
         words.append(f"--profile={subject.profile.name}")
-    if item.get_closest_marker("gpu"):
+    if gpu:
         words += ["-m", "gpu"]
     return typed(words)
 
@@ -276,6 +352,9 @@ _PATHS = tuple(f"--{name}" for name in (*FOLDERS, "report", "report-json"))
 
 def update_command(config: pytest.Config) -> str:
     """The command that accepts what the run's engines answered, where nothing is accepted yet."""
+    if config.getoption("harness_bulk"):
+        words = ["harness", "accept", "PROFILE/ENGINE", *given_folders(config, *FOLDERS)]
+        return typed([*words, "--reason", "TEXT", "--author", "NAME"])
     whole = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
     words = ["pytest", *(["--pyargs", "harness.suite"] if whole else []), *given_folders(config, *FOLDERS)]
     words += [f"--profile={name}" for name in config.getoption("harness_profiles") or ()]

@@ -15,7 +15,8 @@ __all__ = ["ToldOnce"]
 class ToldOnce:
     """Keeps out of pytest's own sections what is told once for many tests; its counts have them.
 
-    That is what refused engines said, and that nothing is accepted yet.
+    That is what refused engines said, that nothing is accepted yet, and the error of a case that many tests
+    ask about.
     """
 
     def __init__(self, outcomes: Outcomes) -> None:  # noqa: D107
@@ -27,6 +28,7 @@ class ToldOnce:
         stats, told = terminalreporter.stats, self._outcomes
         every = {**stats}
         for name, once in (("error", told.refused), ("failed", told.unaccepted)):
+            once = once | told.repeated
             if once and name in every:
                 stats[name] = [one for one in every[name] if getattr(one, "nodeid", None) not in once]
         yield

@@ -12,7 +12,7 @@ import pytest
 from harness.cli import main
 from harness.errors import GateError
 from harness.snapshots.accepted import AcceptedSuite
-from harness.snapshots.files import put_case, read_suite
+from harness.snapshots.files import put_cases, read_suite
 from tests.gate_folder import Folder
 
 FILE = Path("snapshots/p/torch/s.jsonl")
@@ -229,7 +229,7 @@ def test_mere_probabilities_are_no_baseline_and_guard_a_right_answer(
     gate_folder.write_suite("say A", "say A 2")
     assert gate_folder.accept() == 0
     for name, case in accepted().cases.items():
-        put_case(Path("snapshots"), accepted(), name, replace(case, logprobs=None, asked=None))
+        put_cases(Path("snapshots"), accepted(), {name: replace(case, logprobs=None, asked=None)})
     assert gate_folder.gate("accepted", "p/torch") == 2
     assert (
         "found probabilities only, as an earlier version kept them, of s.c0, s.c1" in capsys.readouterr().err

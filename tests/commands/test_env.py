@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -216,6 +218,15 @@ def test_unused_are_those_that_no_profile_names(run: Run, tmp_path: Path) -> Non
     assert len(made(tmp_path)) == 1
 
 
+def test_old_are_those_that_no_run_has_used_for_long(run: Run, tmp_path: Path) -> None:
+    run("make")
+    old = made_for(tmp_path, "p-old")
+    (hold,) = (tmp_path / "envs" / "holds").glob(f"{old}*")
+    os.utime(hold, (time.time() - 5 * 86400,) * 2)
+    assert run("remove --older-than 6")[1] == "nothing to remove\n"
+    assert run("remove --older-than 4")[1].startswith(f"removed {old}: ")
+
+
 def test_one_in_use_stays(run: Run, tmp_path: Path) -> None:
     run("make")
     environments = Environments(Path("envs"))
@@ -228,9 +239,9 @@ def test_one_in_use_stays(run: Run, tmp_path: Path) -> None:
     environments.close()
 
 
-@pytest.mark.parametrize("arguments", ["remove", "remove --unused p"])
+@pytest.mark.parametrize("arguments", ["remove", "remove --unused p", "remove --older-than 3 --unused"])
 def test_removing_wants_to_know_what(run: Run, arguments: str) -> None:
-    assert run(arguments) == (2, "found neither names nor --unused, or both; allowed: one of them\n")
+    assert run(arguments) == (2, "found none or several of names, --unused and --older-than; allowed: one\n")
 
 
 def test_mistakes_in_the_case_files_come_first(run: Run, tmp_path: Path) -> None:

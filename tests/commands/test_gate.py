@@ -169,6 +169,21 @@ class TestRefused:
         assert gate_folder.gate("q/torch", "q/next", "--allow", "weights") == 0
         assert capsys.readouterr().out.startswith("SAME: ")
 
+    def test_after_an_upgrade_the_changed_side_alone_is_asked_again(
+        self, gate_folder: Folder, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        gate_folder.clean(4)
+        version = gate_folder.path / "version.py"
+        version.write_text(gate_folder.stand_in.read_text())
+        gate_folder.write_profiles(q={"engines": {"torch": {}, "lmdeploy": {"patch": str(version)}}})
+        gate_folder.gate("q/torch", "q/lmdeploy")
+        version.write_text(f"{version.read_text()}\nVERSION = 2\n")
+        capsys.readouterr()
+        gate_folder.gate("q/torch", "q/lmdeploy")
+        told = capsys.readouterr().err
+        assert "q-lmdeploy: 4 recorded, 0 unchanged" in told
+        assert "q-torch: 0 recorded, 4 unchanged" in told
+
     def test_a_copy_of_the_model_is_no_upgrade(
         self, gate_folder: Folder, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -349,26 +364,6 @@ def test_the_report_as_data_and_as_a_page(gate_folder: Folder, capsys: pytest.Ca
     assert json.loads(capsys.readouterr().out)["comparisons"][0]["name"] == comparison["name"]
 
 
-def test_the_report_has_what_earlier_runs_answered(
-    gate_folder: Folder, capsys: pytest.CaptureFixture[str]
-) -> None:
-    gate_folder.write_suite("say A lmdeploy: wobble", "say A")
-    gate_folder.gate()
-    gate_folder.patch("+= 0.05", "+= 0.5")
-    gate_folder.gate()
-    gate_folder.gate()
-    gate_folder.patch("+= 0.5", "+= 0.7")
-    gate_folder.gate()
-    capsys.readouterr()
-    gate_folder.gate("p/torch", "p/lmdeploy", "--json", "-")
-    (comparison,) = json.loads(capsys.readouterr().out)["comparisons"]
-    history = comparison["cases"][0]["history"]
-    assert len(history) == 2  # a point where the recording is another, and none for today's
-    assert history[0]["log_odds"] + 0.3 == pytest.approx(history[1]["log_odds"], abs=1e-4)
-    assert [point["right"] for point in history] == [True, True]
-    assert history[0]["fingerprint"] != history[1]["fingerprint"]
-
-
 def test_fresh_makes_everything_again(gate_folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     gate_folder.clean(2)
     assert gate_folder.gate() == 0
@@ -380,7 +375,7 @@ def test_old_recordings_that_do_not_say_what_was_asked(
     gate_folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate_folder.clean(2)
-    monkeypatch.setattr("harness.scoring.scoring.Scoring.asked", lambda *_: None)
+    monkeypatch.setattr("harness.scoring.scoring.asked_of", lambda *_: None)
     assert gate_folder.gate("p/torch", "p/torch") == 0
     monkeypatch.undo()
     monkeypatch.chdir(gate_folder.path)

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from harness.commands.explain import live_sides, pairs_of
+from harness.commands.debugging.explain import live_sides, pairs_of
 from harness.commands.measuring import add_folders, add_json, count, measuring, say
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import yaml
 from harness.cli import main
 from tests.gate_folder import Folder
 
-EMBEDDED = Path(__file__).parents[2] / "cases" / "models" / "embedded"
+EMBEDDED = Path(__file__).parents[3] / "cases" / "models" / "embedded"
 
 
 def factors(*more: str) -> tuple[int, dict[str, Any]]:

@@ -64,7 +64,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _search(options: argparse.Namespace) -> Iterator[tuple[str, bool]]:
-    from harness.commands.explain import live_sides
+    from harness.commands.debugging.explain import live_sides
     from harness.drift.searching.hunting import Budget
     from harness.drift.searching.run import search
     from harness.errors import GateError
