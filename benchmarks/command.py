@@ -17,7 +17,10 @@ from benchmarks.collection import measure_collection
 from benchmarks.engine_paths import measure_interpreted, measure_lmdeploy, measure_torch, measure_tracing
 from benchmarks.failures import measure_failures
 from benchmarks.machine import machine_line
+from benchmarks.page import measure_page
+from benchmarks.random_model import NAME, random_workload
 from benchmarks.results import Circumstances, Row, as_json, missed, print_table, with_results
+from benchmarks.scale import measure_scale
 from benchmarks.whole_run import measure_run
 from benchmarks.workload import ROOT, Workload
 from benchmarks.written_parts import positive
@@ -43,10 +46,11 @@ _GROUPS = (
         {
             "two-stage": "stage two in one pass / stepwise, and how its cost grows",
             "captured": "captured path / bare generation of the same cases",
-            "both-stages": "captured path / two stages",
+            "both-stages": "both stages / bare generation, captured path / two stages",
+            "seed": "each path / the seed method, one case at a time",
         },
     ),
-    _Group(measure_torch, {"torch": "path forward / path generate"}),
+    _Group(measure_torch, {"torch": "path forward / a bare batched forward, path generate, the seed method"}),
     _Group(measure_tracing, {"tracing": "one case traced / the same case scored alone"}),
     _Group(measure_interpreted, {"interpreted": "LMDeploy's own kernels, interpreted / the plug-in's"}),
     _Group(
@@ -62,6 +66,8 @@ _GROUPS = (
         {"collection": "collecting 10,000 cases / bare YAML load and as many trivial tests"},
     ),
     _Group(measure_failures, {"failures": "1,000 failing tests / 100 of them"}),
+    _Group(measure_page, {"page": "opening a report of 1,000 cases of nine engines / of 60 of two"}),
+    _Group(measure_scale, {"scale": "a hundred and a thousand cases of engines that answer at once"}),
 )
 MEASUREMENTS: Mapping[str, str] = {name: what for group in _GROUPS for name, what in group.questions.items()}
 """What each measurement compares, by the name for ``--only``."""
@@ -71,14 +77,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report; the exit status: 0 all targets met, 1 one missed, 2 something did not work."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
-    if options.write and options.only:
-        _parser().error("--write needs all measurements, so that the table is of one run; leave out --only")
+    if options.write and (options.only or options.model):
+        _parser().error(
+            "--write needs all measurements on the profile's model, so that the table is of one run; leave "
+            "out --only and --model"
+        )
     names = frozenset(options.only or MEASUREMENTS)
     try:
         with tempfile.TemporaryDirectory(prefix="benchmarks-") as scratch:
             workload = Workload.read(
                 options.cases, profile=options.profile, scratch=Path(scratch), repeats=options.repeats
             )
+            if options.model == NAME:
+                workload = random_workload(workload)
             circumstances = Circumstances(
                 date=f"{datetime.now(UTC):%Y-%m-%d}",
                 machine=machine_line(sys.executable, workload.profile),
@@ -122,5 +133,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's value there")
     parser.add_argument("--write", action="store_true", help="write the table into benchmarks/README.md")
     parser.add_argument("--cases", type=Path, default=ROOT / "cases", metavar="DIR", help="other suites")
+    parser.add_argument("--model", choices=[NAME], help="a model of random weights in place of the profile's")
     parser.add_argument("--profile", metavar="NAME", help="default: the first one without marks")
     return parser

@@ -19,13 +19,15 @@ _TOKENS = (4, 8, 16, 32)
 # Stepwise needs a request for each token, which alone gives an exponent near 1; the tokens that it passes
 # through the model grow with the square. One pass adds T tokens to a prompt that is there anyway.
 _MOST_GROWTH = 0.5
-_MOST_FOR_CAPTURING = 1.1
+_MOST_FOR_CAPTURING = 1.05
+_MOST_FOR_BOTH_STAGES = 1.8
+_MOST_FOR_TORCH = 1.1
 _MOST_FOR_TRACING = 1.5
 
 
 def measure_lmdeploy(workload: Workload, names: frozenset[str]) -> list[Row]:
-    """Rows of ``two-stage``, ``captured`` and ``both-stages``, as far as they are among ``names``."""
-    parts = {"two-stage": "stage two", "captured": "paths", "both-stages": "paths"}
+    """Rows of ``two-stage``, ``captured``, ``both-stages`` and ``seed``, as far as they are ``names``."""
+    parts = {"two-stage": "stage two", "captured": "paths", "both-stages": "paths", "seed": "paths"}
     seconds: Any = workload.with_repeats(_REPEATS).script(
         "time_lmdeploy",
         workload.engine("lmdeploy"),
@@ -73,16 +75,30 @@ def path_rows(seconds: Mapping[str, Sequence[float]]) -> list[Row]:
         row("captured", "captured path / bare generation", "captured", "bare", _MOST_FOR_CAPTURING),
         row("captured", "paths and top k as in the profile / bare generation", "as-given", "bare"),
         row("both-stages", "captured path / two stages", "captured", "two-stage", 1.0),
-        row("both-stages", "two stages / bare generation", "two-stage", "bare"),
+        row("both-stages", "two stages / bare generation", "two-stage", "bare", _MOST_FOR_BOTH_STAGES),
+        row("seed", "captured path / seed method", "captured", "seed"),
+        row("seed", "paths and top k as in the profile / seed method", "as-given", "seed"),
     ]
 
 
 def measure_torch(workload: Workload, names: frozenset[str]) -> list[Row]:
-    """The row of ``torch``."""
+    """The rows of ``torch``."""
     del names  # there is only one
-    seconds: Any = workload.with_repeats(_REPEATS).script("time_torch", workload.engine("torch"))
-    values = paired(seconds["forward"], seconds["generate"])
-    return [Row(measurement="torch", what="path forward / path generate", values=values, target=1.0)]
+    return torch_rows(workload.with_repeats(_REPEATS).script("time_torch", workload.engine("torch")))
+
+
+def torch_rows(seconds: Mapping[str, Sequence[float]]) -> list[Row]:
+    """Rows from seconds by path; ``one pass`` and ``bare`` are on the cases that take one pass."""
+
+    def row(what: str, above: str, below: str, target: float | None = None) -> Row:
+        values = paired(seconds[above], seconds[below])
+        return Row(measurement="torch", what=what, values=values, target=target)
+
+    return [
+        row("path forward / bare batched forward", "one pass", "bare", _MOST_FOR_TORCH),
+        row("path forward / path generate", "forward", "generate", 1.0),
+        row("path forward / seed method", "forward", "seed"),
+    ]
 
 
 def measure_tracing(workload: Workload, names: frozenset[str]) -> list[Row]:

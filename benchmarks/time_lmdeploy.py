@@ -45,9 +45,9 @@ def generate_only(pipe: Any, requests: Sequence[Request], steps: Sequence[int]) 
     messages = []
     for request in requests:
         content: list[dict[str, Any]] = [{"type": "text", "text": request.prompt}]
-        if request.image is not None:
-            with Image.open(request.image) as image:
-                content.insert(0, {"type": "image", "image": image.convert("RGB")})
+        for at, shown in enumerate(request.images):
+            with Image.open(shown) as image:
+                content.insert(at, {"type": "image", "image": image.convert("RGB")})
         system = [] if request.system is None else [{"role": "system", "content": request.system}]
         messages.append([*system, {"role": "user", "content": content}])
     options = [
@@ -64,10 +64,15 @@ def time_paths(
     requests: Sequence[Request],
     repeats: int,
 ) -> dict[str, list[float]]:
-    """All cases at once: bare generation, each path alone, and what the profile asks for."""
+    """All cases at once: bare generation, each path alone, and what the profile asks for.
+
+    The seed method is stage two stepwise, a case at a time.
+    """
     captured = LmdeployPipeline(replace(settings, paths=(CAPTURED,), top_k=0), pipe)
     two_stage = LmdeployPipeline(replace(settings, paths=(TWO_STAGE,), top_k=0), pipe)
     as_given = LmdeployPipeline(settings, pipe)
+    one_by_one = replace(settings, batch_size=1, options={**settings.options, "stage_two": STEPWISE})
+    seed = LmdeployPipeline(replace(one_by_one, paths=(TWO_STAGE,), top_k=0), pipe)
     expected = generated(captured, requests)
     steps = [len(expected[request.case]) for request in requests]
     work: dict[str, Callable[[], Ids]] = {
@@ -75,6 +80,7 @@ def time_paths(
         "captured": partial(generated, captured, requests),
         "two-stage": partial(generated, two_stage, requests),
         "as-given": partial(generated, as_given, requests),
+        "seed": partial(generated, seed, requests),
     }
     for name, once in work.items():
         if once() != expected:
@@ -128,7 +134,7 @@ def main(order_file: str, result_file: str) -> None:
     pipe = engine._pipe  # noqa: SLF001 - the plain pipeline that the engine works with, and nothing else has it
     seconds: dict[str, dict[str, list[float]]] = {}
     if "stage two" in order["measure"]:
-        with_image = next((request for request in requests if request.image is not None), requests[0])
+        with_image = next((request for request in requests if request.images), requests[0])
         seconds["stage two"] = time_stage_two(settings, pipe, with_image, order["tokens"], repeats)
     if "paths" in order["measure"]:
         seconds["paths"] = time_paths(settings, pipe, requests, repeats)

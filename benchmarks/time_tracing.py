@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import importlib
 import json
-import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.random_weights import write_model
 from benchmarks.ratios import interleaved
 from harness.engines.codec import request_from_json, settings_from_json
 from harness.engines.contract import Failure
@@ -21,23 +21,7 @@ from harness.engines.taps.sketches import write_traces
 from harness.errors import EngineError
 from harness.workers.serving import ENGINE_MODULES
 
-_LARGER = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
 _CASES = 6
-
-
-def larger_model(embedded: Path, folder: Path) -> Path:
-    """The embedded model's architecture with about 100 million parameters, drawn at random, in ``folder``."""
-    import torch
-    from transformers import AutoConfig, InternVLForConditionalGeneration
-
-    shutil.copytree(embedded, folder, ignore=shutil.ignore_patterns("*.safetensors"))
-    config = AutoConfig.from_pretrained(folder)
-    for name, value in {**_LARGER, "num_key_value_heads": 12}.items():
-        setattr(config.text_config, name, value)
-    config.text_config.layer_types = ["full_attention"] * _LARGER["num_hidden_layers"]
-    torch.manual_seed(0)
-    InternVLForConditionalGeneration(config).save_pretrained(folder)
-    return folder
 
 
 def main(order_file: str, result_file: str) -> None:
@@ -46,7 +30,7 @@ def main(order_file: str, result_file: str) -> None:
     settings = replace(settings_from_json(order["settings"]), batch_size=1)
     if order["larger"]:
         folder = Path(result_file).with_name(f"larger-{settings.kind}")
-        settings = replace(settings, model=str(larger_model(Path(settings.model), folder)))
+        settings = replace(settings, model=str(write_model(Path(settings.model), folder)))
     engine = importlib.import_module(ENGINE_MODULES[settings.kind]).load(settings)
     requests = [request_from_json(request) for request in order["requests"]]
     requests = requests[:: max(1, len(requests) // _CASES)]

@@ -15,7 +15,7 @@ __all__ = ["measure_run"]
 _REPEATS = 5
 _MOST_OVERHEAD = 1.1
 _MOST_FOR_SECOND = 0.5  # any engine that starts again costs more
-_MOST_BYTES = 2048
+_MOST_BYTES_OF_AN_ENGINE = 1024
 
 
 def measure_run(workload: Workload, names: frozenset[str]) -> list[Row]:
@@ -69,22 +69,20 @@ def run_rows(seconds: Mapping[str, Sequence[float]]) -> list[Row]:
 
 def journal_rows(recordings: Path, cases: int) -> list[Row]:
     """Bytes a case of each journal in the folder ``recordings``, and of all of them."""
-    by_engine = sorted((recordings / "recordings").glob("*.jsonl"))
-    rows = [
-        Row(
-            measurement="journals",
-            what=f"journal of {journal.stem.rpartition('-')[0]}, for each case",
-            values=(journal.stat().st_size / cases,),
-            unit=" bytes",
-            target=_MOST_BYTES,
-        )
-        for journal in by_engine
-    ]
+    sizes = {each: each.stat().st_size for each in sorted((recordings / "recordings").glob("*.jsonl"))}
     metrics = recordings / "metrics.jsonl"  # not there with one engine, which is compared with none
-    total = sum(journal.stat().st_size for journal in [*by_engine, metrics] if journal.exists())
-    what = f"all {len(by_engine)} engines and their metrics, for each case"
-    rows.append(Row(measurement="journals", what=what, values=(total / cases,), unit=" bytes"))
-    return rows
+    beside = metrics.stat().st_size if metrics.exists() else 0
+
+    def row(what: str, size: int, target: float | None = None) -> Row:
+        what = f"{what}, for each case"
+        return Row(measurement="journals", what=what, values=(size / cases,), unit=" bytes", target=target)
+
+    total = sum(sizes.values())
+    return [
+        *(row(f"journal of {each.stem.rpartition('-')[0]}", size) for each, size in sizes.items()),
+        row(f"all {len(sizes)} engines", total, _MOST_BYTES_OF_AN_ENGINE * len(sizes)),
+        row(f"all {len(sizes)} engines and their metrics", total + beside),
+    ]
 
 
 def _whole_run(workload: Workload, recordings: Path) -> None:
@@ -93,4 +91,5 @@ def _whole_run(workload: Workload, recordings: Path) -> None:
         f"--cases={workload.folder}",
         f"--recordings={recordings}",
         f"--profile={workload.profile.name}",
+        *(["-k", workload.selected] if workload.selected else []),
     )

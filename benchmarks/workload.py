@@ -28,13 +28,17 @@ _TAIL_LINES = 25
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Suites and the profile to run them on; ``repeats`` None leaves the number to each measurement."""
+    """Suites and the profile to run them on; ``repeats`` None leaves the number to each measurement.
+
+    ``selected`` is what pytest is told to take of their tests, as its -k; '' for all.
+    """
 
     folder: Path
     profile: Profile
     cases: tuple[Case, ...]
     scratch: Path
     repeats: int | None
+    selected: str = ""
 
     @classmethod
     def read(cls, folder: Path, *, profile: str | None, scratch: Path, repeats: int | None) -> Workload:
@@ -83,9 +87,12 @@ class Workload:
             encoding="utf-8",
         )
         result.write_text("null", encoding="utf-8")
-        python = Environments().interpreter(engine.name, engine, lambda *_: None).path
-        self.command([python, "-m", f"benchmarks.{module}", str(order), str(result)])
+        self.command([self.python(engine), "-m", f"benchmarks.{module}", str(order), str(result)])
         return json.loads(result.read_text(encoding="utf-8"))
+
+    def python(self, engine: EngineSpec) -> str:
+        """The interpreter of an engine."""
+        return Environments().interpreter(engine.name, engine, lambda *_: None).path
 
     def pytest(self, *arguments: str, folder: Path = ROOT, status: int = 0) -> Path:
         """Run pytest in ``folder``; its output. Raises `HarnessError` as `command`."""

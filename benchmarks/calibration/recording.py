@@ -84,7 +84,7 @@ def record(folder: Path, *, names: Sequence[str], seed: int, command: str, file:
                 "name": case.name,
                 "letters": list(case.letters),
                 "expect": case.expect,
-                "cluster": image_fingerprint(case.image)[:12] if case.image else case.name,
+                "cluster": image_fingerprint(case.images[0])[:12] if case.images else case.name,
             }
             for case in workload.cases
         ]

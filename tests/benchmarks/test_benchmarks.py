@@ -12,11 +12,10 @@ from types import ModuleType
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from benchmarks import collection, command, failures, score_only
 from benchmarks.command import MEASUREMENTS, README, main
-from benchmarks.engine_paths import path_rows, stage_two_rows
+from benchmarks.engine_paths import path_rows, stage_two_rows, torch_rows
 from benchmarks.ratios import Figure, growth_exponent, interleaved, paired
 from benchmarks.results import Circumstances, Row, as_json, missed, with_results
 from benchmarks.whole_run import journal_rows, run_rows
@@ -27,35 +26,7 @@ from harness.errors import EngineError, ErrorKind, HarnessError
 from harness.scoring.subjects import SELECTIONS, subjects
 from harness.workers.serving import ENGINE_MODULES
 
-PROFILES = """\
-profiles:
-  marked: {model: model, dtype: float32, device: cpu, reference: torch, marks: [slow], engines: {torch: {}}}
-  plain: {model: model, dtype: float32, device: cpu, reference: torch, suites: [small], engines: {torch: {}}}
-"""
-SUITE = """\
-defaults: {letters: [A, B]}
-cases:
-  - {id: one, image: red.png, prompt: Which?, expect: A}
-  - {id: two, prompt: Which?, expect: B}
-"""
 NOW = Circumstances(date="2000-01-01", machine="a machine", command="python benchmarks")
-
-
-@pytest.fixture
-def cases(tmp_path: Path) -> Path:
-    folder = tmp_path / "cases"
-    (folder / "model").mkdir(parents=True)
-    (folder / "model" / "config.json").write_text("{}")
-    Image.new("RGB", (8, 8), "red").save(folder / "red.png")
-    (folder / "profiles.yaml").write_text(PROFILES)
-    (folder / "small.yaml").write_text(SUITE)
-    (folder / "other.yaml").write_text(SUITE)
-    return folder
-
-
-@pytest.fixture
-def workload(cases: Path, tmp_path: Path) -> Workload:
-    return Workload.read(cases, profile=None, scratch=tmp_path, repeats=None)
 
 
 def row(values: tuple[float, ...] = (1.0,), *, target: float | None = None, name: str = "torch") -> Row:
@@ -121,13 +92,26 @@ class TestTargets:
         rows = stage_two_rows({"one-pass 4": [2.0], "stepwise 4": [1.0]} | _flat(8), (4, 8))
         assert [r.met for r in rows if "4 tokens" in r.what] == [False]
 
-    @pytest.mark.parametrize(("captured", "met"), [(1.05, True), (1.2, False)])
-    def test_capturing_may_cost_a_tenth(self, captured: float, met: bool) -> None:
-        seconds = {"bare": [1.0], "captured": [captured], "two-stage": [2.0], "as-given": [3.0]}
+    @pytest.mark.parametrize(("captured", "both", "met"), [(1.05, 1.8, True), (1.06, 1.9, False)])
+    def test_what_the_paths_may_cost(self, captured: float, both: float, met: bool) -> None:
+        seconds = {
+            "bare": [1.0],
+            "captured": [captured],
+            "two-stage": [both],
+            "as-given": [3.0],
+            "seed": [6.0],
+        }
         rows = {r.what: r for r in path_rows(seconds)}
         assert rows["captured path / bare generation"].met is met
         assert rows["captured path / two stages"].met is True
-        assert rows["two stages / bare generation"].values == (2.0,)
+        assert rows["two stages / bare generation"].met is met
+        told = rows["paths and top k as in the profile / seed method"]
+        assert (told.values, told.met) == ((0.5,), None)
+
+    @pytest.mark.parametrize(("one_pass", "met"), [(1.1, True), (1.2, False)])
+    def test_a_batched_forward_may_cost_a_tenth_more(self, one_pass: float, met: bool) -> None:
+        seconds = {"bare": [1.0], "one pass": [one_pass], "forward": [1.5], "generate": [3.0], "seed": [6.0]}
+        assert [r.met for r in torch_rows(seconds)] == [met, True, None]
 
     @pytest.mark.parametrize(("first", "met"), [(10.9, True), (11.2, False)])
     def test_the_harness_may_cost_a_tenth(self, first: float, met: bool) -> None:
@@ -139,17 +123,19 @@ class TestTargets:
     def test_a_second_run_that_starts_an_engine_misses(self) -> None:
         assert [r.met for r in run_rows({"first": [10.0], "second": [6.0]})] == [False]
 
-    def test_bytes_for_each_case(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(("size", "met"), [(3000, True), (3200, False)])
+    def test_bytes_for_each_case(self, tmp_path: Path, size: int, met: bool) -> None:
         (tmp_path / "recordings").mkdir()
-        (tmp_path / "recordings" / "torch-0123456789ab.jsonl").write_bytes(b"x" * 4000)
+        (tmp_path / "recordings" / "torch-0123456789ab.jsonl").write_bytes(b"x" * 1000)
         (tmp_path / "recordings" / "torch-0123456789ab.jsonl.lock").write_bytes(b"x" * 500)
-        (tmp_path / "recordings" / "lmdeploy-0123456789ab.jsonl").write_bytes(b"x" * 5000)
+        (tmp_path / "recordings" / "lmdeploy-0123456789ab.jsonl").write_bytes(b"x" * size)
         (tmp_path / "metrics.jsonl").write_bytes(b"x" * 600)
         found = {r.what: (r.values, r.met) for r in journal_rows(tmp_path, 2)}
         assert found == {
-            "journal of torch, for each case": ((2000.0,), True),
-            "journal of lmdeploy, for each case": ((2500.0,), False),
-            "all 2 engines and their metrics, for each case": ((4800.0,), None),
+            "journal of torch, for each case": ((500.0,), None),
+            "journal of lmdeploy, for each case": ((size / 2,), None),
+            "all 2 engines, for each case": ((500.0 + size / 2,), met),
+            "all 2 engines and their metrics, for each case": ((800.0 + size / 2,), None),
         }
 
 
@@ -356,6 +342,7 @@ class TestCommand:
         ("arguments", "message"),
         [
             (["--write", "--only", "torch"], "--write needs all measurements"),
+            (["--write", "--model", "random-100m"], "--write needs all measurements"),
             (["--repeats", "0"], "found 0; allowed: 1 or more"),
             (["--only", "gone"], "invalid choice: 'gone'"),
         ],
