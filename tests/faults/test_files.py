@@ -1,0 +1,8 @@
+"""The experiments of `tests.faults.files`."""
+
+from __future__ import annotations
+
+from tests.faults import files
+from tests.faults.ground import each_of
+
+test_it_ends_as_it_should = each_of(files)
