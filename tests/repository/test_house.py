@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -52,11 +53,29 @@ def test_would_notice(command: tuple[str, ...], planted: str, tmp_path: Path) ->
     assert done.returncode == 1, done.stdout + done.stderr
 
 
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub gives a page's headings."""
+    found: Counter[str] = Counter()
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
+        words = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
+        name = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
+        found[name] += 1
+    return {name + f"-{n}" * (n > 0) for name, times in found.items() for n in range(times)}
+
+
 def broken_links(page: Path) -> list[str]:
-    """Targets of relative links in a Markdown page that do not exist."""
-    targets = re.findall(r"\]\(([^)#\s]+)", page.read_text())
-    local = [target for target in targets if not re.match(r"[a-z]+:", target)]
-    return [target for target in local if not (page.parent / target).exists()]
+    """Relative links in a Markdown page whose file, or the heading in it, does not exist."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    wrong = []
+    for target in targets:
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        if re.match(r"[a-z]+:", target):
+            continue
+        if not file.exists() or (anchor and file.suffix == ".md" and anchor not in anchors(file)):
+            wrong.append(target)
+    return wrong
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)).replace("/", "."))
@@ -66,5 +85,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_a_broken_link_would_be_noticed(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("[here](page.md) and [nowhere](gone.md) and [out](https://example.org)")
-    assert broken_links(page) == ["gone.md"]
+    links = (
+        "page.md gone.md https://example.org page.md#the-end #the-end-1 #the-and page.md#gone other.md#page"
+    )
+    page.write_text(
+        "# Page\n## The end\n## The end\n```\n# The and\n```\n"
+        + "".join(f"[a]({link})\n" for link in links.split())
+    )
+    (tmp_path / "other.md").write_text("# A `page` of its own\n")
+    assert broken_links(page) == ["gone.md", "#the-and", "page.md#gone", "other.md#page"]
+    page.write_text("[a](other.md#a-page-of-its-own)")
+    assert broken_links(page) == []

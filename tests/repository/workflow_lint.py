@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from typing import Final
 
-__all__ = ["findings_in_gitlab", "findings_in_workflow"]
+__all__ = ["BIN", "OPTION", "findings_in_action", "findings_in_gitlab", "findings_in_workflow", "help_of"]
 
-BIN = Path(sys.executable).parent
+BIN: Final = Path(sys.executable).parent
+OPTION: Final = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+_AUDIT: Final = ("zizmor", "--offline", "--strict-collection", "--pedantic", "--no-progress", "--color=never")
 
 
 def findings_in_workflow(file: Path) -> str:
     """What GitHub's schema and zizmor say against a workflow; '' where they say nothing."""
-    audit = ("zizmor", "--offline", "--strict-collection", "--pedantic", "--no-progress", "--color=never")
-    return _findings_by_schema("github-workflows", file) + _said(*audit, "--quiet", str(file))
+    return _findings_by_schema("github-workflows", file) + _said(*_AUDIT, "--quiet", str(file))
+
+
+def findings_in_action(file: Path) -> str:
+    """The same against an action; ``file`` must be called ``action.yml``."""
+    return _findings_by_schema("github-actions", file) + _said(*_AUDIT, "--quiet", str(file))
 
 
 def findings_in_gitlab(file: Path) -> str:
     """What GitLab's schema says against a pipeline; '' where it says nothing."""
     return _findings_by_schema("gitlab-ci", file)
+
+
+@cache
+def help_of(*command: str) -> str:
+    """What a command says of its options."""
+    done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def _findings_by_schema(name: str, file: Path) -> str:

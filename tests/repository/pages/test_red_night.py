@@ -13,7 +13,7 @@ from harness.cli import main
 from tests.bundles.traces import keep_trace
 from tests.gate_folder import Folder
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
 SECTION = PAGE.partition("## A red night in five steps\n")[2].partition("\n## ")[0]
 COMMANDS = re.findall(r"^    (.+)$", SECTION, re.MULTILINE)
