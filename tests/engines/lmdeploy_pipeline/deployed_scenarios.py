@@ -1,13 +1,11 @@
 """Runs the real LMDeploy with settings of deployments: ``python deployed_scenarios.py FOLDER``.
 
-As scenarios.py does, in one process of its own, and leaves ``deployed.json`` in FOLDER. LMDeploy's executor
-of several processes imports this file once more under another name, so the plug-in is installed at the top.
+As scenarios.py does, in one process of its own, and leaves ``deployed.json`` in FOLDER.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from dataclasses import asdict
@@ -27,7 +25,6 @@ EMBEDDED = ROOT / "cases" / "models" / "embedded"
 PICTURE = str(ROOT / "cases" / "images" / "two-green-cross-112x56.png")
 FEW_PIXELS = 2 * 28 * 28
 TEMPLATE = {"model_name": "of-a-deployment", "user": "USER: ", "eoh": "\n", "assistant": "BOT:"}
-ELSEWHERE: dict[str, Any] = {"engine_config": {"distributed_executor_backend": "mp"}}
 SMALL_BLOCKS: dict[str, Any] = {"block_size": 16, "num_gpu_blocks": 256}
 SAID: dict[str, Any] = {"session_len": 512, "max_prefill_token_num": 2048, "cache_max_entry_count": 0.5}
 UNEQUAL_HEADS = {"text_config": {"num_attention_heads": 5}}
@@ -181,14 +178,6 @@ def main(folder: Path) -> None:
     run("overridden", settings(EMBEDDED, "captured", hf_overrides=UNEQUAL_HEADS))
 
     run("here", settings(EMBEDDED, "scored", "top-k"))
-    run("elsewhere", settings(EMBEDDED, "scored", "top-k", **ELSEWHERE), times=2)
-    run("rows from elsewhere", settings(EMBEDDED, "scored", "captured", **ELSEWHERE))
-    from lmdeploy.pytorch import envs
-
-    for name, value in (("by the variable", "mp"), ("by a variable that is none", "nobodys")):
-        os.environ["LMDEPLOY_EXECUTOR_BACKEND"] = value
-        envs.executor_backend = value  # read when it was imported
-        run(name, settings(EMBEDDED))
     (folder / "deployed.json").write_text(json.dumps(made))
 
 

@@ -138,34 +138,3 @@ def test_what_lmdeploy_cannot_be_built_with_is_refused(left: dict[str, Any], nam
 
 def test_overrides_of_the_config_reach_the_model(left: dict[str, Any]) -> None:
     assert left["overridden"]["kind"] == "load"
-
-
-def test_a_model_in_a_process_of_its_own_is_read_by_the_paths_without_rows(left: dict[str, Any]) -> None:
-    here, elsewhere = left["here"], left["elsewhere"]
-    assert (here["executor"], elsewhere["executor"]) == ("UniExecutor", "MPExecutor")
-    assert list(elsewhere["fingerprint"]["paths"]) == ["scored", "top-k"]
-    assert ids(here) == ids(elsewhere)
-    for path in ("scored", "top-k"):
-        assert logprobs(here, path) == pytest.approx(logprobs(elsewhere, path), abs=ROUNDING, rel=0)
-
-
-def test_scoring_leaves_nothing_behind_in_that_process(left: dict[str, Any]) -> None:
-    assert left["elsewhere"]["same_again"] == ids(left["elsewhere"])
-
-
-def test_rows_from_another_process_are_refused(left: dict[str, Any]) -> None:
-    found = left["rows from elsewhere"]
-    assert found["kind"] == "unsupported"
-    assert (
-        "paths: found scored, captured, but the model runs in processes of its own (MPExecutor)"
-        in (found["refused"])
-    )
-    assert "write 'paths: [scored, top-k]'" in found["refused"]
-
-
-def test_the_variable_that_moved_the_model_is_named(left: dict[str, Any]) -> None:
-    found = left["by the variable"]["refused"]
-    assert "(MPExecutor, by LMDEPLOY_EXECUTOR_BACKEND=mp in the environment)" in found
-    assert "unset LMDEPLOY_EXECUTOR_BACKEND, or write 'paths: [scored, top-k]'" in found
-    found = left["by a variable that is none"]["refused"]
-    assert "(LMDEPLOY_EXECUTOR_BACKEND=nobodys is set; unset it to have LMDeploy choose)" in found
