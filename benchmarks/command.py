@@ -18,7 +18,7 @@ from benchmarks.engine_paths import measure_interpreted, measure_lmdeploy, measu
 from benchmarks.failures import measure_failures
 from benchmarks.machine import machine_line
 from benchmarks.page import measure_page
-from benchmarks.random_model import NAME, random_workload
+from benchmarks.random_model import EVERY, NAME, random_workload
 from benchmarks.results import Circumstances, Row, as_json, missed, print_table, with_results
 from benchmarks.scale import measure_scale
 from benchmarks.whole_run import measure_run
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.cases, profile=options.profile, scratch=Path(scratch), repeats=options.repeats
             )
             if options.model == NAME:
-                workload = random_workload(workload)
+                workload = random_workload(workload, every=options.every)
             circumstances = Circumstances(
                 date=f"{datetime.now(UTC):%Y-%m-%d}",
                 machine=machine_line(sys.executable, workload.profile),
@@ -134,5 +134,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--write", action="store_true", help="write the table into benchmarks/README.md")
     parser.add_argument("--cases", type=Path, default=ROOT / "cases", metavar="DIR", help="other suites")
     parser.add_argument("--model", choices=[NAME], help="a model of random weights in place of the profile's")
+    parser.add_argument(
+        "--every",
+        type=positive,
+        default=EVERY,
+        metavar="N",
+        help=f"with --model: one of N cases, by default {EVERY}",
+    )
     parser.add_argument("--profile", metavar="NAME", help="default: the first one without marks")
     return parser

@@ -18,16 +18,17 @@ from benchmarks.workload import Workload
 from harness.cases.suites import Case
 from harness.engines.contract import Request
 
-__all__ = ["NAME", "random_workload"]
+__all__ = ["EVERY", "NAME", "random_workload"]
 
 NAME: Final = "random-100m"
 """Its name for ``--model``."""
 
-_EVERY: Final = 8  # each takes many times as long
+EVERY: Final = 8
+"""Of so many cases one is asked, since each takes many times as long."""
 
 
-def random_workload(workload: Workload) -> Workload:
-    """``workload`` with a random model in place of its own, an InternVL; every eighth case without a prefix.
+def random_workload(workload: Workload, *, every: int = EVERY) -> Workload:
+    """``workload`` with a random InternVL in place of its model; one of ``every`` cases without a prefix.
 
     Suites and profile are written into the scratch folder. Such a model writes no prefix of an answer and
     knows none, so tests of answers, and of what was accepted, are left out of whole runs. Raises
@@ -47,7 +48,7 @@ def random_workload(workload: Workload) -> Workload:
     _write(folder / "profiles.yaml", {"profiles": {name: {**profile, "model": "model"}}})
     suites: dict[str, list[dict[str, object]]] = {}
     plain = [case for case in workload.cases if not case.answer_prefix]
-    for case in plain[::_EVERY]:
+    for case in plain[::every]:
         suites.setdefault(case.suite, []).append(_entry(case, folder / "images"))
     for suite, cases in suites.items():
         _write(folder / f"{suite}.yaml", {"cases": cases})

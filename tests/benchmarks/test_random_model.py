@@ -26,3 +26,7 @@ def test_the_same_questions_on_another_model(workload: Workload, monkeypatch: py
     assert replace(first, images=()) == replace(workload.cases[0], images=())
     assert drawn.profile.engines[0].settings.model.endswith("random-100m/model")
     assert "not snapshot" in drawn.selected
+    shutil.rmtree(workload.scratch / "random-100m")
+    every = random_workload(workload, every=1)
+    assert [case.name for case in every.cases] == [case.name for case in workload.cases]
+    assert len(every.cases) > 1
