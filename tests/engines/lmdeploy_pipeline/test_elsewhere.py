@@ -23,7 +23,7 @@ SCENARIOS = Path(__file__).with_name("elsewhere_scenarios.py")
 def left(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("elsewhere")
     # This executor stops for ever now and then, as LMDeploy's own source says; see docs/lmdeploy.md.
-    run_scenarios(SCENARIOS, folder, seconds=300, tries=3)
+    run_scenarios(SCENARIOS, folder, seconds=450, tries=3)
     found: dict[str, Any] = json.loads((folder / "elsewhere.json").read_text())
     return found
 
