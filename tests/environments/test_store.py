@@ -156,7 +156,7 @@ def test_what_is_not_whole_is_made_again(
 def test_processes_that_want_the_same_make_it_once(uv: StandInUv, tmp_path: Path) -> None:
     uv.order(compile={"sleep": 0.5}, sync={"sleep": 0.5})
     processes = [start(uv, tmp_path) for _ in range(3)]
-    paths = {process.communicate(timeout=60)[0] for process in processes}
+    paths = {process.communicate(timeout=240)[0] for process in processes}
     assert len(paths) == 1
     assert "bin/python" in paths.pop()
     assert sorted(uv.commands) == ["compile", "sync", "venv"]
@@ -167,7 +167,7 @@ def test_a_failure_is_found_out_once_by_the_processes_of_a_run(
 ) -> None:
     uv.order(compile={"sleep": 0.5, "exit": 1, "say": "error: No solution found"})
     processes = [start(uv, tmp_path) for _ in range(3)]
-    told = {process.communicate(timeout=60)[0] for process in processes}
+    told = {process.communicate(timeout=240)[0] for process in processes}
     assert len(told) == 1
     assert told.pop().startswith("error engine p-e (")
     assert uv.commands == ["compile"]

@@ -59,7 +59,7 @@ def _two_runs(ground: Ground, *visible: str) -> tuple[str, list[tuple[str, str]]
         )
 
     ran = ground.pytest(*how, during=during, environ=told(0))
-    output, _ = other[0].communicate(timeout=60)
+    output, _ = other[0].communicate(timeout=240)
     seen = ground.expect(ran, status=0, says=["passed"], passed=4)
     ground.expect(Ran(other[0].returncode, output, ()), status=0, says=["passed"], passed=4)
     lines = [line.split() for line in diary.read_text().splitlines()]

@@ -161,7 +161,7 @@ def two_at_once(ground: Ground) -> str:
         )
 
     ran = ground.pytest(*_PASSES, during=during)
-    output, _ = other[0].communicate(timeout=60)
+    output, _ = other[0].communicate(timeout=240)
     seen = ground.expect(ran, status=0, says=["passed"], passed=36, kept=12)
     ground.expect(Ran(other[0].returncode, output, ()), status=0, says=["passed"], passed=36, kept=12)
     lines = [

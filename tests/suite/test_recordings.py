@@ -122,7 +122,7 @@ class TestInterruption:
         process = self.start(project, "-k", "not snapshot")
         self.wait_for_recordings(project, 2)
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=120)
         assert process.returncode == pytest.ExitCode.INTERRUPTED
         assert "the same command goes on from there" in output
         before = project.recorded()
@@ -140,7 +140,7 @@ class TestInterruption:
         self.wait_for_recordings(project, 2)
         worker = self.worker_of(process)
         subprocess.run(["kill", "-9", str(worker)], check=True)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=240)
         assert process.returncode == pytest.ExitCode.TESTS_FAILED
         assert re.search(r"\b11 passed, .*\b1 error\b", output)
         made = project.recorded()

@@ -54,7 +54,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
 def cluster() -> Iterator[Cluster]:
     made = Cluster()
     yield made
-    made.process.communicate(timeout=60)
+    made.process.communicate(timeout=240)
 
 
 def gate(cluster: Cluster, *more: str) -> subprocess.Popen[str]:
