@@ -205,7 +205,7 @@ def _compare(
     same = {
         case.name
         for case in cases
-        if case.name in names and differing_question(case, before, side, profiles) is None
+        if case.name in names and differing_question(case, before, side, profiles, None) is None
     }
     if not same:
         return None
@@ -213,9 +213,8 @@ def _compare(
         replace(suite, cases=tuple(case for case in suite.cases if case.name in same))
         for suite in kept.suites
     ]
-    terms = Terms(
-        allow=(WEIGHTS, QUESTION), floors=SideFloors(kept.scoring.store.root, profiles, snapshots=snapshots)
-    )
+    floors = SideFloors(kept.scoring.store.root, profiles, snapshots=snapshots)
+    terms = Terms(allow=(WEIGHTS, QUESTION), floors=floors, every=[case.name for case in kept.cases])
     return compare_sides(before, side, [s for s in wanted if s.cases], profiles, kept.scoring, terms)
 
 

@@ -6,14 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
+from harness.cases.problems import shown
 from harness.cases.profiles import Profile
 from harness.cases.suites import Case
 from harness.engines.contract import Json
-from harness.errors import GateError
-from harness.gate.side import GateSide
+from harness.errors import EngineError, GateError
+from harness.gate.side import GateSide, few
 from harness.recordings.fingerprint import asked_of, digest, recording_key
 from harness.recordings.store import Recording
-from harness.scoring.subjects import images_of, request_for
+from harness.scoring.scoring import Scoring
+from harness.scoring.subjects import Subject, images_of, request_for
 
 __all__ = [
     "ALLOWED",
@@ -21,6 +23,7 @@ __all__ = [
     "QUESTION",
     "WEIGHTS",
     "Common",
+    "asked_now",
     "differing_question",
     "find_common",
     "is_upgrade",
@@ -50,34 +53,61 @@ _MOST = 10
 class Common:
     """The cases of two sides: ``both`` to be judged, and names of those that one side only was asked.
 
-    ``missing`` are those of ``both`` that the candidate was to be asked and was not. ``gone`` are in the
-    baseline and in no suite any more. ``renamed`` has those of ``both`` that the baseline knows by another
-    name, by that.
+    ``missing`` are those of ``both`` that the candidate was to be asked and was not, and ``unasked`` those of
+    the suites that neither side was asked, stored as both are. ``gone`` are in a side and in no suite any
+    more. ``renamed`` has those that a side knows by another name, by that.
     """
 
     both: tuple[Case, ...] = ()
     missing: tuple[str, ...] = ()
     only_baseline: tuple[str, ...] = ()
     only_candidate: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
 
 
+def asked_now(
+    cases: Sequence[Case], sides: Sequence[GateSide], profiles: Sequence[Profile], scoring: Scoring
+) -> dict[str, Mapping[str, Json]]:
+    """What each case asks as the suites are now, of an engine of the last of the ``sides``' known profiles.
+
+    Without any, and so without what the profile may put in as a system message. A case with an image that
+    cannot be read is left out where a live side tells of it; else `EngineError` is raised.
+    """
+    names = [side.profile for side in sides]
+    known = sorted((one for one in profiles if one.name in names), key=lambda one: names.index(one.name))
+    found: dict[str, Mapping[str, Json]] = {}
+    for case in cases if profiles else ():
+        profile = known[-1] if known else profiles[0]
+        try:
+            asked = scoring.asked(Subject(case, profile, profile.engines[0]))
+        except EngineError:
+            if any(side.live for side in sides):
+                continue
+            raise
+        if not known and case.system is None:
+            del asked["system"]
+        held = (side.asked.get(case.name) for side in sides)  # thousands of them share memory
+        found[case.name] = next((one for one in held if one == asked), asked)
+    return found
+
+
 def renamed_since(
-    baseline: GateSide, asked: Mapping[str, Mapping[str, Json] | None], cases: Sequence[Case]
+    side: GateSide, asked: Mapping[str, Mapping[str, Json] | None], cases: Sequence[Case]
 ) -> dict[str, str]:
-    """Cases of the ``baseline`` that have another name now, by the old one: those that ask the very same.
+    """Cases of the ``side`` that have another name now, by the old one: those that ask the very same.
 
     ``asked`` is what the present ``cases`` ask. Only a question that one old and one new case ask alone.
     """
     known = {case.name for case in cases}
-    if known.issuperset(baseline.asked):
+    if known.issuperset(side.asked):
         return {}
     old, new = (
         _by_question({name: one for name, one in held.items() if (name in known) is wanted})
-        for held, wanted in ((baseline.asked, False), (asked, True))
+        for held, wanted in ((side.asked, False), (asked, True))
     )
-    new = {question: name for question, name in new.items() if name not in baseline.asked}
+    new = {question: name for question, name in new.items() if name not in side.asked}
     return {name: new[question] for question, name in old.items() if question in new}
 
 
@@ -91,7 +121,12 @@ def _by_question(asked: Mapping[str, Mapping[str, Json] | None]) -> dict[str, st
 
 
 def find_common(
-    baseline: GateSide, candidate: GateSide, cases: Sequence[Case], *, every: Collection[str] = ()
+    baseline: GateSide,
+    candidate: GateSide,
+    cases: Sequence[Case],
+    profiles: Sequence[Profile],
+    *,
+    every: Collection[str] = (),
 ) -> Common:
     """Which of ``cases`` are compared; ``every`` names all that the folder has, where those are more.
 
@@ -104,12 +139,21 @@ def find_common(
     missing = {name for name in theirs - ours if name in known and known[name].suite in suites}
     only_theirs, only_ours = theirs - ours - missing, ours - theirs
     both = [case for case in cases if case.name in theirs and (case.name in ours or case.name in missing)]
+    asking = [one for one in profiles if one.name in (baseline.profile, candidate.profile)]
+    # What stored runs know by a former name too has one recording under both.
+    held = {one.key for side in (baseline, candidate) for c in known if (one := side.recordings.get(c))}
+    former = {c for side in (baseline, candidate) for c, one in side.recordings.items() if one.key in held}
     return Common(
         both=tuple(both),
         missing=tuple(case.name for case in cases if case.name in missing),
         only_baseline=tuple(c.name for c in cases if c.name in only_theirs),
         only_candidate=tuple(case.name for case in cases if case.name in only_ours),
-        gone=tuple(sorted(theirs - known.keys() - set(every))),
+        unasked=tuple(
+            case.name
+            for case in cases
+            if case.name not in theirs | ours and all(profile.takes(case) for profile in asking)
+        ),
+        gone=tuple(sorted((theirs | ours) - known.keys() - set(every) - former)),
     )
 
 
@@ -118,17 +162,22 @@ def require_comparable(
     candidate: GateSide,
     common: Common,
     profiles: Sequence[Profile],
+    now: Mapping[str, Mapping[str, Json]],
     *,
     allow: Collection[str] = (),
+    asking: str = "",
 ) -> tuple[str, ...]:
-    """What of ``allow`` was let pass; raises `GateError` with the differing fields for anything else."""
+    """What of ``allow`` was let pass; raises `GateError` with the differing fields for anything else.
+
+    ``now`` is what the suites ask now, and ``asking`` the command that asks it.
+    """
     problems = [] if is_upgrade(baseline, candidate, allow) else _other_weights(baseline, candidate)
     let_pass = (WEIGHTS,) if problems and WEIGHTS in allow else ()
     problems = [] if let_pass else problems
     found = [
         f"{case.location}: {case.name}: another {field}"
         for case in common.both
-        if (field := differing_question(case, baseline, candidate, profiles)) is not None
+        if (field := differing_question(case, baseline, candidate, profiles, now.get(case.name))) is not None
     ]
     problems += found[:_MOST]
     if len(found) > _MOST:
@@ -139,21 +188,27 @@ def require_comparable(
     lines += [f"  {problem}" for problem in problems]
     if found:
         lines.append(
-            "allowed: the same letters, image, prompt, system message and answer prefix on both sides"
+            "allowed: the same letters, image, prompt, system message and answer prefix on both sides, "
+            "and in what is asked now"
         )
         lines.append(
             "For a case that was edited on purpose, accept its new answer (harness accept), or compare with "
-            "a run from after the edit."
+            f"a run from after the edit{f'; to ask it: {asking}' if asking else '.'}"
         )
     raise GateError("\n".join(lines))
 
 
 def differing_question(
-    case: Case, baseline: GateSide, candidate: GateSide, profiles: Sequence[Profile]
+    case: Case,
+    baseline: GateSide,
+    candidate: GateSide,
+    profiles: Sequence[Profile],
+    now: Mapping[str, Json] | None,
 ) -> str | None:
-    """The field in which the two sides were asked differently, None where there is none.
+    """The field in which the sides were asked differently, or stored ones otherwise than is asked ``now``.
 
-    A side that could not answer was asked nothing that could differ.
+    With the files of images that differ; None where there is none. A side that could not answer was asked
+    nothing that could differ.
     """
     asked = []
     for side in (baseline, candidate):
@@ -167,14 +222,23 @@ def differing_question(
                 return _UNKNOWN
             known = today
         asked.append(known)
-    if not (baseline.live or candidate.live) and asked:
-        # What is expected stands in the suite of today, so its letters, or its text, must be those of then.
-        today = asked_of(request_for(case, profiles[0]), ()) if profiles else {}
-        own: dict[str, Json] = {name: today[name] for name in ("letters", "target") if name in today}
-        asked.append({**asked[-1], **own})
+    sides = len(asked)
+    if now is not None and asked and not (baseline.live or candidate.live):
+        # The suite of today says what is expected, and that its cases were asked.
+        without = {name: one for name, one in asked[-1].items() if name != "target"}
+        asked.append({**without, **now})
     for name, title in _FIELDS.items():
-        if any(one.get(name) != asked[0].get(name) for one in asked[1:]):
-            return title
+        values = [one.get(name) for one in asked]
+        if all(value == values[0] for value in values):
+            continue
+        since = " than is asked now" if all(value == values[0] for value in values[:sides]) else ""
+        lists = [value if isinstance(value, list) else [] for value in values] if name == "images" else []
+        differ = [
+            shown(path)
+            for place, path in enumerate(case.images)
+            if any(one[place : place + 1] != lists[-1][place : place + 1] for one in lists)
+        ]
+        return f"{title}{since}{f': {few(differ)}' if differ else ''}"
     return None
 
 

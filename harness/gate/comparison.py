@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 from harness.cases.budgets import Budgets, default_margin
 from harness.cases.profiles import Profile
@@ -18,6 +19,7 @@ from harness.gate.changed import WhatChanged, what_changed
 from harness.gate.comparable import (
     QUESTION,
     Common,
+    asked_now,
     find_common,
     is_upgrade,
     renamed_since,
@@ -47,7 +49,8 @@ class Comparison:
     order. ``common`` says which cases one side only has, ``changed`` what differs between the questions
     and the fingerprints.
     ``commands`` has, by case name, the command that shows just this case, and ``limits`` those of the
-    metrics, by the noise floors or the table. ``allowed`` is what was let pass that would else be refused,
+    metrics, by the noise floors or the table. ``asking`` is the one that asks what was stored without being
+    asked, '' where there is none. ``allowed`` is what was let pass that would else be refused,
     ``stale`` says which noise floors no longer hold, ``damaged`` which files of the folder of recordings have
     lost something. ``judged`` judges again, with another share of false alarms. ``looks`` says how often and
     when the cases were looked at, '' where once.
@@ -62,6 +65,7 @@ class Comparison:
     common: Common = field(default=Common(), repr=False)
     commands: Mapping[str, str] = field(default_factory=dict, repr=False)
     limits: Mapping[str, Tolerances] = field(default_factory=dict, repr=False)
+    asking: str = ""
     allowed: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
@@ -82,6 +86,11 @@ class Comparison:
             for text, names in told
             if names
         ]
+        if unasked := self.common.unasked:
+            told_of = f"{few(unasked)}{self.asking and f'; to ask: {self.asking}'}"
+            cases.append(
+                f"{_count(unasked)} asked of neither {baseline} nor {candidate}, not judged: {told_of}"
+            )
         if renames := self.common.renamed:
             told_of = few([f"{old} is now {new}" for old, new in renames.items()])
             cases.append(f"{_count(tuple(renames))} under another name, and asking the very same: {told_of}")
@@ -121,15 +130,21 @@ def compare_sides(
     Raises `GateError` where there is no such case or the sides cannot be compared.
     """
     cases = [case for suite in suites for case in suite.cases]
-    renamed = renamed_since(baseline, candidate.asked, cases)
-    baseline = baseline.renamed(renamed)
-    common = replace(find_common(baseline, candidate, cases, every=terms.every), renamed=renamed)
+    asking = _asking(baseline, candidate, terms.again)
+    now = asked_now(cases, (baseline, candidate), profiles, scoring)
+    renamed = [renamed_since(side, now, cases) for side in (baseline, candidate)]
+    baseline, candidate = baseline.renamed(renamed[0]), candidate.renamed(renamed[1])
+    common = find_common(baseline, candidate, cases, profiles, every=terms.every)
+    common = replace(common, renamed=renamed[1] | renamed[0])
     if not common.both:
         raise GateError(
             f"found no case that {baseline.label} ({few(baseline.cases) or 'none'}) and {candidate.label} "
-            f"({few(candidate.cases) or 'none'}) were both asked; allowed: sides with cases in common"
+            f"({few(candidate.cases) or 'none'}) were both asked; allowed: sides with cases in common that a "
+            f"suite has now{asking and f'; to ask those: {asking}'}"
         )
-    let_pass = require_comparable(baseline, candidate, common, profiles, allow=terms.allow)
+    let_pass = require_comparable(
+        baseline, candidate, common, profiles, now, allow=terms.allow, asking=asking
+    )
     limits = _Limits(baseline, candidate, profiles, terms)
     changes = tuple(_change(case, baseline, candidate, scoring) for case in common.both)
     budgets = {suite.name: _budgets(suite.budgets, terms) for suite in suites}
@@ -156,7 +171,7 @@ def compare_sides(
         findings=(
             *asked,
             *check_findings(common.both, baseline, candidate, profiles),
-            *removed_findings(common.gone, baseline, strict=terms.strict),
+            *removed_findings(common.gone, (baseline, candidate), strict=terms.strict),
         ),
     )
     changed = what_changed(baseline.fingerprint, candidate.fingerprint)
@@ -175,6 +190,7 @@ def compare_sides(
             for case, change in zip(common.both, changes, strict=True)
             if not upgrade
         },
+        asking=asking,
         allowed=let_pass,
         stale=() if upgrade else limits.stale,
         judged=judged,
@@ -277,6 +293,24 @@ def _change(case: Case, baseline: GateSide, candidate: GateSide, scoring: Scorin
         asked=digest(dict(asked)),
         errors=errors,
     )
+
+
+def _asking(baseline: GateSide, candidate: GateSide, again: Sequence[str]) -> str:
+    """The commands that ask two stored sides' engines what the suites have now; '' for any others.
+
+    Of a bundle no engine is asked.
+    """
+    sides, words = (baseline, candidate), list(again)
+    if not words or "--from" in words or any(side.live for side in sides):
+        return ""
+    for side, place in zip(sides, (3, 5), strict=True):  # harness gate --baseline A --candidate B
+        words[place] = words[place] if side.rounded else f"{side.profile}/{side.engine}"
+    folder, *others = {side.label.partition("@")[2] for side in sides if not side.rounded} or {""}
+    if folder and not others and Path(folder).is_dir():
+        words += ["--recordings", folder]
+    accept = [f"harness accept {side.profile}/{side.engine} --reason TEXT" for side in sides if side.rounded]
+    gate = [shlex.join(words)] if len(accept) < len(sides) else []
+    return "; ".join(dict.fromkeys([*gate, *accept]))
 
 
 def _budgets(budgets: Budgets, terms: Terms) -> Budgets:

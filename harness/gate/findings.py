@@ -50,13 +50,14 @@ def question_findings(changes: Sequence[Change], *, allowed: bool, upgrade: bool
     return tuple(found)
 
 
-def removed_findings(gone: Sequence[str], baseline: GateSide, *, strict: bool) -> tuple[Finding, ...]:
-    """That cases of the baseline are in no suite any more, which blocks where one is ``strict``."""
+def removed_findings(gone: Sequence[str], sides: Sequence[GateSide], *, strict: bool) -> tuple[Finding, ...]:
+    """That cases of the sides are in no suite any more, which blocks where one is ``strict``."""
     if not gone:
         return ()
+    of = " and ".join(dict.fromkeys(side.label for side in sides if not set(gone).isdisjoint(side.cases)))
     count = "1 case" if len(gone) == 1 else f"{len(gone)} cases"
     end = "allowed with --strict: none" if strict else "let pass without --strict"
-    text = f"removed: {count} of {baseline.label} in no suite any more: {few(gone)}; {end}"
+    text = f"removed: {count} of {of} in no suite any more: {few(gone)}; {end}"
     return (Finding(name="removed cases", text=text, cases=tuple(gone), blocks=strict),)
 
 

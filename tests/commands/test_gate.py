@@ -93,7 +93,7 @@ class TestRefused:
             ("letters", {"prompt": "say A", "letters": ["A", "C"]}),
             ("prompt", {"prompt": "say A again"}),
             ("answer prefix", {"prompt": "say A", "answer_prefix": "Answer: "}),
-            ("image", {"prompt": "say A", "image": "dot.png"}),
+            ("image: cases/dot.png", {"prompt": "say A", "image": "dot.png"}),
         ],
     )
     def test_a_case_that_was_edited_since_the_stored_run(

@@ -82,4 +82,7 @@ def test_another_text_is_another_question(then: Case, now: Case, field: str | No
         )
 
     after = replace(of(now), live=True) if live else of(then)
-    assert differing_question(now, of(then), after, [PROFILE]) == field
+    today = asked_of(request_for(now, PROFILE), ())
+    since = "" if live or field is None else " than is asked now"
+    told = None if field is None else f"{field}{since}"
+    assert differing_question(now, of(then), after, [PROFILE], today) == told
