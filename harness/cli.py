@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 from harness.commands import (
     accept,
@@ -29,7 +28,7 @@ from harness.commands import (
     run,
 )
 from harness.commands.debugging import bisect, bundle, explain, factors, kernels, search, selftest
-from harness.commands.measuring import collect_rarely
+from harness.commands.measuring import collect_rarely, say
 from harness.errors import HarnessError
 from harness.machine.system import elsewhere
 
@@ -77,13 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return _INTERRUPTED
     except OSError as error:  # of the user's disk: what the command writes or reads, whichever it is
-        if error.filename is None or not isinstance(
-            error, PermissionError | FileExistsError | NotADirectoryError | IsADirectoryError
-        ):
+        if error.filename is None or isinstance(error, FileNotFoundError):
             raise
-        from harness.recordings.journal import disk_error
-
-        sys.stderr.write(f"{disk_error('use', Path(os.fsdecode(error.filename)), error)}\n")
+        say(error)
         return 2
     except ModuleNotFoundError as error:
         if (said := elsewhere()) is None or error.name != "fcntl":

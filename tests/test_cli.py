@@ -143,15 +143,76 @@ def test_an_interruption_is_told_in_a_line(
     ]
 
 
-@pytest.mark.parametrize("below", ["", "/more"])
-@pytest.mark.parametrize("command", [["schema"], ["init", "--model=/", "--cases"]])
-def test_a_folder_that_cannot_be_written_to_is_told_in_a_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str], below: str
+_FOLDERS = (
+    ["schema"],
+    ["init", "--model=/", "--cases"],
+    ["import", "t.csv", "--into"],
+    ["merge", "a", "--into"],
+    ["report-bug", "s.c", "--out"],
+    ["search", "p/a..p/b", "--out"],
+    ["clean", "--recordings"],
+    ["env", "list", "--environments"],
+)
+_FILES = (
+    ["gate", "p", "--report"],
+    ["gate", "p", "--json"],
+    ["gate", "p", "--junit-xml"],
+    ["run", "--report"],
+    ["run", "--report-json"],
+    ["bundle", "--out"],
+    ["explain", "p/a..p/b", "--picture"],
+    ["kernels", "0.17.0..0.18.0", "--markdown"],
+    ["selftest", "--markdown"],
+    ["clean", "--json"],
+)
+
+
+@pytest.mark.parametrize("place", ["file/more", "/proc/of-no-process/x"])
+@pytest.mark.parametrize("command", [*_FOLDERS, *_FILES], ids=" ".join)
+def test_a_place_that_cannot_be_written_to_is_refused_in_a_sentence(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+    place: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("mine")
+    Path("t.csv").write_text("question,A,B,answer\nq,a,b,A\n")
+    with pytest.raises(SystemExit, match="2"):
+        main([*command, place])
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"found {place} (" in last
+    assert "; see: ls -ld " in last
+    assert Path("file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("command", _FOLDERS, ids=" ".join)
+def test_a_file_is_no_folder(tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("mine")
-    assert main([*command, f"{tmp_path}/file{below}"]) == 2
-    assert f"{tmp_path}/file" in (told := capsys.readouterr().err)
-    assert "See what stands there:" in told
+    with pytest.raises(SystemExit, match="2"):
+        main([*command, f"{tmp_path}/file"])
+    assert f"found {tmp_path}/file ({tmp_path}/file: Not a directory); allowed: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", _FILES, ids=" ".join)
+def test_a_folder_is_no_file(tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([*command, str(tmp_path)])
+    assert f"found {tmp_path} ({tmp_path}: Is a directory); allowed: a file " in capsys.readouterr().err
+
+
+def test_a_place_that_is_found_out_only_in_use_is_told_with_the_next_step(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder.parent / "pyproject.toml").write_text("[tool.vlm-harness]\nrecordings = 'file'\n")
+    (folder.parent / "file").write_text("mine")
+    (folder.parent / "r" / "recordings").mkdir(parents=True)
+    (folder.parent / "r" / "recordings" / "torch-1.jsonl").touch()
+    assert main(["merge", "r"]) == 1
+    told = capsys.readouterr().err
+    assert f"{folder.parent}/file" in told
+    assert f"  ls -la {folder.parent}" in told
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:

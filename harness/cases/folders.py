@@ -1,11 +1,17 @@
 """Folders that a repository names in its pyproject.toml, under ``[tool.vlm-harness]``; an option wins.
 
+And whether a place that was named can be what it is named for.
+
 [tool.vlm-harness]
 cases = "checks"      # relative to this file; so are snapshots, recordings, environments
 """
 
 from __future__ import annotations
 
+import errno
+import os
+import shlex
+import tempfile
 import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
@@ -15,7 +21,7 @@ from typing import Final
 from harness.cases.problems import nearest, shown
 from harness.errors import HarnessError
 
-__all__ = ["FOLDERS", "folder_named"]
+__all__ = ["FOLDERS", "folder_named", "unusable"]
 
 FOLDERS: Final = ("cases", "snapshots", "recordings", "environments")
 _TABLE: Final = "vlm-harness"
@@ -56,3 +62,30 @@ def _table(file: Path, state: tuple[int, ...]) -> Mapping[str, str] | None:
         if not isinstance(value, str) or not value.strip():
             raise HarnessError(f"{place}: {key}: found {value!r}; allowed: a folder's path from there")
     return table
+
+
+def unusable(path: Path, *, file: bool = False, written: bool = True, new: bool = True) -> str:
+    """Why ``path`` cannot be a folder, or a ``file``: what was found and is allowed; '' where it can be.
+
+    It need not be there where it may be ``new``. That something can be ``written`` is tried, by a file
+    without a name, as a file system may refuse what permissions allow. A full disk is no reason: what it
+    has can be read.
+    """
+    start = path.absolute().parent if file else path.absolute()
+    there = next(one for one in (start, *start.parents) if os.path.lexists(one))
+    try:
+        if file and path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if written:
+            tempfile.TemporaryFile(dir=there).close()
+        else:
+            os.scandir(there if new else start).close()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return ""
+        there = path.absolute() if file and error.errno == errno.EISDIR else there
+        kind = "file in a folder" if file else "folder"
+        allowed = f"a {kind} that can be {'written to' if written else 'read'}{', there or new' * new}"
+        why = f"found {shown(path.absolute())} ({shown(there)}: {error.strerror})"
+        return f"{why}; allowed: {allowed}; see: ls -ld {shlex.quote(str(there))}"
+    return ""

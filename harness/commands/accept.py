@@ -53,7 +53,7 @@ def _run(options: argparse.Namespace) -> int:
             return _convert(options)
         accepted = _accept(options)
     except (HarnessError, OSError) as error:
-        say(str(error))
+        say(error)
         return _REFUSED
     _tell(accepted)
     return 0

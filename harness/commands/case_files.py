@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.measuring import conclude, default_folder
+from harness.commands.measuring import conclude, default_folder, makeable
 from harness.errors import CaseFileError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def register(commands: Subparsers) -> None:
         "--model", metavar="MODEL", help="folder or hub id; asked for on a terminal if left out"
     )
     init.add_argument(
-        "--cases", type=Path, default=default_folder("cases"), metavar="DIR", help="default: %(default)s"
+        "--cases", type=makeable, default=default_folder("cases"), metavar="DIR", help="default: %(default)s"
     )
     init.add_argument("--device", choices=("cpu", "cuda"), help="cuda where a GPU is found, if left out")
     init.add_argument("--workflow", action="store_true", help="write a GitHub workflow, too")
@@ -51,7 +51,7 @@ def register(commands: Subparsers) -> None:
         "schema", help="write the JSON Schemas of suites and profiles (for editors) and of reports"
     )
     schema.add_argument(
-        "folder", nargs="?", type=Path, metavar="DIR", help="default: the folder of the installed package"
+        "folder", nargs="?", type=makeable, metavar="DIR", help="default: the folder of the installed package"
     )
     schema.add_argument(
         "--check", action="store_true", help="write nothing; say which are missing or out of date"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.commands.measuring import add_cases, add_environments, positive
+from harness.commands.measuring import add_cases, add_environments, positive, say
 from harness.errors import CaseFileError, EngineError
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ def _run(options: argparse.Namespace) -> int:
     try:
         status: int = options.act(options, environments, engines)
     except OSError as error:
-        print(f"{error.filename or environments.folder.root}: {error.strerror or error}", file=sys.stderr)
+        error.filename = error.filename or str(environments.folder.root)
+        say(error)
         return 1
     except KeyboardInterrupt:
         print("interrupted: what was not completed is made anew the next time", file=sys.stderr)

@@ -21,8 +21,11 @@ from harness.commands.measuring import (
     count,
     from_bundle,
     measuring,
+    put_text,
     say,
     snapshots_folder,
+    told,
+    writable,
 )
 from harness.errors import GateError, HarnessError
 
@@ -144,10 +147,12 @@ def register(commands: Subparsers) -> None:
         help="where it does not pass, look into both engines for the N worst cases (2 without N) and name "
         "the stage at which they part, as harness explain does; also in the page of --report",
     )
-    parser.add_argument("--junit-xml", type=Path, metavar="FILE", help="write verdicts as JUnit XML here")
-    parser.add_argument("--report", type=Path, metavar="FILE.html", help="write the report as a page here")
+    parser.add_argument("--junit-xml", type=writable, metavar="FILE", help="write verdicts as JUnit XML here")
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the report as data here; - instead of text"
+        "--report", type=writable, metavar="FILE.html", help="write the report as a page here"
+    )
+    parser.add_argument(
+        "--json", type=writable, metavar="FILE", help="write the report as data here; - instead of text"
     )
     parser.set_defaults(run=_run)
 
@@ -157,7 +162,6 @@ def _run(options: argparse.Namespace) -> int:
     from harness.verdicts.verdict import ExitStatus
 
     try:
-        _refuse_folders(options)  # before hours of answers
         if options.shard is not None:
             return _make_shard(options)
         with from_bundle(options) as inside:
@@ -169,11 +173,10 @@ def _run(options: argparse.Namespace) -> int:
 
         verdicts = [comparison.verdict for comparison in comparisons]
         if options.junit_xml is not None:
-            options.junit_xml.parent.mkdir(parents=True, exist_ok=True)  # as for the report
-            options.junit_xml.write_text(junit_of_verdicts(verdicts), encoding="utf-8")
+            put_text(options.junit_xml, junit_of_verdicts(verdicts))
     except (HarnessError, OSError) as error:
-        say(str(error))
-        tell_refusal(str(error), environ=os.environ, write_line=say)
+        say(error)
+        tell_refusal(told(error), environ=os.environ, write_line=say)
         return _ERROR
     # On standard error, which GitHub reads as well: standard output may be JSON.
     changed = [comparison.changed.lines for comparison in comparisons]
@@ -217,7 +220,7 @@ def _explain(options: argparse.Namespace, comparisons: Sequence[Comparison]) -> 
                     out.write(f"\n{one.text}")
                     explained.append(one)
             except (HarnessError, OSError) as error:
-                say(f"not explained: {error}")
+                say(f"not explained: {told(error)}")
     return explained
 
 
@@ -231,15 +234,6 @@ def _write_explained(options: argparse.Namespace, report: Report, explained: Seq
         write_page(replace(report, explained=explained), options.report)
     except HarnessError as error:
         say(f"not in the report, where differences begin: {error}")
-
-
-def _refuse_folders(options: argparse.Namespace) -> None:
-    """Raises GateError where a file to write cannot be one, as a folder has its name."""
-    for name in ("report", "json", "junit_xml"):
-        path = getattr(options, name)
-        if path is not None and path.is_dir():
-            option = f"--{name.replace('_', '-')}"
-            raise GateError(f"{option}: found {path}, which is a folder; allowed: a file to write")
 
 
 def _write_report(options: argparse.Namespace, comparisons: Sequence[Comparison]) -> Report | None:

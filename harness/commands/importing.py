@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.measuring import default_folder
+from harness.commands.measuring import default_folder, makeable
 
 if TYPE_CHECKING:
     from harness.cases.suites import Suite
@@ -36,7 +36,7 @@ def register(commands: Subparsers) -> None:
         help=".tsv, .csv, .jsonl or .parquet; or a suite, whose `source:` chooses rows of one",
     )
     parser.add_argument(
-        "--into", type=Path, default=default_folder("cases"), metavar="DIR", help="default: %(default)s"
+        "--into", type=makeable, default=default_folder("cases"), metavar="DIR", help="default: %(default)s"
     )
     parser.add_argument("--name", help="the suite's; default: the table's")
     parser.set_defaults(run=lambda options: _import(parser, options))

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.cases.folders import folder_named
+from harness.cases.folders import folder_named, unusable
 from harness.cases.problems import shown
 from harness.reports.pulse import Pulse
 
@@ -50,10 +50,13 @@ __all__ = [
     "default_folder",
     "from_bundle",
     "git_user",
+    "makeable",
     "measuring",
     "positive",
+    "put_text",
     "say",
     "snapshots_folder",
+    "told",
     "writable",
 ]
 
@@ -107,7 +110,7 @@ def add_recordings(parser: argparse.ArgumentParser) -> None:
     """Add ``--recordings``, a path."""
     parser.add_argument(
         "--recordings",
-        type=Path,
+        type=makeable,
         default=default_folder("recordings"),
         metavar="DIR",
         help="default: %(default)s",
@@ -118,7 +121,7 @@ def add_environments(parser: argparse.ArgumentParser) -> None:
     """Add ``--environments``, a path or None."""
     parser.add_argument(
         "--environments",
-        type=Path,
+        type=makeable,
         default=folder_named("environments", Path.cwd()),
         metavar="DIR",
         help="default: in the user's cache folder, as for pytest",
@@ -280,10 +283,22 @@ def positive(text: str) -> float:
 
 def writable(text: str) -> Path:
     """A file to be written, on a command line: refused before hours are spent on what is to stand in it."""
-    path = Path(text)
-    if text != "-" and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
-        raise argparse.ArgumentTypeError(f"found {text}; allowed: a file in a folder that can be written to")
-    return path
+    if text != "-" and (why := unusable(Path(text), file=True)):
+        raise argparse.ArgumentTypeError(why)
+    return Path(text)
+
+
+def makeable(text: str) -> Path:
+    """A folder to be written to, there already or made for it, on a command line: refused likewise."""
+    if why := unusable(Path(text)):
+        raise argparse.ArgumentTypeError(why)
+    return Path(text)
+
+
+def put_text(file: Path, text: str) -> None:
+    """Write a file that `writable` let pass; its folder is made."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
 
 
 def git_user(folder: Path) -> str:
@@ -320,9 +335,9 @@ def conclude(options: argparse.Namespace, measure: Callable[[], Outcome]) -> int
         outcome = measure()
         data = json.dumps(outcome.data, indent=2, ensure_ascii=False) + "\n"
         if options.json is not None and str(options.json) != "-":
-            options.json.write_text(data, encoding="utf-8")
+            put_text(options.json, data)
     except (HarnessError, OSError) as error:
-        say(str(error))
+        say(error)
         return 2 if isinstance(error, UnknownName) else 1
     sys.stdout.write(data if str(options.json) == "-" else outcome.text)
     return 0 if outcome.complete else 1
@@ -339,9 +354,18 @@ def collect_rarely() -> Callable[[], None]:
     return partial(gc.set_threshold, *former)
 
 
-def say(text: str) -> None:
-    """Write a line to standard error, where what is not a command's result goes."""
-    sys.stderr.write(f"{text}\n")
+def told(error: Exception) -> str:
+    """What an error says; of one of the disk what could not be done to which file, and what to do next."""
+    if isinstance(error, OSError) and error.filename is not None:
+        from harness.recordings.journal import disk_error
+
+        error = disk_error("use", Path(os.fsdecode(error.filename)), error)
+    return str(error)
+
+
+def say(what: str | Exception) -> None:
+    """Write a line to standard error, where what is not a command's result goes; of an error, see `told`."""
+    sys.stderr.write(f"{what if isinstance(what, str) else told(what)}\n")
     sys.stderr.flush()
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.measuring import Outcome, add_json, conclude, default_folder
+from harness.commands.measuring import Outcome, add_json, conclude, default_folder, makeable
 from harness.errors import UnknownName
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def register(commands: Subparsers) -> None:
     )
     parser.add_argument(
         "--into",
-        type=Path,
+        type=makeable,
         default=default_folder("recordings"),
         metavar="FOLDER",
         help="default: %(default)s",

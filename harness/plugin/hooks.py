@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cases.folders import folder_named
+from harness.cases.folders import folder_named, unusable
 from harness.environments.store import Environments
 from harness.errors import CaseFileError, CheckFailed, GateError, HarnessError, RecordingError, UnknownName
 from harness.machine.system import elsewhere
@@ -24,7 +24,7 @@ from harness.plugin.bulk import (
 )
 from harness.plugin.explaining import add_option, explain_command
 from harness.plugin.gate_tests import GATE, PARAMETER, GateRun
-from harness.plugin.main_process import MainProcess
+from harness.plugin.main_process import MainProcess, break_off
 from harness.plugin.run import (
     RUN,
     SUITE,
@@ -128,6 +128,7 @@ def pytest_configure(config: pytest.Config) -> None:
         folder_named("cases", config.invocation_params.dir)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from error
+    _refuse_places(config)
     if config.getoption("harness_cases") is not None and not _names_tests(config):
         config.args[:] = [str(SUITE)]
     progress = config.stash[_PROGRESS] = ProgressLine(config)
@@ -155,6 +156,22 @@ def pytest_configure(config: pytest.Config) -> None:
             # Behind the main process, so that of hooks that come first its own come before it.
             section = SnapshotSection(config.stash[RUN].snapshots_folder, scoring.store)
             config.pluginmanager.register(section, "vlm-harness-snapshots")
+
+
+def _refuse_places(config: pytest.Config) -> None:
+    """Raise UsageError for a path on the command line that cannot be what it is asked to be."""
+    report = {"file": True}
+    for option, how in {
+        "cases": {"written": False, "new": False},
+        "snapshots": {"written": is_updating(config)},
+        "recordings": {},
+        "environments": {},
+        "report": report,
+        "report_json": report,
+    }.items():
+        given = config.getoption(f"harness_{option}")
+        if given is not None and (why := unusable(config.invocation_params.dir / given, **how)):
+            raise pytest.UsageError(f"--{option.replace('_', '-')}: {why}")
 
 
 def _names_tests(config: pytest.Config) -> bool:
@@ -293,7 +310,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
             config.stash[_PROGRESS].interrupted()
             raise
         except RecordingError as error:  # no test could be told from another by what is not kept
-            pytest.exit(str(error), returncode=pytest.ExitCode.TESTS_FAILED)
+            break_off(session, str(error))
     return (yield)
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import pytest
 from _pytest.terminal import TerminalReporter
@@ -24,9 +25,20 @@ from harness.reports.report_input import Explanation
 from harness.reports.table import render_table
 from harness.scoring.stored_runs import StoredRuns
 
-__all__ = ["MainProcess"]
+__all__ = ["MainProcess", "break_off"]
 
 _LOG_COLUMNS = 132
+_BROKEN_OFF = "vlm-harness-broken-off"
+_WHY = pytest.StashKey[str]()
+
+
+def break_off(session: pytest.Session, why: str) -> NoReturn:
+    """End a run that can go no further, as FAILED; the main process tells ``why``, once."""
+    session.config.stash[_WHY] = why
+    if hasattr(session.config, "workeroutput"):  # of a worker of pytest-xdist
+        session.config.workeroutput[_BROKEN_OFF] = why
+    session.shouldfail = "the run was broken off"
+    raise session.Failed(session.shouldfail)
 
 
 class MainProcess:
@@ -40,6 +52,16 @@ class MainProcess:
         config.pluginmanager.register(ToldOnce(self._outcomes), "vlm-harness-told-once")
         self._gate = GateOutcomes() if GATE in config.stash else None
 
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Note what holds the exit status."""
+        self._session = session
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:  # noqa: ANN401 - pytest-xdist may not be there
+        """Break off where a worker has done so."""
+        if (why := getattr(node, "workeroutput", {}).get(_BROKEN_OFF)) and self._session is not None:
+            break_off(self._session, why)
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take how a test ended."""
@@ -52,6 +74,8 @@ class MainProcess:
     @pytest.hookimpl(tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         """Tell what there is to tell, and write the reports."""
+        if (why := self._config.stash.get(_WHY, None)) is not None:
+            terminalreporter.write_line(why, red=True)
         if self._gate is not None:
             terminalreporter.section("gate", sep="=")
             for line in self._gate.lines():
@@ -139,7 +163,6 @@ class MainProcess:
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Set a gate's exit status, and let go of full rows that nobody wants."""
-        self._session = session  # whose status is handed on after the summary
         if self._gate is not None and not self._config.option.collectonly:
             session.exitstatus = self._gate.exit_status(int(exitstatus))
         if self._config.getoption("harness_keep_logits"):

@@ -327,7 +327,7 @@ class Journal:
 
 def disk_error(doing: str, path: Path, error: OSError) -> RecordingError:
     """A `RecordingError` that says what could not be done to ``path``, why, and what to do next."""
-    folder = shlex.quote(str(path.parent))
+    folder = shlex.quote(str(next(one for one in path.absolute().parents if os.path.lexists(one))))
     if error.errno in _DISK_FULL:
         remedy = f"Free some space, or use another folder; what is there stays valid. See:\n  df -h {folder}"
     elif error.errno in _FORBIDDEN:

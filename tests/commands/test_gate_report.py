@@ -53,17 +53,6 @@ def test_answers_that_do_not_fit_their_requests_are_errors_and_are_reported(gate
     assert "<title>ERROR: p/lmdeploy against p/torch</title>" in page.read_text(encoding="utf-8")
 
 
-def test_a_report_that_cannot_be_written_is_an_error(
-    gate_folder: Folder, capsys: pytest.CaptureFixture[str]
-) -> None:
-    gate_folder.write_suite("say A")
-    (gate_folder.path / "taken").mkdir()
-    assert gate_folder.gate("p/torch", "p/lmdeploy", "--report", str(gate_folder.path / "taken")) == 2
-    told = capsys.readouterr().err
-    assert "taken, which is a folder; allowed: a file to write" in told
-    assert "recorded" not in told, "before anything is asked"
-
-
 def test_folders_of_files_to_write_are_made(gate_folder: Folder) -> None:
     gate_folder.write_suite("say A")
     files = [gate_folder.path / name / "file" for name in ("a", "b", "c")]

@@ -73,9 +73,9 @@ REFUSED = {
     ),
     "a file for a folder": (
         ["import", "t.csv", "--into=t.csv"],
-        "--into: found t.csv (File exists); allowed",
+        "--into: found t.csv (t.csv: Not a directory); allowed",
     ),
-    "a folder below a file": (["import", "t.csv", "--into=t.csv/a"], "found t.csv/a (Not a directory); all"),
+    "a folder below a file": (["import", "t.csv", "--into=t.csv/a"], "found t.csv/a (t.csv: Not a dir"),
 }
 
 

@@ -89,8 +89,8 @@ def test_a_long_phase_is_said_again(
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_asked(
     folder: Path, option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("gone/x.svg", "cases"):
+    for name in ("cases/s.yaml/x.svg", "cases"):
         with pytest.raises(SystemExit, match="2"):
             main(["explain", "p/torch..p/torch", "s.a", option, name])
-        assert f"argument {option}: found {name}; allowed: a file in a folder" in capsys.readouterr().err
+        assert f"argument {option}: found {name} (" in capsys.readouterr().err
     assert not (folder / ".harness").exists()

@@ -66,11 +66,11 @@ def full_of_snapshots(ground: Ground) -> str:
     return seen
 
 
-@experiment("folder of recordings is read-only", "the run ends at once with one message; nothing is asked")
+@experiment("folder of recordings is read-only", "refused before the run, with one message")
 def no_recordings(ground: Ground) -> str:
     _closed(ground.path / "closed")
     ran = ground.pytest(*_PASSES, "--recordings=closed/r", permissions=True)
-    seen = ground.expect(ran, status=1, says=["Permission denied", "ls -ld"])
+    seen = ground.expect(ran, status=4, says=["Permission denied", "ls -ld"], kept=0)
     assert ran.output.count("Permission denied") == 1, ran.output
     return seen
 
@@ -94,11 +94,11 @@ def closed_recordings(ground: Ground) -> str:
     return ground.expect(ran, status=1, says=["Permission denied", "ls -ld"], kept=8)
 
 
-@experiment("folder of reports is read-only", "the run fails, and says that there is no report")
+@experiment("folder of reports is read-only", "refused before the run, with one message")
 def no_report(ground: Ground) -> str:
     _closed(ground.path / "closed")
     ran = ground.pytest(*_PASSES, "--report=closed/r.html", permissions=True)
-    return ground.expect(ran, status=1, says=["no report: ", "Permission denied"], failed=0, kept=8)
+    return ground.expect(ran, status=4, says=["Permission denied", "ls -ld"], kept=0)
 
 
 @experiment("folder of snapshots is read-only", "the update fails and says so, once")
@@ -110,8 +110,8 @@ def no_snapshots(ground: Ground) -> str:
     return seen
 
 
-@experiment("recordings stand behind a file", "the run ends at once with one message")
+@experiment("recordings stand behind a file", "refused before the run, with one message")
 def a_file_in_the_way(ground: Ground) -> str:
     (ground.path / "file").write_text("")
     ran = ground.pytest(*_PASSES, "--recordings=file/r")
-    return ground.expect(ran, status=1, says=["Not a directory", "ls -la"])
+    return ground.expect(ran, status=4, says=["Not a directory", "ls -ld"], kept=0)

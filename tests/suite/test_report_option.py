@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,7 +76,8 @@ def test_a_run_that_compares_nothing_says_so(project: Project) -> None:
 
 def test_a_report_that_cannot_be_written_is_told(project: Project) -> None:
     project.write_suite(one="Is it A?")
-    Path(project.folder / "taken").mkdir()
+    conftest = "from pathlib import Path\n\ndef pytest_sessionstart():\n    Path('taken').mkdir()\n"
+    project.pytester.makeconftest(conftest)  # it was not there when the command line was read
     ran = project.run("--report=taken", "-k", "engines_agree")
     ran.stdout.fnmatch_lines(["no report: cannot write *taken*"])
     ran.assert_outcomes(passed=1)

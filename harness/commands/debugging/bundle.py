@@ -7,7 +7,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.measuring import add_bundle, add_folders, add_snapshots, say, snapshots_folder, writable
+from harness.commands.measuring import (
+    add_bundle,
+    add_folders,
+    add_snapshots,
+    makeable,
+    say,
+    snapshots_folder,
+    writable,
+)
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -49,7 +57,7 @@ def register(commands: Subparsers) -> None:
     )
     report.add_argument("--baseline", metavar="A", help="default: the reference of B's profile")
     report.add_argument("--stored", default="last", metavar="RUN", help=_RUN)
-    report.add_argument("--out", type=Path, metavar="DIR", help="a new folder; default: report-CASE")
+    report.add_argument("--out", type=makeable, metavar="DIR", help="a new folder; default: report-CASE")
     add_bundle(report)
     for parser, write in ((bundle, _bundle), (report, _report)):
         add_folders(parser)
@@ -61,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         options.write(options)
     except (HarnessError, OSError) as error:
-        say(str(error))
+        say(error)
         return _REFUSED
     return 0
 

@@ -16,6 +16,7 @@ from harness.commands.measuring import (
     count,
     from_bundle,
     measuring,
+    put_text,
     say,
     writable,
 )
@@ -81,7 +82,7 @@ def _run(options: argparse.Namespace) -> int:
                 status = _FOUND
         _write(options, found)
     except (HarnessError, OSError) as error:
-        say(str(error))
+        say(error)
         return _ERROR
     return status
 
@@ -156,7 +157,7 @@ def _write(options: argparse.Namespace, found: Sequence[Explained]) -> None:
     if picture is not None:
         for one in found:
             own = picture.with_name(f"{picture.stem}-{one.case}{picture.suffix}")
-            (picture if len(found) == 1 else own).write_text(picture_of(one), encoding="utf-8")
+            put_text(picture if len(found) == 1 else own, picture_of(one))
     if options.json is not None:
         text = json.dumps(
             {"version": 1, "cases": [one.to_json() for one in found]}, indent=2, allow_nan=False
@@ -164,4 +165,4 @@ def _write(options: argparse.Namespace, found: Sequence[Explained]) -> None:
         if str(options.json) == "-":
             sys.stdout.write(text + "\n")
         else:
-            options.json.write_text(text + "\n", encoding="utf-8")
+            put_text(options.json, text + "\n")

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from harness.commands.debugging.explain import live_sides, pairs_of
-from harness.commands.measuring import add_folders, add_json, count, measuring, say
+from harness.commands.measuring import add_folders, add_json, count, measuring, put_text, say
 
 if TYPE_CHECKING:
     from harness.commands import Subparsers
@@ -47,9 +47,9 @@ def _run(options: argparse.Namespace) -> int:
         found = _factors(options)
         data = json.dumps(found.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         if options.json is not None and str(options.json) != "-":
-            options.json.write_text(data, encoding="utf-8")
+            put_text(options.json, data)
     except (HarnessError, OSError) as error:
-        say(str(error))
+        say(error)
         return _ERROR
     sys.stdout.write(data if str(options.json) == "-" else "\n".join(found.lines()) + "\n")
     return 0 if found.found else _NOTHING

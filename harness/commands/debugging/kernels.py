@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.measuring import add_environments, add_json, say
+from harness.commands.measuring import add_environments, add_json, put_text, say, writable
 
 if TYPE_CHECKING:
     from harness.commands import Subparsers
@@ -38,7 +37,7 @@ def register(commands: Subparsers) -> None:
     named = "FUNCTION or FUNCTION:VARIANT, as in the table; default: all"
     parser.add_argument("--kernels", nargs="+", default=(), metavar="NAME", help=named)
     parser.add_argument("--moved-fails", action="store_true", help="exit status 1 where numbers moved, too")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table here, too")
+    parser.add_argument("--markdown", type=writable, metavar="FILE", help="write the table here, too")
     add_json(parser)
     add_environments(parser)
     parser.set_defaults(run=_run)
@@ -52,11 +51,11 @@ def _run(options: argparse.Namespace) -> int:
         found = _compared(options)
         data = json.dumps(found.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         if options.json is not None and str(options.json) != "-":
-            options.json.write_text(data, encoding="utf-8")
+            put_text(options.json, data)
         if options.markdown is not None:
-            options.markdown.write_text(found.markdown(), encoding="utf-8")
+            put_text(options.markdown, found.markdown())
     except (HarnessError, OSError) as error:
-        say(str(error))
+        say(error)
         return ERROR
     sys.stdout.write(data if str(options.json) == "-" else found.markdown())
     return found.status(moved_fails=options.moved_fails)

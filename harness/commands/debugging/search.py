@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.measuring import add_folders, add_set, count, measuring, positive, say
+from harness.commands.measuring import add_folders, add_set, count, makeable, measuring, positive, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ def register(commands: Subparsers) -> None:
     )
     parser.add_argument("--seed", type=int, metavar="N", help="draw the same each time, and keep none")
     parser.add_argument("--limit", type=positive, metavar="NATS", help="default: the dtype's for log-odds")
-    parser.add_argument("--out", type=Path, default=Path("found"), metavar="DIR", help="default: found")
+    parser.add_argument("--out", type=makeable, default=Path("found"), metavar="DIR", help="default: found")
     add_folders(parser)
     add_set(parser)
     parser.set_defaults(run=_run)
@@ -58,7 +58,7 @@ def _run(options: argparse.Namespace) -> int:
             sys.stdout.flush()
             status |= found
     except (HarnessError, OSError) as error:
-        say(str(error))
+        say(error)
         return 2
     return status
 

@@ -15,8 +15,10 @@ from harness.commands.measuring import (
     add_snapshots,
     conclude,
     measuring,
+    put_text,
     say,
     snapshots_folder,
+    writable,
 )
 
 if TYPE_CHECKING:
@@ -72,7 +74,9 @@ def register(commands: Subparsers) -> None:
     add_environments(parser)
     add_snapshots(parser)
     add_json(parser)
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown here, too")
+    parser.add_argument(
+        "--markdown", type=writable, metavar="FILE", help="write the table as Markdown here, too"
+    )
     parser.set_defaults(run=_run)
 
 
@@ -136,7 +140,7 @@ def _run(options: argparse.Namespace) -> int:
         for row in found:
             rows.append(row)
             if options.markdown is not None:  # each time, since it takes long and may be interrupted
-                options.markdown.write_text(as_page(rows, options.dtype), encoding="utf-8")
+                put_text(options.markdown, as_page(rows, options.dtype))
         missed = [row for row in rows if row.fault is not None and row.size != SIZES[0] and not row.found]
         missed += [row for row in rows if row.beside is not None and row.beside.found]
         return Outcome(
