@@ -13,7 +13,7 @@ from harness.checks.result import Result
 from harness.checks.same_question import SameQuestion
 from harness.checks.tolerances import Tolerances
 from harness.engines.contract import Json, Row
-from harness.errors import CheckFailed, EngineError, ErrorKind
+from harness.errors import CheckFailed, EngineError, ErrorKind, GateError
 from harness.plugin.bulk import BULK_RUN, SuiteFound
 from harness.plugin.explaining import explain_command
 from harness.plugin.gate_tests import GATE, SuiteGate, tell
@@ -23,7 +23,7 @@ from harness.reports.failure import render_failure
 from harness.reports.outcomes import AGAIN, BULK, NOT_ACCEPTED, SNAPSHOT
 from harness.reports.token_texts import token_texts
 from harness.scoring.subjects import Subject
-from harness.snapshots.extension import compared_with
+from harness.snapshots.extension import compared_with, stored_text
 from harness.snapshots.told import Action
 from harness.snapshots.update import forbid_writing, missing_of, refusal, update_of
 from harness.verdicts.verdict import Verdict
@@ -144,6 +144,10 @@ def accepted(
     name, within = subject.case.name, tolerances.snapshot
     compared = compared_with(snapshot, run.snapshots_folder, head, name, within)
     because: str | None = request.config.getoption("harness_accept_regressions")
+    try:
+        stored_text(head.file(run.snapshots_folder), name)
+    except GateError as error:  # the same of each case whose line cannot be read, and so told once
+        return AcceptedAnswer(answer, compared, str(error))
     update = update_of(compared, answer, subject, tolerances, because=because, key=recording.key)
     if update is None:
         missing = missing_of(compared, subject)

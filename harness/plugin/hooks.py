@@ -36,6 +36,7 @@ from harness.plugin.run import (
     run_id,
     subject_of,
 )
+from harness.reports.outcomes import OURS
 from harness.reports.progress import ProgressLine
 from harness.scoring.scoring import Scoring
 from harness.scoring.subjects import SELECTIONS, Subject
@@ -330,6 +331,7 @@ def pytest_runtest_makereport(
     finally:
         option.tbstyle = style
     if call.excinfo is not None and ours:
+        vars(report)[OURS] = True  # travels from pytest-xdist's workers
         report.longrepr = call.excinfo.getrepr(style="value", chain=False)
     elif report.failed and (subject := subject_of(item)) is not None:
         told = f"{subject.case.location}\nrun again: {run_again(item)}"

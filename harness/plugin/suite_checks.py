@@ -14,6 +14,7 @@ from harness.checks.same_question import check_question
 from harness.checks.stages import check_stages
 from harness.checks.tolerances import Tolerances
 from harness.checks.top_k import check_top_k
+from harness.errors import GateError
 from harness.plugin.run import Run
 from harness.recordings.store import Recording
 from harness.scoring.subjects import Subject
@@ -68,7 +69,10 @@ def _snapshot(given: Given) -> str | None:
     """What differs from the accepted answer, '' for nothing; None where nothing is accepted yet."""
     subject, recording = given.subject, given.recording
     head = AcceptedSuite(profile=subject.profile.name, engine=subject.engine.name, suite=given.case.suite)
-    stored = stored_text(head.file(given.run.snapshots_folder), given.case.name)
+    try:
+        stored = stored_text(head.file(given.run.snapshots_folder), given.case.name)
+    except GateError as error:
+        return "; ".join(str(error).splitlines())
     if stored is None:
         return None
     answer = given.run.answer(subject, recording)

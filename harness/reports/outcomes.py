@@ -14,13 +14,26 @@ import pytest
 from harness.reports.refusals import Refusal, Refusals
 from harness.reports.summary import CheckSummary, Status, Tally
 
-__all__ = ["AGAIN", "BULK", "NOT_ACCEPTED", "PROPERTY", "SNAPSHOT", "BulkFacts", "Outcomes", "TestFacts"]
+__all__ = [
+    "AGAIN",
+    "BULK",
+    "NOT_ACCEPTED",
+    "OURS",
+    "PROPERTY",
+    "SNAPSHOT",
+    "BulkFacts",
+    "Outcomes",
+    "TestFacts",
+]
 
 PROPERTY = "vlm-harness"
 """The user property in which a test's `TestFacts` travel, from pytest-xdist's workers too."""
 
 BULK = "vlm-harness-bulk"
 """The user property in which the `BulkFacts` of a test of a whole suite travel likewise."""
+
+OURS = "vlm_harness_error"
+"""What is set on the report of a test that ended in an error of the harness, whatever the test is about."""
 
 AGAIN = "\nrun again: "
 """Stands before the command by which a test's error is met again; what comes before it is the case's."""
@@ -114,6 +127,8 @@ class Outcomes:
             for engine, (count, refusal) in facts_of_all.refusals.items():
                 self.refusals.take(engine, refusal, tests=count)
         if not isinstance(facts, Mapping) or status is None:
+            if status is not None and vars(report).get(OURS):
+                self._note(report)
             return
         summary = replace(CheckSummary.from_json(facts["summary"]), status=status)
         self.summaries.append(summary)
@@ -122,10 +137,7 @@ class Outcomes:
             told = facts["refusal"]
             self.refusals.take(summary.refused, None if told is None else Refusal(**told))
         elif status in (Status.ERROR, Status.FAILED):
-            told = report.longreprtext.partition(AGAIN)[0]
-            self._told[told] = self._told.get(told, 0) + 1
-            if self._told[told] > 1:
-                self.repeated.add(report.nodeid)
+            self._note(report)
         rows: Mapping[str, list[str]] = facts["rows"]
         self._rows.update(rows)
         if NOT_ACCEPTED in dict(report.user_properties):
@@ -134,6 +146,13 @@ class Outcomes:
             self._wanted.update(rows)
         elif facts["done_with_rows"]:
             self._done.update(rows)
+
+    def _note(self, report: pytest.TestReport) -> None:
+        """Note what a test tells, and whether another one has told it."""
+        told = str(report.longrepr).partition(AGAIN)[0]  # longreprtext begins with a worker of pytest-xdist
+        self._told[told] = self._told.get(told, 0) + 1
+        if self._told[told] > 1:
+            self.repeated.add(report.nodeid)
 
     @property
     def tallies(self) -> list[Tally]:

@@ -22,10 +22,9 @@ from syrupy.extensions.base import AbstractSyrupyExtension
 from syrupy.location import PyTestLocation
 from syrupy.types import SerializableData, SerializedData, SnapshotIndex
 
-from harness.errors import GateError
 from harness.snapshots.accepted import AcceptedSuite
 from harness.snapshots.answers import differences, rendered_otherwise
-from harness.snapshots.files import read_suite
+from harness.snapshots.files import read_case, read_suite
 
 __all__ = ["CaseSnapshotExtension", "compared_with", "stored_text", "unused_cases"]
 
@@ -48,11 +47,8 @@ def unused_cases(snapshots: Path, live: Collection[tuple[str, str, str]]) -> dic
 
 
 def stored_text(file: Path, case: str) -> str | None:
-    """The accepted case as JSON; None where there is none, the error's text where the file is damaged."""
-    try:
-        found = read_suite(file).cases.get(case) if file.exists() else None
-    except GateError as error:
-        return str(error)
+    """The accepted case as JSON; None where there is none. Raises `GateError` where its line is damaged."""
+    found = read_case(file, case) if file.exists() else None
     return None if found is None else json.dumps(found.to_json())
 
 
@@ -131,12 +127,9 @@ class CaseSnapshotExtension(AbstractSyrupyExtension):
     def diff_lines(self, serialized_data: SerializedData, snapshot_data: SerializedData) -> Iterator[str]:
         """Only what moved too far, behind a prompt rendered otherwise; all of it where there is none yet."""
         stored, received = str(snapshot_data or ""), str(serialized_data)
-        if stored.startswith("{"):
-            yield from rendered_otherwise(json.loads(stored), json.loads(received))
         if stored:
+            yield from rendered_otherwise(json.loads(stored), json.loads(received))
             yield from differences(stored, received, self.tolerance)
-            if not stored.startswith("{"):
-                return  # the file is damaged, which is told with what to do; an update would be refused
         else:
             yield from (f"+ {line}" for line in received.splitlines())
         yield "accept the present output: run the same command with --snapshot-update, and review the change"

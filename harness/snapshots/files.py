@@ -44,6 +44,7 @@ __all__ = [
     "OLD_LAYOUT",
     "locked",
     "put_cases",
+    "read_case",
     "read_engine",
     "read_suite",
     "require_converted",
@@ -143,6 +144,26 @@ def read_suite(file: Path) -> AcceptedSuite:
 
     Raises `GateError` with file and line where there is none, where it is damaged, and where it was edited.
     """
+    suite, damage = _seen(file)
+    if damage:
+        raise _damaged(damage)
+    return suite
+
+
+def read_case(file: Path, case: str) -> AcceptedCase | None:
+    """What is accepted of one case, None where nothing is; lines of others may be damaged.
+
+    Raises `GateError`, as `read_suite` does, where the case has no line that can be read and may have one
+    that cannot.
+    """
+    suite, damage = _seen(file)
+    if damage and case not in suite.cases:
+        raise _damaged(damage)
+    return suite.cases.get(case)
+
+
+def _seen(file: Path) -> tuple[AcceptedSuite, str]:
+    """What can be read of a file, and what is wrong with the rest."""
     try:
         status = file.stat()
         return _read(file, (status.st_ino, status.st_mtime_ns, status.st_size))
@@ -167,22 +188,24 @@ def _damaged(text: str) -> GateError:
 
 
 @lru_cache(maxsize=64)  # a run of pytest reads a file for each of its cases
-def _read(file: Path, _state: tuple[int, ...]) -> AcceptedSuite:
+def _read(file: Path, _state: tuple[int, ...]) -> tuple[AcceptedSuite, str]:
     problems = ProblemList()
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in LINES}
     decisions: list[Acceptance] = []
-    cases: set[str] = set()
+    names: set[str] = set()
+    twice: set[str] = set()
     for number, raw in enumerate(file.read_bytes().split(b"\n"), start=1):
         line = _line(raw, file, number, problems) if raw.strip() else None
         if line is None:
             continue
         kind = next(iter(line))
         if kind == "case":
-            if line["case"] in cases:
+            if line["case"] in names:
+                twice.add(line["case"])
                 problems.add(
                     Location(file, number, 1), field=line["case"], found="it twice", allowed="one line a case"
                 )
-            cases.add(line["case"])
+            names.add(line["case"])
         found[kind].append(line)
         own = {name: value for name, value in line.items() if name != "sum"}
         if kind == "decision":
@@ -192,17 +215,20 @@ def _read(file: Path, _state: tuple[int, ...]) -> AcceptedSuite:
             decisions[-1] = replace(decisions[-1], moved={**decisions[-1].moved, name: Moved(**own)})
     if not len(problems) and len(found["format"]) != 1:
         problems.add(file, field="", found=f"{len(found['format'])} lines of format", allowed="one")
-    if len(problems):
-        raise _damaged("\n".join(str(problem) for problem in problems.in_file_order()))
-    return AcceptedSuite(
+    damage = "\n".join(str(problem) for problem in problems.in_file_order())
+    if len(found["format"]) != 1:  # of what the other lines are is not known
+        return AcceptedSuite(profile="", engine="", suite=""), damage
+    suite = AcceptedSuite(
         **{name: found["format"][0][name] for name in ("profile", "engine", "suite", "model")},
         fingerprint={line["fingerprint"]: line["value"] for line in found["fingerprint"]},
         decisions=tuple(decisions),
         cases={
             line["case"]: AcceptedCase(**{k: v for k, v in line.items() if k not in ("case", "sum")})
             for line in found["case"]
+            if line["case"] not in twice
         },
     )
+    return suite, damage
 
 
 def _line(raw: bytes, file: Path, number: int, problems: ProblemList) -> dict[str, Any] | None:

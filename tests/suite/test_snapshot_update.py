@@ -167,16 +167,43 @@ def test_a_file_that_cannot_be_read_is_not_overwritten(one_engine: Project, opti
     result.assert_outcomes(failed=1)
     assert file(one_engine).read_text() == "<<<<<<< ours"
     result.stdout.fnmatch_lines(["*s.jsonl:1:1: found no JSON*", "*Restore the file from version control*"])
-    assert told(result)[0] == "p: 1 refused"
 
 
-def test_an_edited_line_fails_with_its_place(one_engine: Project) -> None:
+@pytest.mark.parametrize("workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("options", [(), ("--snapshot-update",)], ids=["compare", "update"])
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"top": "A"', '"top": "B"', "s.one: found a line that was edited"),
+        ('{"case": "s.one"', '{"case": "s.one', "found no JSON"),
+    ],
+    ids=["edited", "no JSON"],
+)
+def test_a_line_that_cannot_be_read_is_told_once_and_other_cases_keep_their_results(
+    one_engine: Project, old: str, new: str, said: str, options: tuple[str, ...], workers: tuple[str, ...]
+) -> None:
+    one_engine.write_suite(one="say A", two="say A 2", three="say A 3")
+    one_engine.run(*UPDATE)
+    edited = file(one_engine).read_text().replace(old, new, 1)
+    file(one_engine).write_text(edited)
+    result = one_engine.run("-k", "snapshot", *options, *workers)
+    result.assert_outcomes(passed=2, failed=2)  # two and three; one, and that no snapshot is unused
+    assert file(one_engine).read_text() == edited
+    assert result.stdout.str().count("Restore the file from version control") == 1
+    result.stdout.fnmatch_lines([f"*s.jsonl:*{said}*", "2 tests for one reason, told once: *s.jsonl:*"])
+
+
+def test_an_answer_that_changed_is_found_in_a_file_with_a_damaged_line(one_engine: Project) -> None:
     one_engine.write_suite(one="say A", two="say A 2")
     one_engine.run(*UPDATE)
-    file(one_engine).write_text(file(one_engine).read_text().replace('"top": "A"', '"top": "B"', 1))
+    lines = file(one_engine).read_text().splitlines()
+    moved = lines[-1].replace('"s.two"', '"s.one"')  # another case's line, so its sum does not hold
+    file(one_engine).write_text("\n".join((*lines[:-2], moved, lines[-1])))
+    one_engine.write_suite(one="say A", two="say B 2")
     result = one_engine.run(*COMPARE)
     result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines(["*s.jsonl:*: s.one: found a line that was edited; allowed: what pytest*"])
+    result.stdout.fnmatch_lines(["*s.one: found a line that was edited*"])
+    result.stdout.fnmatch_lines(["*top: *A* -> *B*"])
 
 
 def test_a_run_of_one_profile_keeps_the_lines_of_others(project: Project) -> None:
