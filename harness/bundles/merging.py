@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.cases.kept import whole
-from harness.checks.answers import letter_probabilities
+from harness.checks.answers import logit_size
+from harness.checks.tolerances import known_dtypes, resolve
 from harness.engines.contract import Answer
 from harness.errors import HarnessError
 from harness.recordings.device import hardware_of
+from harness.recordings.fingerprint import loaded_dtype
 from harness.recordings.journal import disk_error
 from harness.recordings.leases import Lease
 from harness.recordings.store import Recording, RecordingStore
+from harness.reports.bars import short
 from harness.scoring.stored_runs import StoredRuns
 
 __all__ = ["MergeError", "Merged", "merge"]
+
+_REPORTED = ("reported_top", "reported_logprobs")
 
 
 class MergeError(HarnessError):
@@ -28,7 +34,9 @@ class MergeError(HarnessError):
 class Merged:
     """What was taken from one folder. ``conflicts`` are sentences on keys that have another answer there.
 
-    ``damaged`` are sentences on journals that have lines that cannot be read, or no end: these are not taken.
+    ``close`` is how many others have one that differs by rounding alone: by up to ``apart`` in a
+    log-probability, within the ``limit`` of its dtype. ``damaged`` are sentences on journals that have lines
+    that cannot be read, or no end: these are not taken.
     """
 
     source: str
@@ -37,6 +45,9 @@ class Merged:
     rows: int = 0
     runs: int = 0
     conflicts: list[str] = field(default_factory=list)
+    close: int = 0
+    apart: float = 0.0
+    limit: float = 0.0
     notes: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
 
@@ -135,8 +146,7 @@ def _merge_recording(key: str, theirs: RecordingStore, ours: RecordingStore, don
     elif _said(there) == _said(recording):
         done.equal += 1
     else:
-        what = _difference(there.answer, recording.answer)
-        done.conflicts.append(f"{there.case} of {there.engine}: {what} in {done.source} ({key})")
+        _hold_apart(there, recording, key, done)
 
 
 def _said(recording: Recording) -> object:
@@ -144,16 +154,64 @@ def _said(recording: Recording) -> object:
     return replace(recording.answer, seconds={})
 
 
-def _difference(kept: Answer, other: Answer) -> str:
-    """Where two answers differ, with both numbers of the letter that differs most, to all digits."""
-    for ours, theirs in zip(kept.readings, other.readings, strict=False):
-        pairs = list(zip(letter_probabilities(ours), letter_probabilities(theirs), strict=False))
-        if ours.path == theirs.path and (apart := [pair for pair in pairs if pair[0] != pair[1]]):
-            mine, its = max(apart, key=lambda pair: abs(pair[0] - pair[1]))
-            return f"{ours.path} has {mine:.17g}, which is kept, and {its:.17g}"
-    names = Answer.__dataclass_fields__.keys() - {"seconds", "rows", "request"}
-    differ = [name for name in sorted(names) if getattr(kept, name) != getattr(other, name)]
-    return f"{', '.join(differ)} kept, and another"
+def _hold_apart(kept: Recording, other: Recording, key: str, done: Merged) -> None:
+    """Count two answers that differ by what rounding does, and name others with their numbers."""
+    ours, theirs = kept.answer, other.answer
+    apart, where, mine, its = max(_differences(ours, theirs), default=(0.0, "", 0.0, 0.0))
+    limit = resolve(*known_dtypes(_dtype(kept))).logprob_at(logit_size(ours))
+    before, after = _exact(ours), _exact(theirs)
+    if before == after and apart <= limit:
+        done.close += 1
+        done.apart, done.limit = max((done.apart, done.limit), (apart, limit))
+        return
+    parts = [
+        f"{name} {short(str(before.get(name)))} kept, {short(str(after.get(name)))} in {done.source}"
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]
+    told = f"log-probability of {where} {mine:.9g} kept, {its:.9g} in {done.source}, {apart:.3g} apart"
+    parts.append(f"{told}, limit {limit:.3g}" if where else "no log-probability differs")
+    done.conflicts.append(f"{kept.case} of {kept.engine}: {'; '.join(parts)} ({key})")
+
+
+def _dtype(recording: Recording) -> str:
+    settings = recording.fingerprint["settings"]
+    asked = settings["dtype"] if isinstance(settings, dict) else ""
+    return loaded_dtype(recording.fingerprint) or str(asked)
+
+
+def _exact(answer: Answer) -> dict[str, object]:
+    """What is the same or is not, by its name."""
+    names = Answer.__dataclass_fields__.keys() - {"readings", "seconds", "rows", "request", *_REPORTED}
+    most = {f"{reading.path}'s most probable tokens": reading.argmax for reading in answer.readings}
+    return {**{name: getattr(answer, name) for name in names}, **most}
+
+
+def _differences(ours: Answer, theirs: Answer) -> Iterator[tuple[float, str, float, float]]:
+    """By how much each log-probability differs, of what it is, and both; what one lacks is its lowest."""
+    mine, its = _logprobs(ours), _logprobs(theirs)
+    for what in mine.keys() & its.keys():
+        for token in mine[what].keys() | its[what].keys():
+            pair = [
+                side.get(token, min(side.values(), default=-math.inf)) for side in (mine[what], its[what])
+            ]
+            if pair[0] != pair[1]:
+                yield abs(pair[0] - pair[1]), f"{what} {token}", pair[0], pair[1]
+
+
+def _logprobs(answer: Answer) -> dict[str, dict[int, float]]:
+    """Log-probabilities by path and kind, then by token id, or by place in a text."""
+    found: dict[str, dict[int, float]] = {
+        "reported_top's token": {entry.id: entry.logprob for entry in answer.reported_top},
+        "reported_logprobs' token at": dict(enumerate(answer.reported_logprobs)),
+    }
+    for one in answer.readings:
+        letters = [logit - (one.log_z or 0.0) for logit in one.letter_logits]
+        found[f"{one.path}'s letter"] = dict(enumerate(letters))
+        found[f"{one.path}'s token"] = {entry.id: entry.logprob for entry in one.top}
+        found[f"{one.path}'s token at"] = dict(enumerate(one.logprobs))
+        found[f"{one.path}'s target at"] = dict(enumerate(score.logprob for score in one.target))
+    return found
 
 
 def _copied(file: Path, target: Path) -> bool:

@@ -19,8 +19,9 @@ __all__ = ["register"]
 _MOST_TOLD = 20
 _EPILOG = (
     "Nothing is overwritten: of a key with two answers the one that is there stays, and both are told. Exit "
-    "status: 0 merged, 1 a key has two answers, lines of a folder are damaged, or refused, 2 the command "
-    "line is wrong, or names what is no folder of recordings and no bundle."
+    "status: 0 merged, 1 a key has two answers that differ by more than rounding, lines of a folder are "
+    "damaged, or refused, 2 the command line is wrong, or names what is no folder of recordings and no "
+    "bundle."
 )
 
 
@@ -80,6 +81,11 @@ def _merged(options: argparse.Namespace) -> Outcome:
             f"{one.source}: {one.taken:,} recordings taken, {one.equal:,} there already, "
             f"{len(one.conflicts):,} with another answer; {one.runs:,} runs, {one.rows:,} rows\n"
         )
+        if one.close:
+            lines.append(
+                f"  {one.close:,} keys have two answers that differ by up to {one.apart:.2g} in a log-"
+                f"probability, within the limit of {one.limit:.2g}; that of {shown(options.into)} is kept\n"
+            )
         lines += [f"  {text}\n" for text in (*one.conflicts[:_MOST_TOLD], *one.notes, *one.damaged)]
         if (more := len(one.conflicts) - _MOST_TOLD) > 0:
             lines.append(f"  and {more:,} more with another answer, which --json names\n")

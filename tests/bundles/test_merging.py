@@ -12,6 +12,7 @@ import pytest
 
 from harness.bundles.merging import MergeError, merge
 from harness.cli import main
+from harness.engines.contract import Answer
 from harness.recordings.fingerprint import engine_id
 from harness.recordings.store import RecordingStore
 from harness.scoring.stored_runs import StoredRuns
@@ -65,19 +66,49 @@ def test_a_bundle_is_a_folder(bundled: Path, capsys: pytest.CaptureFixture[str])
     assert dict(side(Path("merged"))) == {"torch": 3, "lmdeploy": 3}
 
 
-def test_another_answer_is_told_and_not_taken(tmp_path: Path) -> None:
+def moved(answer: Answer, by: float) -> Answer:
+    """The same, but for the last letter's logit in its first path."""
+    reading, *others = answer.readings
+    logits = (*reading.letter_logits[:-1], reading.letter_logits[-1] + by)
+    return replace(answer, readings=(replace(reading, letter_logits=logits), *others))
+
+
+def told_top(answer: Answer, by: float) -> Answer:
+    first, *others = answer.reported_top
+    return replace(answer, reported_top=(first._replace(logprob=first.logprob - by), *others))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda one: moved(one, 0.1),
+            r"of two-stage's letter \d+ (\S+) kept, (\S+) in other, 0.1 apart, limit ",
+        ),
+        (
+            lambda one: told_top(one, 0.5),
+            r"of reported_top's token \d+ (\S+) kept, (\S+) in other, 0.5 apart",
+        ),
+        (
+            lambda one: replace(moved(one, 0.1), text="B"),
+            r"text .+ kept, B in other; .+ of two-stage's letter \d+ (\S+) kept, (\S+) in other",
+        ),
+    ],
+    ids=["captured rows", "reported", "another text"],
+)
+def test_another_answer_is_told_with_numbers_and_not_taken(
+    tmp_path: Path, change: Callable[[Answer], Answer], said: str
+) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     mine, theirs = recording(1), recording(1)
-    reading = theirs.answer.readings[0]
-    changed = replace(reading, letter_logits=(*reading.letter_logits[:-1], reading.letter_logits[-1] + 1e-6))
-    theirs = replace(theirs, answer=replace(theirs.answer, readings=(changed, *theirs.answer.readings[1:])))
+    theirs = replace(theirs, answer=change(theirs.answer))
     RecordingStore(one).put(mine)
     before = RecordingStore(one).get(key_of(1))
     RecordingStore(other).put(theirs)
     RecordingStore(other).put(recording(2))
     (done,) = merge({"other": other}, one)
-    assert (done.taken, done.equal, len(done.conflicts)) == (1, 0, 1)
-    told = re.search(r"two-stage has (\S+), which is kept, and (\S+) in other", done.conflicts[0])
+    assert (done.taken, done.equal, done.close, len(done.conflicts)) == (1, 0, 0, 1)
+    told = re.search(said, done.conflicts[0])
     assert told is not None
     assert told[1] != told[2]
     assert RecordingStore(one).get(key_of(1)) == before
@@ -107,6 +138,28 @@ def test_what_a_folder_lost_is_no_success(
     assert main(["merge", "one", "--into", "both"]) == 1
     assert "1 recordings taken" in (said := capsys.readouterr().out)
     assert f"{journal}: {told.format(number=len(lines) + 1)}" in said
+
+
+def test_answers_that_differ_by_rounding_are_counted_and_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in (1, 2, 3):
+        mine = recording(number)
+        RecordingStore(Path("one")).put(mine)
+        other = replace(mine, answer=told_top(moved(mine.answer, number * 1e-6), 1e-6))
+        RecordingStore(Path("other")).put(other)
+    before = held(Path("one"))
+    assert main(["merge", "other", "--into", "one"]) == 0
+    said = capsys.readouterr().out
+    assert "other: 0 recordings taken, 0 there already, 0 with another answer" in said
+    assert re.search(
+        r"^  3 keys have two answers that differ by up to \S+e-06 in a log-probability, within the limit of "
+        r"\S+; that of one is kept$",
+        said,
+        re.MULTILINE,
+    )
+    assert held(Path("one")) == before
 
 
 def test_how_long_it_took_is_no_other_answer(tmp_path: Path) -> None:
