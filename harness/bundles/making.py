@@ -15,7 +15,6 @@ import datetime
 import io
 import json
 import re
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -39,6 +38,7 @@ from harness.engines.contract import Json
 from harness.environments.folder import default_folder
 from harness.environments.lock import Lock
 from harness.errors import CaseFileError
+from harness.machine.hold import scratch
 from harness.noise.store import NoiseStore
 from harness.recordings.store import Recording, RecordingStore
 from harness.scoring.stored_runs import StoredRun, StoredRuns
@@ -82,8 +82,7 @@ def make_bundle(
     models = [engine.settings.model for profile in loaded.profiles for engine in profile.engines]
     private = Private(models=models, folder=loaded.folder)
     profiles = dict.fromkeys(one.profile for one in run)
-    with tempfile.TemporaryDirectory(prefix="harness-bundle-") as name:
-        folder = Path(name)
+    with scratch("harness-bundle-") as folder:
         _put_suites(loaded, private, folder / "cases")
         write_whole(folder / "cases" / PROFILES_FILE, _profiles(loaded, profiles))
         recordings = {label: _recordings(label, own, store) for label, own in sides.items()}

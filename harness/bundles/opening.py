@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from harness.cases.problems import shown
 from harness.cases.suites import Suite
 from harness.errors import CaseFileError
 from harness.gate.sides import PREVIOUS, SideName
+from harness.machine.hold import scratch
 
 __all__ = ["Opened", "opened"]
 
@@ -69,8 +69,7 @@ class Opened:
 @contextmanager
 def opened(file: Path) -> Iterator[Opened]:
     """The bundle in ``file``, unpacked; raises as `harness.bundles.container.read_bundle`."""
-    with tempfile.TemporaryDirectory(prefix="harness-bundle-") as name:
-        folder = Path(name)
+    with scratch("harness-bundle-") as folder:
         sides = read_bundle(file, folder).get("sides")
         if not isinstance(sides, dict) or not all(isinstance(runs, list) for runs in sides.values()):
             allowed = "a bundle as harness bundle writes it"

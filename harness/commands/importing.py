@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +45,7 @@ def _import(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int
     from harness.cases.problems import shown
     from harness.cases.suites import PROFILES_FILE, load_suite
     from harness.errors import CaseFileError
+    from harness.machine.hold import scratch
     from harness.schemas.fields import MEANINGS, SUITE_NAME
 
     name = options.name or re.sub(r"[^A-Za-z0-9_-]+", "-", options.source.stem).strip("-")
@@ -57,7 +57,7 @@ def _import(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int
         parser.error(
             f"found {' and '.join(there)}, and nothing is overwritten; allowed: another --name or --into"
         )
-    with tempfile.TemporaryDirectory(prefix="harness-import-") as apart:
+    with scratch("harness-import-") as apart:
         given = options.source
         if given.suffix.lower() not in (".yaml", ".yml"):
             given = Path(apart, f"{name}.yaml")
@@ -67,7 +67,7 @@ def _import(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int
             pictures = _write(suite, options.into, name)
         except CaseFileError as error:
             # Of what stands on the command line the place is no file.
-            sys.stderr.write(re.sub(rf"\S*{re.escape(apart)}/\S+: source", "TABLE", f"{error}\n"))
+            sys.stderr.write(re.sub(rf"\S*{re.escape(str(apart))}/\S+: source", "TABLE", f"{error}\n"))
             return 1
         except OSError as error:
             where = shown(options.into.absolute())
@@ -88,12 +88,13 @@ def _write(suite: Suite, into: Path, name: str) -> int:
 
     from harness.cases.suites import load_suite
     from harness.cases.writing import image_names, suite_text
+    from harness.machine.hold import scratch
 
     suite = replace(suite, name=name)
     images = image_names(suite)
     text = suite_text(suite, images)
     into.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=into, prefix=".importing-") as apart:
+    with scratch(".importing-", into) as apart:
         for image, path in images.items():
             Path(apart, path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(image, Path(apart, path))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -24,8 +23,8 @@ from harness.drift.session import TracedEngine
 from harness.drift.stage_noise import StageNoise
 from harness.engines.contract import Answer
 from harness.engines.taps.stages import EXACT
-from harness.environments.hold import Hold
 from harness.errors import EngineError, GateError, HarnessError
+from harness.machine.hold import new_scratch
 from harness.recordings.store import Recording
 from harness.reports.report_input import Explanation
 from harness.scoring.scoring import Scoring
@@ -37,7 +36,6 @@ __all__ = ["NOISE_CASES", "Explaining", "Pair", "Ready", "explanation_of", "expl
 
 NOISE_CASES: Final = 12
 """On how many cases noise is measured."""
-_HELD: Final = "held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +205,7 @@ class Explaining:
         if self._gathering is None:
             root = self._scoring.store.root / FOLDER
             root.mkdir(parents=True, exist_ok=True)
-            _remove_left(root)
-            folder = Path(tempfile.mkdtemp(prefix="states-", dir=root))
-            held = Hold(folder / _HELD)
-            held.take()
+            folder, held = new_scratch("states-", root)
             self._stack.callback(held.release)
             self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
             pair = next(iter(self._pairs.values()))
@@ -327,15 +322,6 @@ def explanation_of(found: Explained) -> Explanation:
         text=text_of(found),
         picture=picture_of(found, style=False) if any(row.stage not in EXACT for row in found.rows) else "",
     )
-
-
-def _remove_left(root: Path) -> None:
-    """Remove the states, some gigabytes, of what was killed and could not do so; others are held."""
-    for folder in root.glob("states-*"):
-        held = Hold(folder / _HELD)
-        if held.try_take():
-            shutil.rmtree(folder, ignore_errors=True)
-        held.release()
 
 
 def _label(subject: Subject) -> str:

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from platformdirs import user_cache_path
 
 from harness.cases.kept import make_ignored, write_whole
-from harness.environments.hold import Hold
+from harness.machine.hold import Hold
 from harness.workers.serving import ENVIRONMENT_MARKER
 
 __all__ = ["EnvironmentsFolder", "Marker", "Size", "default_folder"]

@@ -17,11 +17,11 @@ from harness.cases.problems import Location, shown
 from harness.cases.profiles import EngineSpec
 from harness.engines.contract import Json
 from harness.environments.folder import EnvironmentsFolder, default_folder
-from harness.environments.hold import Hold
 from harness.environments.lock import Lock
 from harness.environments.making import Making, request_id
 from harness.environments.uv_program import UvError
 from harness.errors import EngineError, ErrorKind
+from harness.machine.hold import Hold
 
 __all__ = ["Environments", "Interpreter", "Show"]
 

@@ -17,7 +17,6 @@ import select
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from typing import BinaryIO, Final
 
 from harness.cases.problems import readable
 from harness.errors import EngineError, ErrorKind
+from harness.machine.hold import new_scratch
 from harness.workers.events import Job
 from harness.workers.protocol import Lines, Message, decode, encode
 
@@ -126,7 +126,7 @@ class WorkerProcess:
         theirs = (requests, replies, lifeline)
         # Transformers copies the code of checkpoints here, by the name of their folder: two of one name must
         # not meet.
-        self._modules = Path(tempfile.mkdtemp(prefix="harness-modules-"))
+        self._modules, self._held = new_scratch("harness-modules-")
         try:
             os.set_blocking(self._requests, False)
             os.set_blocking(self._replies, False)
@@ -136,7 +136,7 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                pass_fds=theirs,
+                pass_fds=(*theirs, self._held.descriptor),  # held until the worker has ended, too
                 env=environment,
                 start_new_session=True,
             )
@@ -232,6 +232,7 @@ class WorkerProcess:
                 os.close(descriptor)
                 setattr(self, name, -1)
         shutil.rmtree(self._modules, ignore_errors=True)
+        self._held.release()
         self._end_of_replies = True
 
     def _wait(self, seconds: float) -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.faults.ground import HERE, Ground, Ran, experiment
 
@@ -48,10 +49,10 @@ def _stop(ground: Ground, *signals: int, kept: int) -> Callable[[subprocess.Pope
     return during
 
 
-def _goes_on(ground: Ground, tests: int, *, least: int) -> None:
+def _goes_on(ground: Ground, tests: int, *, least: int, **how: Any) -> None:
     """The same command makes what is missing only."""
     assert ground.kept >= least, f"{ground.kept} recordings are kept, not {least} or more"
-    again = ground.pytest(*_PASSES)
+    again = ground.pytest(*_PASSES, **how)
     ground.expect(again, status=0, says=["passed"], passed=tests)
 
 
@@ -101,17 +102,21 @@ def terminated(ground: Ground) -> str:
     return f"ended by signal {signal.SIGTERM}"
 
 
-@experiment("pytest killed", "nothing runs on; what was answered is kept")
+@experiment("pytest killed", "nothing runs on; what was answered is kept; the next run clears up")
 def killed(ground: Ground) -> str:
     _slow(ground, 12)
+    (temporary := ground.path / "temporary").mkdir()
+    environ = {"TMPDIR": str(temporary)}
 
     def during(process: subprocess.Popen[str]) -> None:
         _stop(ground, kept=4)(process)
         process.kill()
 
-    ran = ground.pytest(*_PASSES, during=during)
+    ran = ground.pytest(*_PASSES, during=during, environ=environ)
     assert not ran.left, ran.left
-    _goes_on(ground, 72, least=4)
+    assert [*temporary.glob("harness-modules-*")], "what is to be cleared up"
+    _goes_on(ground, 72, least=4, environ=environ)
+    assert not [*temporary.glob("harness-modules-*")]
     return "ended by signal 9"
 
 

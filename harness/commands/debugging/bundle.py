@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,9 +99,10 @@ def _held(run: Sequence[StoredRun], loaded: Loaded) -> list[str]:
 def _report(options: argparse.Namespace) -> None:
     from harness.bundles import opened
     from harness.bundles.bug_report import write_bug_report
+    from harness.machine.hold import scratch
 
     out = options.out or Path(f"report-{options.case}")
-    with tempfile.TemporaryDirectory() as name:
+    with scratch("harness-report-") as name:
         file = options.bundle or Path(name, "run.zip")
         if options.bundle is None:
             _made(options, file, rows=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +19,7 @@ from harness.engines.kernel_checks import catalogue
 from harness.engines.kernel_checks.steps import Numbers
 from harness.environments.store import Environments
 from harness.errors import UnknownName
+from harness.machine.hold import scratch
 from harness.workers.interpreter import ask
 
 __all__ = ["Checked", "Row", "check", "checks_of", "versions_of"]
@@ -104,7 +104,7 @@ def check(
         told = cache(lambda what: show(f"{label}: {what} ..."))  # each once
         python = environments.interpreter(label, spec, lambda what, _: told(what)).path
     show(f"{label}: {len(checks)} kernels, each in {' and '.join(catalogue.DTYPES)} ...")
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch("harness-kernels-") as folder:
         outputs = f"{folder}/outputs.npz"
         order = {"card": card, "checks": [one.name for one in checks], "outputs": outputs}
         report: dict[str, Any] = ask(python, order, _SECONDS, script=_SCRIPT)

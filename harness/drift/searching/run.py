@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -18,6 +17,7 @@ from harness.drift.searching.studio import Drawn, requests_of, write_suite
 from harness.drift.session import TracedEngine
 from harness.engines.contract import Answer, Request
 from harness.errors import EngineError
+from harness.machine.hold import scratch
 from harness.reports.pulse import Pulse
 from harness.scoring.scoring import Scoring
 from harness.scoring.subjects import Subject
@@ -49,7 +49,7 @@ def search(
     memory = scoring.store.root / "search" / "..".join(labels).replace("/", "-")
     memory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pictures-", dir=memory)))
+        folder = stack.enter_context(scratch("pictures-", memory))
         for label, subject in zip(labels, subjects, strict=True):
             job = replace(scoring.job(subject), rows=None)
             engine = TracedEngine(label, job, folder, say=say, beside=bool(engines))
