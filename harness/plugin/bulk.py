@@ -16,7 +16,7 @@ from harness.checks.result import Result
 from harness.errors import EngineError, HarnessError
 from harness.plugin.explaining import refusal_of
 from harness.plugin.run import COLUMNS, SUITE, Run, summary_of, words_again
-from harness.plugin.suite_checks import CHECKS, COMPARED, Given
+from harness.plugin.suite_checks import CHECKS, COMPARED, Given, Unreadable
 from harness.plugin.suite_found import SuiteFound, severity
 from harness.reports.summary import CheckSummary, Status, Tally, figures_of
 from harness.scoring.resolving import EngineProgress
@@ -268,7 +268,8 @@ class BulkRun:
         if not passed:
             what = str(result.findings[0]) if isinstance(result, Result) else str(result)
         text = f"{case.location}: {summary.check}: {case.name}, {subject.engine_label}: {what}"
-        found.tell(severity(result), text, self._again(subject, name))
+        shared = what if isinstance(result, Unreadable) else ""
+        found.tell(severity(result), text, self._again(subject, name), reason=shared)
         return summary, True
 
     def _without(self, error: HarnessError, given: Given, name: str, found: SuiteFound) -> CheckSummary:

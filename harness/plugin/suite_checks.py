@@ -65,6 +65,12 @@ def _top_k(given: Given) -> Result:
     return check_top_k(given.recording, given.case.letters, given.tolerances, asked=asked, rows=rows)
 
 
+class Unreadable(str):
+    """Why accepted answers cannot be read; the same of each case of a file that has no line."""
+
+    __slots__ = ()
+
+
 def _snapshot(given: Given) -> str | None:
     """What differs from the accepted answer, '' for nothing; None where nothing is accepted yet."""
     subject, recording = given.subject, given.recording
@@ -72,7 +78,7 @@ def _snapshot(given: Given) -> str | None:
     try:
         stored = stored_text(head.file(given.run.snapshots_folder), given.case.name)
     except GateError as error:
-        return "; ".join(str(error).splitlines())
+        return Unreadable("; ".join(str(error).splitlines()))
     if stored is None:
         return None
     answer = given.run.answer(subject, recording)

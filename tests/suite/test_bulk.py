@@ -115,6 +115,22 @@ def test_of_many_without_an_answer_for_one_reason_one_line_tells(project: Projec
     assert "2 tests without an answer" in said
 
 
+def test_accepted_answers_that_cannot_be_read_are_told_once(project: Project) -> None:
+    project.write_suite(**{f"c{n}": f"say A {n}" for n in range(5)})
+    project.run("--snapshot-update")
+    file = project.folder / "snapshots" / "p" / "torch" / "s.jsonl"
+    *others, before, last = file.read_text().splitlines()
+    edited = [line.replace('"top": "A"', '"top": "B"') for line in (before, last)]
+    file.write_text("\n".join((*others, *edited)))
+    result = project.run("--bulk")
+    result.stdout.fnmatch_lines(
+        ["s: 2 of 40 checks failed", "*s.jsonl:*: s.c3: found a line that was edited*"]
+    )
+    result.stdout.fnmatch_lines(
+        ["    2 for one reason: *s.c3: found a line that was edited*s.c4: found a line*"]
+    )
+
+
 def test_what_is_selected_is_decided_case_by_case(project: Project) -> None:
     project.write_suite(
         "shapes",
