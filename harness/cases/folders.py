@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from harness.cases.kept import is_device
 from harness.cases.problems import nearest, shown
 from harness.errors import HarnessError
 
@@ -71,6 +72,8 @@ def unusable(path: Path, *, file: bool = False, written: bool = True, new: bool 
     without a name, as a file system may refuse what permissions allow. A full disk is no reason: what it
     has can be read.
     """
+    if file and is_device(path):
+        return ""
     start = path.absolute().parent if file else path.absolute()
     there = next(one for one in (start, *start.parents) if os.path.lexists(one))
     try:

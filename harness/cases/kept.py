@@ -20,9 +20,10 @@ from platformdirs import user_cache_path
 
 from harness.cases.environment_request import without_credentials
 
-__all__ = ["kept_for", "make_ignored", "whole", "write_whole"]
+__all__ = ["is_device", "kept_for", "make_ignored", "whole", "write_whole"]
 
 _FOLDER: Final = ".pictures"
+_DEVICES: Final = ("/dev", "/dev/fd")  # links there lead to files, and must not be replaced by one
 
 
 def kept_for(folder: Path) -> Path:
@@ -45,13 +46,21 @@ def make_ignored(folder: Path) -> None:
         write_whole(ignore, "*\n")
 
 
+def is_device(path: Path) -> bool:
+    """Whether it is there, and no file that another can replace: a pipe, /dev/stdout, /dev/fd/63."""
+    return path.exists() and (os.fspath(path.parent) in _DEVICES or not (path.is_file() or path.is_dir()))
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A file to write in the place of ``path``, which others see when all of it is there, or as it was.
 
-    Its folder is made. Raises OSError.
+    Its folder is made. Raises OSError. What `is_device` is written to as it is.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if is_device(path):
+        yield path
+        return
     new = path.with_name(f".new-{uuid.uuid4().hex}")
     try:
         yield new

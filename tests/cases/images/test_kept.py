@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.cases.folders import unusable
 from harness.cases.kept import write_whole
 
 
@@ -28,3 +29,19 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(
     with pytest.raises(FileNotFoundError):
         write_whole(tmp_path / "made" / "a", "after")
     assert [(file.name, file.read_text()) for file in (tmp_path / "made").iterdir()] == [("a", "before")]
+
+
+def test_what_is_no_file_is_written_to_and_stays(tmp_path: Path) -> None:
+    """As a shell's ``>(command)``, and a pipe with a name."""
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    read = [os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)]
+    end, write = os.pipe()
+    read.append(end)
+    for path, reader in zip((fifo, Path(f"/dev/fd/{write}")), read, strict=True):
+        assert unusable(path, file=True) == ""
+        write_whole(path, "all")
+        assert os.read(reader, 9) == b"all"
+        assert not path.is_file()
+    for each in (*read, write):
+        os.close(each)
