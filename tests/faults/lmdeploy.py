@@ -104,9 +104,8 @@ def killed(ground: Ground) -> str:
 def stopped(ground: Ground) -> str:
     _real(ground, case=3)
     ran = ground.pytest(*_PASSES, during=_to_the_worker(ground, signal.SIGSTOP))
-    return ground.expect(
-        ran, status=1, says=["no answer came for 8 cases"], kept=_CASES - 1, error=1, failed=0
-    )
+    # Of how many cases, eight as a rule, is as it happens: it may have handed over a part of the batch.
+    return ground.expect(ran, status=1, says=["timeout: "], kept=_CASES - 1, error=1, failed=0)
 
 
 @experiment(
