@@ -137,7 +137,7 @@ def find_common(
     ours, theirs = set(candidate.cases), set(baseline.cases)
     suites = {known[name].suite for name in ours if name in known}
     missing = {name for name in theirs - ours if name in known and known[name].suite in suites}
-    only_theirs, only_ours = theirs - ours - missing, ours - theirs
+    either, only_theirs, only_ours = theirs | ours, theirs - ours - missing, ours - theirs
     both = [case for case in cases if case.name in theirs and (case.name in ours or case.name in missing)]
     asking = [one for one in profiles if one.name in (baseline.profile, candidate.profile)]
     # What stored runs know by a former name too has one recording under both.
@@ -151,9 +151,9 @@ def find_common(
         unasked=tuple(
             case.name
             for case in cases
-            if case.name not in theirs | ours and all(profile.takes(case) for profile in asking)
+            if case.name not in either and all(profile.takes(case) for profile in asking)
         ),
-        gone=tuple(sorted((theirs | ours) - known.keys() - set(every) - former)),
+        gone=tuple(sorted(either - known.keys() - set(every) - former)),
     )
 
 

@@ -23,7 +23,8 @@ from harness.reports.failure import render_failure
 from harness.reports.outcomes import AGAIN, BULK, NOT_ACCEPTED, SNAPSHOT
 from harness.reports.token_texts import token_texts
 from harness.scoring.subjects import Subject
-from harness.snapshots.extension import compared_with, stored_text
+from harness.snapshots.extension import compared_with
+from harness.snapshots.files import read_case
 from harness.snapshots.told import Action
 from harness.snapshots.update import forbid_writing, missing_of, refusal, update_of
 from harness.verdicts.verdict import Verdict
@@ -145,7 +146,7 @@ def accepted(
     compared = compared_with(snapshot, run.snapshots_folder, head, name, within)
     because: str | None = request.config.getoption("harness_accept_regressions")
     try:
-        stored_text(head.file(run.snapshots_folder), name)
+        read_case(head.file(run.snapshots_folder), name)
     except GateError as error:  # the same of each case whose line cannot be read, and so told once
         return AcceptedAnswer(answer, compared, str(error))
     update = update_of(compared, answer, subject, tolerances, because=because, key=recording.key)

@@ -48,7 +48,7 @@ def unused_cases(snapshots: Path, live: Collection[tuple[str, str, str]]) -> dic
 
 def stored_text(file: Path, case: str) -> str | None:
     """The accepted case as JSON; None where there is none. Raises `GateError` where its line is damaged."""
-    found = read_case(file, case) if file.exists() else None
+    found = read_case(file, case)
     return None if found is None else json.dumps(found.to_json())
 
 

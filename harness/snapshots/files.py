@@ -156,6 +156,8 @@ def read_case(file: Path, case: str) -> AcceptedCase | None:
     Raises `GateError`, as `read_suite` does, where the case has no line that can be read and may have one
     that cannot.
     """
+    if not file.exists():
+        return None
     suite, damage = _seen(file)
     if damage and case not in suite.cases:
         raise _damaged(damage)
